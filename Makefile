@@ -1,0 +1,51 @@
+# Needs only make and Python 3.11 or newer: everything else is installed into .venv.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint bench chaos demo lock
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
+		do printf '%-12s %s\n' "$$target" "$$text"; done
+
+run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL is set) PostgreSQL; Ctrl-C ends all
+	@$(BIN)/python -m backend.development
+
+test: $(INSTALLED) ## run every test; ARGS="-k word" selects
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint ## run everything that must pass before a change lands
+	@$(MAKE) test
+
+lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## measure; needs wrk, PostgreSQL and RabbitMQ, see bench/__main__.py
+	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(INSTALLED) ## end brokers, databases and workers under load, and count what was lost; ARGS="--help" tells more
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+demo: $(INSTALLED) ## a tour of a running `make run`, request by request
+	@$(BIN)/python demo.py
+
+lock: $(INSTALLED) ## compile pyproject.toml to the pinned requirements; UPGRADE=--upgrade renews the pins
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev $(UPGRADE) \
+		pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes -c requirements.txt \
+		pyproject.toml -o requirements-production.txt
+
+$(INSTALLED): requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Creating .venv with $(PYTHON)"; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing requirements.txt into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
