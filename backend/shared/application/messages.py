@@ -1,0 +1,95 @@
+"""The kinds of message a context understands, and the envelope they travel in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Command:
+    """An order that a worker carries out later."""
+
+
+@dataclass(frozen=True)
+class SyncCommand(Generic[R_co]):
+    """An order whose answer the caller waits for. Rare: a login."""
+
+
+@dataclass(frozen=True)
+class Query(Generic[R_co]):
+    """A question answered with a view. It changes nothing."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a command is that takes several transactions, one step in each.
+
+    A handler that returns one with something left to do is called again with the same command;
+    the operation stays pending until then.
+
+    Attributes:
+        done: how many of `total` are dealt with, those that failed included.
+        failed: how many of them failed.
+        failures: what failed, and why, ready for the caller to read.
+    """
+
+    done: int
+    total: int
+    failed: int
+    failures: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One message as it lies in a queue.
+
+    Attributes:
+        id: the operation's id; the inbox carries out a message once per id.
+        name: the handler's wire name, `<context>.<handler>`.
+        queue: the lane it travels in, `<context>.<lane>`.
+        body: JSON-ready fields of the message; secrets sealed.
+        headers: JSON-ready context of the message (`request_id`, `traceparent`, `actor`,
+            `accepted_at`, `fingerprint`, `resource`, `waiting`; of an event `cause`, the message that
+            it came from; `spooled`; `attempts` and `replay`, how often it failed and died before);
+            never secrets.
+    """
+
+    id: UUID
+    name: str
+    queue: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, Any]
+
+
+class QueueUnavailable(Exception):
+    """The broker did not confirm the message in time. It may still arrive."""
+
+
+class Queue(Protocol):
+    """The way to the workers and to the outside world."""
+
+    def send(self, envelope: Envelope, deadline: float) -> None:
+        """Hand the message to its worker lane, durably.
+
+        Raises:
+            QueueUnavailable: not confirmed within `deadline` seconds.
+        """
+
+    def announce(self, routing_key: str, cloud_event: Mapping[str, Any], deadline: float) -> None:
+        """Publish a CloudEvents 1.0 object on the topic exchange `events`.
+
+        Raises:
+            QueueUnavailable: not confirmed within `deadline` seconds.
+        """
+
+    def check(self, deadline: float) -> None:
+        """Ask whether the broker answers.
+
+        Raises:
+            QueueUnavailable: not within `deadline` seconds.
+        """

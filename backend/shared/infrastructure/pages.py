@@ -1,0 +1,175 @@
+"""Pages for people: the API's documentation, and what each problem means.
+
+Everything comes from our own origin, so the pages work without internet access and under a strict policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+
+from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+
+_YEAR = 365 * 24 * 3600
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_OUR_FILES = Path(__file__).parent / "templates" / "pages"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
+_FROM_SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+_FROM_US = ("docs.css", "docs.js", "problems.css")
+
+_ADVICE = {
+    400: "Send a body of well-formed JSON. The same request will fail again.",
+    401: "Get a valid access token (sign in again, or refresh) and repeat the request; "
+    "where the request carried credentials or a code, ask the person for the right ones.",
+    403: "Do not repeat the request: this caller may not do this. Tell the person, or use another account.",
+    404: "Do not repeat the request. Check the address; the resource may be gone, or not visible to this caller.",
+    405: "Use one of the methods named in the Allow header.",
+    409: "Show the person what is in the way, and repeat with other values or after the state has changed.",
+    412: "Read the resource again, apply the change to its present version, and send it with the new ETag.",
+    413: "Send a smaller body: at most 64 KiB.",
+    415: "Send JSON, with the header Content-Type: application/json.",
+    422: "Correct what the errors array names and send the request again.",
+    429: "Wait as many seconds as the Retry-After header says before the next try.",
+    503: "Wait as many seconds as the Retry-After header says and repeat the request; with the same "
+    "Idempotency-Key it is carried out once at most.",
+}
+_ADVICE_TO_CALLER_AT_FAULT = "Correct the request before sending it again."
+_ADVICE_AT_OUR_FAULT = "Try again later; if it lasts, report the request_id to whoever runs this service."
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One kind of problem that the API answers with.
+
+    Attributes:
+        code: its stable name, the last part of the problem's `type`.
+        status: the HTTP status it comes with.
+        title: what happened, in a few words.
+        description: what it means, in sentences for the developer of a client.
+    """
+
+    code: str
+    status: int
+    title: str
+    description: str
+
+    @property
+    def advice(self) -> str:
+        """What a client should do about it."""
+        server_failed = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return _ADVICE.get(self.status, _ADVICE_AT_OUR_FAULT if server_failed else _ADVICE_TO_CALLER_AT_FAULT)
+
+    @property
+    def reason(self) -> str:
+        """The standard phrase of its status."""
+        return HTTPStatus(self.status).phrase
+
+
+def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:
+    """The pages `/docs`, `/problems` and `/problems/<code>`, to register at the root.
+
+    Args:
+        catalogue: every problem the API answers with, by code.
+    """
+    pages = Blueprint("pages", __name__, template_folder="templates")
+    ordered = sorted(catalogue.values(), key=lambda problem: (problem.status, problem.code))
+
+    @pages.get("/docs", strict_slashes=False)
+    def docs() -> Response:
+        return _page("docs.html")
+
+    @pages.get("/docs/static/<name>")
+    def docs_file(name: str) -> Response:
+        return _static_file(name)
+
+    @pages.get("/problems", strict_slashes=False)
+    def problems() -> Response:
+        if _wants_json():
+            return _shared(jsonify({"items": [_as_json(problem) for problem in ordered]}))
+        return _shared(_page("problems.html", problems=ordered))
+
+    @pages.get("/problems/<code>", strict_slashes=False)
+    def problem(code: str) -> Response:
+        known = catalogue.get(code)
+        if known is None:
+            raise NotFound
+        return _shared(jsonify(_as_json(known)) if _wants_json() else _page("problem.html", problem=known))
+
+    return pages
+
+
+def _page(template: str, **values: object) -> Response:
+    response = Response(render_template(f"pages/{template}", file=_address, **values))
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _shared(response: Response) -> Response:
+    """Let caches keep both forms of the page apart."""
+    response.vary.add("Accept")
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+def _wants_json() -> bool:
+    forms = ("text/html", "application/json", "application/problem+json")
+    return request.accept_mimetypes.best_match(forms, default="text/html") != "text/html"
+
+
+def _as_json(problem: ProblemType) -> dict[str, str | int]:
+    return {
+        "type": url_for("pages.problem", code=problem.code),
+        "code": problem.code,
+        "status": problem.status,
+        "title": problem.title,
+        "description": problem.description,
+        "advice": problem.advice,
+    }
+
+
+def _address(name: str) -> str:
+    """The file's address; it changes with the content, so that what a browser keeps never is an old one."""
+    return url_for("pages.docs_file", name=name, v=_digest(name))
+
+
+def _static_file(name: str) -> Response:
+    path = _files().get(name)
+    if path is None:
+        raise NotFound
+    response = Response(path.read_bytes(), mimetype=_TYPES[path.suffix])
+    response.set_etag(_digest(name))
+    if request.args.get("v") == _digest(name):
+        response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
+    else:
+        response.headers["Cache-Control"] = "no-cache"
+    response.make_conditional(request)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+@cache
+def _digest(name: str) -> str:
+    return sha256(_files()[name].read_bytes()).hexdigest()[:12]
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Where each served file lies; nothing else of those folders is reachable."""
+    # Found without importing: the package would load its adapters for every web framework there is.
+    spec = find_spec("swagger_ui")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("the package swagger-ui-py is not installed")
+    swagger_ui = Path(spec.submodule_search_locations[0]) / "static"
+    return {name: swagger_ui / name for name in _FROM_SWAGGER_UI} | {name: _OUR_FILES / name for name in _FROM_US}

@@ -1,0 +1,140 @@
+"""The recorder: moves what lies in the dead-letter queue into the table `dead_letters`.
+
+A message leaves the queue after its row is committed. A recorder killed in between records it a
+second time, which changes nothing. The embedded broker has no such queue: what a handler could not
+carry out is in the table all the same, but what is malformed is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from kombu import Connection
+
+from backend.shared.application.messages import Envelope
+from backend.shared.infrastructure.dead_letters import (
+    DELIVERY_LIMIT,
+    MALFORMED,
+    REJECTED,
+    UNKNOWN_TASK,
+    DeadLetter,
+    storable,
+)
+from backend.shared.infrastructure.faults import DatabaseAway
+from celeryconfig import DEAD_LETTERS, LANES
+from tasks.app import app, bus
+from tasks.consumer import malformed
+
+_MOST_AT_ONCE = 500
+
+log = structlog.get_logger()
+
+
+@app.task(name="maintenance.record_dead_letters", shared=False)  # type: ignore[untyped-decorator]
+def record_dead_letters() -> None:
+    """Drain the dead-letter queue, up to 500 messages. What fails is tried again by the next run."""
+    with app.pool.acquire(block=True, timeout=2) as connection:
+        if connection.transport.driver_type != "amqp":
+            return
+        try:
+            recorded = _drain(connection)
+        except DatabaseAway:
+            log.warning("dead letters not recorded: the database is away")
+        except Exception as error:  # a recorder that dies would be the next dead letter
+            log.error("dead letters not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
+            connection.collect()  # the pool must not keep a connection that may be dead
+        else:
+            if recorded:
+                log.info("dead letters recorded", messages=recorded)
+
+
+def _drain(connection: Connection) -> int:
+    """Closing the channel gives back what was not acknowledged."""
+    bus().database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or else take nothing
+    with connection.channel() as channel:
+        for recorded in range(_MOST_AT_ONCE):
+            taken = channel.basic_get(DEAD_LETTERS)
+            if taken is None:
+                return recorded
+            message = channel.message_to_python(taken)
+            bus().bury(letter_of(message))
+            message.ack()
+    return _MOST_AT_ONCE
+
+
+def letter_of(message: Any) -> DeadLetter:
+    """The dead letter that a message from the queue is, whatever it looks like."""
+    message.accept = {"application/json"}
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    task = headers["task"] if isinstance(headers.get("task"), str) else ""
+    death = _death(headers)
+    why = malformed(message)
+    body = _arguments(message) if why is None else None
+    raw = None if body is not None else _bytes(message.body)
+    known_id, ours = _id(headers), _ours(headers)
+    envelope = Envelope(
+        known_id or _derived_id(message, headers), task, str(death.get("queue", "")), body or {}, ours or headers
+    )
+    return DeadLetter(
+        envelope,
+        _reason(task, death, why),
+        why or "",
+        raw=raw,
+        content_type=storable(str(message.content_type)),
+        has_operation=known_id is not None and ours is not None,
+    )
+
+
+def _reason(task: str, death: Mapping[str, Any], why: str | None) -> str:
+    if why is not None:
+        return MALFORMED
+    if task not in app.tasks:
+        return UNKNOWN_TASK
+    return DELIVERY_LIMIT if death.get("reason") == "delivery_limit" else REJECTED
+
+
+def _death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where it died, and why; RabbitMQ puts the latest first. Delays are deaths to it as well."""
+    deaths = headers.get("x-death")
+    entries = [entry for entry in deaths if isinstance(entry, dict)] if isinstance(deaths, list) else []
+    return next((entry for entry in entries if entry.get("queue") in LANES), {})
+
+
+def _arguments(message: Any) -> dict[str, Any] | None:
+    """The fields of the message; None when they cannot be kept as they are."""
+    positional, fields, _ = message.payload
+    return fields if not positional and storable(fields) == fields else None
+
+
+def _bytes(body: Any) -> bytes:
+    return body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body)
+
+
+def _id(headers: Mapping[str, Any]) -> UUID | None:
+    try:
+        return UUID(headers.get("id"))
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _derived_id(message: Any, headers: Mapping[str, Any]) -> UUID:
+    """An id for a message that has none: the same each time this copy of it is taken from the queue."""
+    lasting = {name: value for name, value in headers.items() if name != "x-delivery-count"}
+    identity = repr((_bytes(message.body), lasting))
+    return UUID(bytes=hashlib.sha256(identity.encode(errors="replace")).digest()[:16])
+
+
+def _ours(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The headers that our own publisher gave it; None when they are not, or no longer, what it writes."""
+    ours: Any = headers.get("envelope")
+    try:
+        datetime.fromisoformat(ours["accepted_at"])
+        UUID(ours.get("actor") or headers["id"])
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return None
+    return dict(ours)

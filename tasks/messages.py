@@ -1,0 +1,120 @@
+"""One task per handler. A task hands its message to the bus and decides what a fault means for it."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import Task
+from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
+from opentelemetry.trace import SpanKind
+
+from backend.bootstrap import HANDLERS
+from backend.shared.application.handlers import Handler
+from backend.shared.application.messages import Envelope
+from backend.shared.infrastructure.codec import Undecodable
+from backend.shared.infrastructure.dead_letters import FAULT, UNDECODABLE
+from backend.shared.infrastructure.faults import DatabaseAway
+from backend.shared.infrastructure.logging import bind_request
+from backend.shared.infrastructure.tracing import continued
+from tasks.app import app, bus
+
+_LONGEST_ABSENCE_DELAY = 10
+"""Seconds between tries while the database is away: it is back for so long at most before work goes on."""
+_LONGEST_DELAY = 300
+
+log = structlog.get_logger()
+
+
+def carry_out(task: Task, handler: Handler, body: dict[str, Any]) -> None:
+    """Deliver one message to the bus.
+
+    Returns when the message is done: carried out, refused, or done before. Otherwise it is sent
+    again with a delay that RabbitMQ keeps, or rejected to the dead letters when trying is no use.
+    """
+    headers = dict(getattr(task.request, "envelope", None) or {})
+    envelope = Envelope(UUID(task.request.id), handler.name, handler.queue, body, headers)
+    bind_request(headers.get("request_id", ""), task=handler.name, operation_id=task.request.id)
+    with continued(headers.get("traceparent"), handler.name, SpanKind.CONSUMER):
+        error = _received(envelope)
+    # What Celery is told is raised here, where no exception is being handled: it publishes the text of
+    # the whole chain to Flower, and the text of a fault may hold values.
+    if isinstance(error, DatabaseAway):
+        raise _again(task, envelope, _absence_delay(task.request.retries))
+    if isinstance(error, Undecodable):
+        raise _given_up(task, envelope, UNDECODABLE, error)
+    if error is not None:
+        raise _after_fault(task, handler, envelope, error)
+
+
+def _received(envelope: Envelope) -> BaseException | None:
+    try:
+        bus().receive(envelope)
+    except (WorkerShutdown, WorkerTerminate):
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a MemoryError must not end the worker either
+        return error
+    return None
+
+
+def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject:
+    before = envelope.headers.get("attempts")
+    attempts = before + 1 if isinstance(before, int) else 1
+    log.warning("message failed", attempt=attempts, of=handler.attempts, exc_info=error)
+    if attempts >= handler.attempts:
+        return _given_up(task, envelope, FAULT, error)
+    counted = replace(envelope, headers={**envelope.headers, "attempts": attempts})
+    return _again(task, counted, min(2**attempts, _LONGEST_DELAY))
+
+
+def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | Reject:
+    """Publish the message with a delay; what is returned lets go of this delivery. Jitter spreads a crowd."""
+    delay = max(1, round(seconds * random.uniform(0.75, 1.25)))  # noqa: S311 - not a secret
+    try:
+        task.apply_async(
+            kwargs=dict(envelope.body),
+            task_id=str(envelope.id),
+            headers={"envelope": dict(envelope.headers)},
+            countdown=delay,
+            retries=task.request.retries + 1,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, this delivery comes back by itself
+        log.warning("message could not be delayed", reason=type(error).__name__)
+    else:
+        return Retry("again later", when=delay)
+    time.sleep(delay)  # it comes back at once, and each time counts against the delivery limit
+    return Reject("not delayed", requeue=True)
+
+
+def _given_up(task: Task, envelope: Envelope, reason: str, fault: BaseException) -> Retry | Reject:
+    try:
+        bus().give_up(envelope, reason, fault)
+    except DatabaseAway:
+        away = True
+    except Exception as error:  # a dead letter that nobody recorded is better than none
+        away = False
+        log.error("failure not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
+    else:
+        away = False
+    if away:
+        return _again(task, envelope, _absence_delay(task.request.retries))
+    log.error("message dead-lettered", reason=reason, error=type(fault).__name__)
+    return Reject(reason, requeue=False)
+
+
+def _absence_delay(retries: int) -> float:
+    return float(min(2 ** min(retries, 10), _LONGEST_ABSENCE_DELAY))
+
+
+def _register(handler: Handler) -> None:
+    @app.task(bind=True, name=handler.name, max_retries=None, shared=False)  # type: ignore[untyped-decorator]
+    def task(self: Task, **body: Any) -> None:
+        carry_out(self, handler, body)
+
+
+for _handler in HANDLERS.values():
+    _register(_handler)

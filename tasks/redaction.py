@@ -1,0 +1,37 @@
+"""Nothing secret in what Celery shows of a message: events, Flower, `inspect`, logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.app.amqp import AMQP
+from celery.worker.request import Request
+
+from backend.shared.infrastructure.sealing import masked
+
+_LONGEST = 1000
+"""Characters of a representation. AMQP headers must fit into one frame, or the broker ends the connection."""
+
+
+class SafeAMQP(AMQP):  # type: ignore[misc]
+    """Writes the representations itself, for first sends, retries and chains alike.
+
+    Celery keeps a caller's `kwargsrepr` for the first send only.
+    """
+
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
+        """A protocol 2 message with masked representations."""
+        options["argsrepr"] = repr(masked(args or ()))[:_LONGEST]
+        options["kwargsrepr"] = repr(masked(kwargs or {}))[:_LONGEST]
+        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)
+
+
+class SafeRequest(Request):  # type: ignore[misc]
+    """`inspect active`, and Flower's page of a worker, show the masked representation."""
+
+    def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
+        """What remote control tells of a task at work."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
