@@ -1,0 +1,46 @@
+"""Links by mail: whoever follows one has read the mailbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+
+class Purpose(StrEnum):
+    """What following the link does."""
+
+    VERIFY_EMAIL = "verify_email"
+    CHANGE_EMAIL = "change_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - a purpose, not a password
+
+
+class Occasion(StrEnum):
+    """Why the link was mailed."""
+
+    REGISTRATION = "registration"
+    REQUEST = "request"
+    SIGN_IN = "sign_in"
+
+
+LIFETIME = {
+    Purpose.VERIFY_EMAIL: timedelta(days=1),
+    Purpose.CHANGE_EMAIL: timedelta(days=1),
+    Purpose.RESET_PASSWORD: timedelta(minutes=15),
+}
+PER_HOUR = {Occasion.REGISTRATION: 1, Occasion.REQUEST: 5, Occasion.SIGN_IN: 1}
+"""Mails an account gets at most per purpose, occasion and hour: nobody's mailbox is to be flooded through us."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that was followed.
+
+    Attributes:
+        email: the address it proves, when that is not the user's own.
+    """
+
+    user_id: UUID
+    purpose: Purpose
+    email: str | None

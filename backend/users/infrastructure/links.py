@@ -1,0 +1,98 @@
+"""The links that were mailed, in PostgreSQL.
+
+A token is the signed id of its row. The table alone makes nobody a token, and the key alone no row.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from backend.shared.domain.secret import Secret
+from backend.shared.infrastructure.database import Database
+from backend.shared.infrastructure.sealing import BadSignature, Keyring
+from backend.shared.infrastructure.unit_of_work import UnitOfWork
+from backend.users.domain.errors import InvalidToken
+from backend.users.domain.links import LIFETIME, PER_HOUR, Link, Occasion, Purpose
+from backend.users.infrastructure.tables import links
+
+_TOKEN = "mail link"  # noqa: S105 - what a signature is for
+_HOUR = timedelta(hours=1)
+_LIVE = sa.and_(links.c.ended_at.is_(None), links.c.expires_at > sa.func.now())
+
+
+class SqlLinks:
+    """`Links` within one unit of work."""
+
+    def __init__(self, unit: UnitOfWork, database: Database, keyring: Keyring) -> None:
+        self._unit = unit
+        self._database = database
+        self._keyring = keyring
+
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
+        """The caller holds the user's row, so the hour's count cannot be overtaken."""
+        if self._issued_lately(user_id, purpose, occasion) >= PER_HOUR[occasion]:
+            return None
+        self.end(user_id, purpose)
+        link_id = uuid4()
+        self._unit.connection.execute(
+            links.insert().values(
+                id=link_id,
+                user_id=user_id,
+                purpose=purpose,
+                occasion=occasion,
+                email=email,
+                expires_at=sa.func.now() + LIFETIME[purpose],
+            )
+        )
+        return Secret(self._keyring.sign(_TOKEN, link_id.hex))
+
+    def owner(self, token: Secret, purpose: Purpose) -> UUID:
+        """Read on a connection that is given back at once."""
+        wanted = sa.select(links.c.user_id).where(links.c.id == self._id_of(token), links.c.purpose == purpose, _LIVE)
+        with self._database.transaction() as connection:
+            owner = connection.scalar(wanted)
+        if owner is None:
+            raise InvalidToken
+        return UUID(str(owner))
+
+    def use(self, token: Secret, *purposes: Purpose) -> Link:
+        """One statement finds and ends it: of two that use the same token one finds nothing."""
+        used = self._unit.connection.execute(
+            links.update()
+            .where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
+            .values(ended_at=sa.func.now())
+            .returning(links.c.user_id, links.c.purpose, links.c.email)
+        ).one_or_none()
+        if used is None:
+            raise InvalidToken
+        return Link(used.user_id, Purpose(used.purpose), used.email)
+
+    def end(self, user_id: UUID, *purposes: Purpose) -> None:
+        """Ended links stay a while: they count for the hour."""
+        theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
+        self._unit.connection.execute(theirs.values(ended_at=sa.func.now()))
+
+    def _issued_lately(self, user_id: UUID, purpose: Purpose, occasion: Occasion) -> int:
+        lately = sa.select(sa.func.count()).where(
+            links.c.user_id == user_id,
+            links.c.purpose == purpose,
+            links.c.occasion == occasion,
+            links.c.created_at > sa.func.now() - _HOUR,
+        )
+        return self._unit.connection.scalar(lately) or 0
+
+    def _id_of(self, token: Secret) -> UUID:
+        try:
+            return UUID(hex=self._keyring.verify(_TOKEN, token.value))
+        except BadSignature:
+            raise InvalidToken from None
+
+
+def purge_links(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` links that are good no more and count for no hour; returns how many went."""
+    past = sa.func.now() - _HOUR
+    old = sa.select(links.c.id).where(links.c.expires_at < past, links.c.created_at < past).limit(batch)
+    return connection.execute(links.delete().where(links.c.id.in_(old))).rowcount
