@@ -1,0 +1,64 @@
+"""Challenges: the second step of a sign-in."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime, timedelta
+from uuid import UUID
+
+LIFETIME = timedelta(minutes=5)
+TRIES = 5
+RESEND_AFTER = timedelta(minutes=1)
+PER_HOUR = 5
+"""Challenges an account gets within an hour."""
+
+
+class Challenge:
+    """Somebody who gave the right password is asked for the code that was mailed.
+
+    Attributes:
+        code_digest: keyed, so that the table alone gives no code away.
+        tries: guesses so far, this one included.
+        sent_at: when the newest code was.
+    """
+
+    id: UUID
+    user_id: UUID
+    code_digest: bytes
+    tries: int
+    created_at: datetime
+    sent_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def open(cls, challenge_id: UUID, user_id: UUID, code_digest: bytes, now: datetime) -> Challenge:
+        """A new one for this code."""
+        challenge = cls()
+        challenge.id, challenge.user_id, challenge.code_digest = challenge_id, user_id, code_digest
+        challenge.tries, challenge.ended_at = 0, None
+        challenge.created_at = challenge.sent_at = now
+        challenge.expires_at = now + LIFETIME
+        return challenge
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether a code may still be tried."""
+        return self.ended_at is None and now < self.expires_at and self.tries < TRIES
+
+    def answer(self, code_digest: bytes, now: datetime) -> bool:
+        """Count a try; the right code ends the challenge."""
+        if not self.is_live(now):
+            return False
+        self.tries += 1
+        right = hmac.compare_digest(code_digest, self.code_digest)
+        if right:
+            self.ended_at = now
+        return right
+
+    def wait_before_resend(self, now: datetime) -> timedelta:
+        """How long until another code may be sent; zero or less when it may."""
+        return self.sent_at + RESEND_AFTER - now
+
+    def resend(self, code_digest: bytes, now: datetime) -> None:
+        """Another code takes the place of the last. It gives no new tries and no new time."""
+        self.code_digest, self.sent_at = code_digest, now

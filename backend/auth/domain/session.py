@@ -1,0 +1,84 @@
+"""Sessions: what a refresh token keeps alive."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+LIFETIME = timedelta(days=30)
+"""How long a session lasts without being used."""
+GRACE = timedelta(seconds=30)
+"""How long an exchanged refresh token still brings its successor: the answer may have been lost on its way."""
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    """What a client exchanges for a new access token, once.
+
+    Attributes:
+        secret: 32 bytes; the database holds their hash.
+    """
+
+    session_id: UUID
+    secret: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the database knows it by. No key and no salt: there are 2^256 secrets to try."""
+        return hashlib.sha256(self.secret).hexdigest()
+
+
+class Session:
+    """Somebody signed in on one device.
+
+    Attributes:
+        generation: access tokens of an earlier one are refused.
+        refresh_fingerprint: of the one refresh token that may be exchanged.
+        spent: when each of the lately exchanged ones was, by fingerprint, in seconds since 1970.
+    """
+
+    id: UUID
+    user_id: UUID
+    generation: int
+    refresh_fingerprint: str
+    spent: dict[str, float]
+    ip: str
+    user_agent: str
+    created_at: datetime
+    last_used_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def start(cls, user_id: UUID, token: RefreshToken, now: datetime, ip: str, user_agent: str) -> Session:
+        """A session that begins with this refresh token."""
+        session = cls()
+        session.id, session.user_id, session.generation = token.session_id, user_id, 1
+        session.refresh_fingerprint, session.spent = token.fingerprint, {}
+        session.ip, session.user_agent = ip, user_agent
+        session.created_at = session.last_used_at = now
+        session.ended_at = None
+        return session
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether it goes on."""
+        return self.ended_at is None and now < self.last_used_at + LIFETIME
+
+    def exchange(self, token: RefreshToken, successor: RefreshToken, now: datetime) -> bool:
+        """Put the successor in the token's place, unless it is there already.
+
+        Returns:
+            False when the token was exchanged longer ago than the grace allows: somebody has a copy.
+        """
+        self.last_used_at = now
+        if token.fingerprint == self.refresh_fingerprint:
+            recent = {fingerprint: at for fingerprint, at in self.spent.items() if _lately(at, now)}
+            self.spent = {**recent, token.fingerprint: now.timestamp()}
+            self.refresh_fingerprint = successor.fingerprint
+            return True
+        return _lately(self.spent.get(token.fingerprint, 0), now)
+
+
+def _lately(at: float, now: datetime) -> bool:
+    return now.timestamp() - at <= GRACE.total_seconds()
