@@ -1,0 +1,243 @@
+"""RabbitMQ for the tests: one that is there already, or a node of our own; and one that tests may break."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+from amqp.exceptions import NotFound
+from kombu import Connection
+
+from tests.worker import eventually
+
+_STANDARD = "amqp://guest:guest@127.0.0.1:5672/"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_PATIENCE = 60.0
+"""Seconds a node may take to start on a busy machine."""
+
+
+class RabbitMQ:
+    """A RabbitMQ node of this test run, on ports and in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = _free_port()
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        plugins, configuration = directory / "enabled_plugins", directory / "rabbitmq.conf"
+        plugins.write_text("[].")
+        configuration.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        self._environment = {
+            "PATH": f"{_sbin()}:{os.environ['PATH']}",
+            "HOME": str(directory),  # keeps the Erlang cookie
+            "RABBITMQ_NODENAME": f"tests{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(_free_port()),
+            "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(directory / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+            # Nothing of the machine's own node in /etc/rabbitmq.
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(configuration),
+            "RABBITMQ_CONFIG_FILES": str(directory / "conf.d"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
+            # Two cores are shared with the tests.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start the node and wait until it lets clients in."""
+        self._process = subprocess.Popen(
+            [_sbin() / "rabbitmq-server"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.await_answer()
+
+    def await_answer(self) -> None:
+        """Wait until clients are let in."""
+
+        def is_up() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, "the private RabbitMQ ended by itself"
+            return _answers(self.url)
+
+        eventually(is_up)
+
+    def control(self, *arguments: str) -> str:
+        """Run rabbitmqctl on this node."""
+        return _rabbitmqctl(self._environment, "-n", self._environment["RABBITMQ_NODENAME"], *arguments)
+
+    @contextmanager
+    def vhost(self) -> Iterator[str]:
+        """The address of a new vhost, which is gone afterwards."""
+        with _vhost(self.url, self.control) as url:
+            yield url
+
+    @contextmanager
+    def alarmed(self) -> Iterator[None]:
+        """While inside, the node has no memory left and blocks every publisher."""
+        self.control("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            yield
+        finally:
+            self.control("set_vm_memory_high_watermark", "0.4")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """While inside, the broker is away; durable queues and their messages survive."""
+        self.control("stop_app")
+        try:
+            yield
+        finally:
+            self.control("start_app")
+            self.await_answer()
+
+    def complaints(self) -> list[str]:
+        """What its log says of clients that left without a word."""
+        logs = [path.read_text() for path in self._directory.glob("log/*.log")]
+        return [line for log in logs for line in log.splitlines() if "client unexpectedly closed" in line]
+
+    def stop(self) -> None:
+        """End the node."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def private_rabbitmq() -> Iterator[RabbitMQ]:
+    """A node of our own, for tests that break the broker. Each leaves it as it was."""
+    if not _sbin().is_dir():
+        pytest.skip("no rabbitmq-server is installed")
+    directory = Path(tempfile.mkdtemp(prefix="promise-rabbitmq-"))
+    node = RabbitMQ(directory)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A RabbitMQ with none of our queues: TEST_BROKER_URL, the one on 127.0.0.1:5672, or a node of our own."""
+    url = os.environ.get("TEST_BROKER_URL")
+    if not url and _answers(_STANDARD):
+        url = _STANDARD
+    if not url:
+        node: RabbitMQ = request.getfixturevalue("private_rabbitmq")
+        with node.vhost() as fresh:
+            yield fresh
+    elif urlsplit(url).hostname in _LOCAL and _controls_the_local_node():
+        with _vhost(url, _control_local) as fresh:
+            yield fresh
+    else:
+        _forget_queues(url)
+        yield url
+        _forget_queues(url)
+
+
+def queues() -> list[str]:
+    """Every queue that the program declares on RabbitMQ."""
+    from celeryconfig import DEAD_LETTERS, LANES  # noqa: PLC0415 - reads the environment when imported
+
+    return [*LANES, DEAD_LETTERS, *(f"celery_delayed_{level}" for level in range(28))]
+
+
+def waiting(url: str, queue: str) -> list[Any]:
+    """The messages that are ready in a queue, none when there is no such queue; they stay there."""
+    found = []
+    with Connection(url) as connection, connection.channel() as channel, suppress(NotFound):
+        while (message := channel.basic_get(queue)) is not None:
+            found.append(message)
+    return found  # closing the channel put them back
+
+
+def _forget_queues(url: str) -> None:
+    for queue in queues():
+        with Connection(url) as connection, connection.channel() as channel:
+            channel.queue_delete(queue)
+
+
+@contextmanager
+def _vhost(url: str, control: Any) -> Iterator[str]:
+    name = f"tests-{uuid4().hex}"
+    user = urlsplit(url).username or "guest"
+    control("add_vhost", name)
+    try:
+        control("set_permissions", "-p", name, user, ".*", ".*", ".*")
+        yield urlunsplit(urlsplit(url)._replace(path="/" + quote(name, safe="")))
+    finally:
+        control("delete_vhost", name)
+
+
+def _control_local(*arguments: str) -> str:
+    return _rabbitmqctl(dict(os.environ), *arguments)
+
+
+def _controls_the_local_node() -> bool:
+    try:
+        _control_local("list_vhosts")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _rabbitmqctl(environment: dict[str, str], *arguments: str) -> str:
+    command = ("rabbitmqctl", "--quiet", *arguments)
+    return subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_PATIENCE,
+    ).stdout
+
+
+def _sbin() -> Path:
+    """Where the server's own scripts are: Debian's wrappers insist on the user `rabbitmq`."""
+    found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
+    installed = shutil.which("rabbitmq-server")
+    return found[-1] if found else Path(installed).resolve().parent if installed else Path("/nonexistent")
+
+
+def _answers(url: str) -> bool:
+    connection = Connection(url, connect_timeout=2)
+    try:
+        connection.connect()
+    except (OSError, *connection.connection_errors):
+        return False
+    finally:
+        connection.release()
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

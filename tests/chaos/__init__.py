@@ -1,0 +1,1 @@
+"""The promise under faults: `make chaos` breaks what it runs on, and counts."""

@@ -1,0 +1,196 @@
+"""What is broken, and for how long. Each fault is over when its function returns."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+
+import celeryconfig
+from tests.chaos.world import World
+
+Fault = Callable[[World, random.Random], None]
+
+
+def _for_a_while(chance: random.Random, longest: float = 4.0) -> None:
+    """An outage lasts; this is the outage, not a wait for something."""
+    threading.Event().wait(chance.uniform(0.5, longest))
+
+
+def _signal(process: Any, number: int) -> None:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        os.kill(process.pid, number)
+
+
+def kill_worker_child(world: World, chance: random.Random) -> None:
+    """SIGKILL to a child of a worker's pool, as the out-of-memory killer would."""
+    worker = chance.choice(world.workers)
+    with suppress(psutil.NoSuchProcess):
+        children = worker.children()
+        if children:
+            _signal(chance.choice(children), signal.SIGKILL)
+
+
+def kill_worker(world: World, chance: random.Random) -> None:
+    """SIGKILL to a worker, which also relays the outbox."""
+    _signal(chance.choice(world.workers).process, signal.SIGKILL)
+
+
+def stop_worker(world: World, chance: random.Random) -> None:
+    """SIGTERM to a worker: it finishes its task or hands it back."""
+    _signal(chance.choice(world.workers).process, signal.SIGTERM)
+
+
+def kill_api(world: World, chance: random.Random) -> None:
+    """SIGKILL to an API process, server and its child."""
+    api = chance.choice(world.apis)
+    with suppress(psutil.NoSuchProcess):
+        for child in api.children():
+            _signal(child, signal.SIGKILL)
+    _signal(api.process, signal.SIGKILL)
+
+
+def restart_broker(world: World, chance: random.Random) -> None:
+    """RabbitMQ stops and starts."""
+    with world.rabbitmq.stopped():
+        pass
+
+
+def stop_broker(world: World, chance: random.Random) -> None:
+    """RabbitMQ is away for some seconds."""
+    with world.rabbitmq.stopped():
+        _for_a_while(chance)
+
+
+def restart_database(world: World, chance: random.Random) -> None:
+    """PostgreSQL stops and starts."""
+    world.postgres.stop()
+    world.postgres.start()
+
+
+def stop_database(world: World, chance: random.Random) -> None:
+    """PostgreSQL is away for some seconds."""
+    world.postgres.stop()
+    _for_a_while(chance)
+    world.postgres.start()
+
+
+def stop_both(world: World, chance: random.Random) -> None:
+    """Neither RabbitMQ nor PostgreSQL is there: nothing can be accepted."""
+    with world.rabbitmq.stopped():
+        stop_database(world, chance)
+
+
+def memory_alarm(world: World, chance: random.Random) -> None:
+    """RabbitMQ has no memory left: it blocks publishers without a word."""
+    with world.rabbitmq.alarmed():
+        _for_a_while(chance)
+
+
+def cut_network(world: World, chance: random.Random) -> None:
+    """Every connection to RabbitMQ ends, and none is let in for a moment."""
+    world.network.refuse()
+    _for_a_while(chance, 2)
+    world.network.accept()
+
+
+def stall_network(world: World, chance: random.Random) -> None:
+    """Nothing gets through to RabbitMQ or back, and nobody is told; then the connections are cut."""
+    world.network.stall()
+    _for_a_while(chance)
+    world.network.cut()
+    world.network.flow()
+
+
+def poison(world: World, chance: random.Random) -> None:
+    """Messages that no worker can carry out, in every lane."""
+    bodies = [
+        (b"{", "application/json"),
+        (b"\xff", "application/json"),
+        (b"5", "application/json"),
+        (b"x", "text/plain"),
+    ]
+    with Connection(world.broker_url) as connection, connection.channel() as channel:
+        for lane in celeryconfig.LANES:
+            for body, content_type in bodies:
+                headers = {"task": chance.choice(["users.create_user", "no.such_task", 7]), "id": "not-an-id"}
+                Producer(channel).publish(
+                    body,
+                    exchange=celeryconfig.COMMANDS,
+                    routing_key=lane,
+                    content_type=content_type,
+                    content_encoding="utf-8",
+                    headers=headers,
+                )
+
+
+def nothing(world: World, chance: random.Random) -> None:
+    """Nothing is broken: what the figures of the others are compared with."""
+
+
+@contextmanager
+def duplicating(world: World) -> Iterator[None]:
+    """While inside, every message in every lane is delivered a second time."""
+    ending = threading.Event()
+
+    def copy() -> None:
+        with Connection(world.broker_url) as connection, connection.channel() as channel:
+            commands = Exchange(celeryconfig.COMMANDS, type="topic")
+            shadow = Queue("chaos-shadow", commands, routing_key="#", auto_delete=True)
+            shadow(channel).declare()
+
+            def again(message: Any) -> None:
+                if not message.headers.get("chaos-copy"):
+                    Producer(channel).publish(
+                        message.body,
+                        exchange=celeryconfig.COMMANDS,
+                        routing_key=message.delivery_info["routing_key"],
+                        content_type=message.content_type,
+                        content_encoding=message.content_encoding,
+                        headers={**message.headers, "chaos-copy": True},
+                        correlation_id=message.properties.get("correlation_id"),
+                        delivery_mode=2,
+                    )
+                message.ack()
+
+            with Consumer(channel, [shadow], on_message=again):
+                while not ending.is_set():
+                    with suppress(TimeoutError):
+                        connection.drain_events(timeout=0.2)
+
+    copier = threading.Thread(target=copy, daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        copier.join()
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__.replace("_", " "): fault
+    for fault in (
+        nothing,
+        kill_worker_child,
+        kill_worker,
+        stop_worker,
+        kill_api,
+        restart_broker,
+        stop_broker,
+        restart_database,
+        stop_database,
+        stop_both,
+        memory_alarm,
+        cut_network,
+        stall_network,
+        poison,
+    )
+}
+DUPLICATES = "every message twice"

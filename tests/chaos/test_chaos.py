@@ -1,0 +1,32 @@
+"""The short version of `make chaos`: nothing accepted is lost, nothing is done twice, nothing stays pending."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.faults import DUPLICATES
+from tests.chaos.run import run
+from tests.chaos.subjects import StockAdditions
+from tests.chaos.world import World
+
+_COMMANDS = 60
+_SEED = 1
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    if not shutil.which("rabbitmqctl"):
+        pytest.skip("no rabbitmq-server is installed")
+    with World() as world:
+        yield world
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("fault", ["kill worker", "kill api", "stop broker", "stop database", DUPLICATES])
+def test_the_promise_is_kept_under(world: World, fault: str) -> None:
+    result = run(world, fault, StockAdditions(), _COMMANDS, _SEED)
+    assert result.accepted == result.carried_out == _COMMANDS, str(result)
+    assert result.kept, str(result)

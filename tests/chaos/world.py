@@ -1,0 +1,99 @@
+"""Everything the program runs on, ours to break: RabbitMQ behind a network, PostgreSQL, and its processes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from tests.broker import RabbitMQ
+from tests.flow.client import Client
+from tests.flow.programs import ApiProcess, beat
+from tests.postgres import Postgres, migrate
+from tests.proxy import Proxy
+from tests.worker import Program, WorkerProcess, environment, eventually
+
+_LOOK_EVERY = 0.2
+
+
+class World:
+    """Two API processes, two workers and beat; whatever dies is started again, as a supervisor would.
+
+    Attributes:
+        rabbitmq, network: the broker, and the network between it and the program.
+        postgres: the database server.
+        apis, workers: the processes to be killed.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._ending = threading.Event()
+
+    def __enter__(self) -> Self:
+        directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+        directory.chmod(0o755)
+        self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        self.postgres = Postgres(directory / "postgres")
+        self._stack.callback(self.postgres.stop)
+        migrate(self.postgres.url)
+        (directory / "rabbitmq").mkdir()
+        self.rabbitmq = RabbitMQ(directory / "rabbitmq")
+        self._stack.callback(self.rabbitmq.stop)
+        self.rabbitmq.start()
+        self.broker_url = self._stack.enter_context(self.rabbitmq.vhost())
+        self.network = self._stack.enter_context(Proxy("127.0.0.1", self.rabbitmq.port))
+        behind = urlsplit(self.broker_url)._replace(netloc=f"guest:guest@127.0.0.1:{self.network.port}").geturl()
+        self.environment = environment(
+            BROKER_URL=behind, DATABASE_URL=self.postgres.url, MAIL_URL=f"file:{directory / 'mail'}"
+        )
+        self.apis = [self._stack.enter_context(ApiProcess(self.environment)) for _ in range(2)]
+        self.workers = [
+            self._stack.enter_context(WorkerProcess(self.environment, "--pool", "prefork", "--concurrency", "2"))
+            for _ in range(2)
+        ]
+        self.beat = self._stack.enter_context(beat(self.environment, directory))
+        supervisor = threading.Thread(target=self._supervise, daemon=True)
+        supervisor.start()
+        self._stack.callback(supervisor.join)
+        self._stack.callback(self._ending.set)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def client(self, number: int) -> Client:
+        """A client of one of the API processes, in turn."""
+        return self.apis[number % len(self.apis)].client
+
+    def flask(self, *arguments: str, **settings: str) -> str:
+        """Run a `flask` command; what it printed."""
+        command = Program("flask", "flask", "--app", "wsgi", *arguments, environment={**self.environment, **settings})
+        with command:
+            assert command.ended() == 0, command.logs()
+            return command.logs()
+
+    def healed(self) -> None:
+        """Wait until every process answers again."""
+        for api in self.apis:
+            eventually(partial(_is_ready, api.client))
+
+    def _supervise(self) -> None:
+        while not self._ending.wait(_LOOK_EVERY):
+            for program in (*self.apis, *self.workers, self.beat):
+                if not program.running and not self._ending.is_set():
+                    program.start()
+
+
+def _is_ready(client: Client) -> bool:
+    try:
+        return client.get("/health/ready").status == 200
+    except OSError:
+        return False

@@ -1,0 +1,47 @@
+"""The API as a process, and its companions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from backend.settings import ROOT
+from tests.flow.client import Client
+from tests.worker import Program, eventually
+
+
+class ApiProcess(Program):
+    """The API behind granian, as in production."""
+
+    def __init__(self, environment: Mapping[str, str], *, directory: Path = ROOT) -> None:
+        port = free_port()
+        server = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws")
+        size = ("--workers", "1", "--blocking-threads", "16", "--backpressure", "64", "--log-level", "warning")
+        super().__init__("api", *server, *size, "wsgi:app", environment=environment, directory=directory)
+        self.client = Client(f"http://127.0.0.1:{port}")
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        eventually(self._is_live)
+        return self
+
+    def _is_live(self) -> bool:
+        assert self.running, self.logs()
+        try:
+            return self.client.get("/health/live").status == 200
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def beat(environment: Mapping[str, str], directory: Path) -> Program:
+    """The scheduler."""
+    arguments = ("-A", "tasks.app", "--quiet", "beat", "--pidfile=", "--schedule", str(directory / "schedule"))
+    return Program("beat", "celery", *arguments, environment=environment)

@@ -1,0 +1,73 @@
+"""The same flow without RabbitMQ: messages are files, for development only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from uuid import uuid4
+
+import pytest
+
+from backend.settings import ROOT
+from tests.flow.client import Client
+from tests.flow.programs import ApiProcess
+from tests.worker import WorkerProcess, environment
+
+_BODY = {"name": "Ada", "password": "correct horse battery"}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program in a directory of its own: its `var/` is not the developer's."""
+    directory = tmp_path_factory.mktemp("checkout")
+    for name in ("backend", "tasks"):
+        shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("celeryconfig.py", "wsgi.py"):
+        shutil.copy(ROOT / name, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def worker(checkout: Path, database_url: str) -> Iterator[WorkerProcess]:
+    options = ("--pool", "threads", "--concurrency", "2")
+    with WorkerProcess(_settings(checkout, database_url), *options, directory=checkout) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def api(checkout: Path, database_url: str, worker: WorkerProcess) -> Iterator[Client]:
+    with ApiProcess(_settings(checkout, database_url), directory=checkout) as process:
+        yield process.client
+
+
+def _settings(checkout: Path, database_url: str) -> dict[str, str]:
+    return environment(DATABASE_URL=database_url, PYTHONPATH=str(checkout))
+
+
+def test_a_command_travels_by_file(api: Client) -> None:
+    """An accepted command is carried out on the embedded broker, too."""
+    accepted = api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com"})
+    assert api.outcome(accepted)["status"] == "succeeded"
+
+
+def test_a_waiting_client_is_answered_long_before_its_patience_ends(api: Client) -> None:
+    """The broker's own pace of one look a second would be felt in every request."""
+    started = monotonic()
+    created = api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com"}, Prefer="wait=10")
+    assert created.status == 201, created.content
+    assert monotonic() - started < 2
+
+
+def test_no_password_lies_in_the_broker_files(api: Client, worker: WorkerProcess, checkout: Path) -> None:
+    """Secrets are sealed on every broker."""
+    worker.terminate()
+    password = f"cana{uuid4().hex}"
+    api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com", "password": password})
+    files = [path.read_bytes() for path in (checkout / "var" / "broker" / "messages").iterdir()]
+    assert files
+    assert not any(password.encode() in base64.b64decode(json.loads(content)["body"]) for content in files)
+    assert not any(password.encode() in content for content in files)

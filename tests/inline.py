@@ -1,0 +1,93 @@
+"""A queue without a broker: a thread beside the test carries out what is sent, in order, as a worker would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from queue import Queue as PendingQueue
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from backend.shared.application.messages import Envelope, QueueUnavailable
+from backend.shared.infrastructure.bus import Bus
+
+
+class InlineQueue:
+    """The `Queue` port. Set `bus`, send, then `drain`.
+
+    Attributes:
+        down: whether the broker is away.
+        sent: every message, in order, as it would lie in its queue: JSON and nothing else.
+        announced: routing key and CloudEvents object of every event for the outside world.
+    """
+
+    def __init__(self) -> None:
+        self.bus: Bus | None = None
+        self.down = False
+        self.sent: list[Envelope] = []
+        self.announced: list[tuple[str, dict[str, Any]]] = []
+        self._faults: list[Exception] = []
+        self._pending: PendingQueue[Envelope | None] = PendingQueue()
+        self._worker: Thread | None = None
+
+    def send(self, envelope: Envelope, deadline: float) -> None:
+        """Take the message, unless the broker is away."""
+        self.check(deadline)
+        if self._worker is None:
+            self._worker = Thread(target=self._carry_out, daemon=True)
+            self._worker.start()
+        self.sent.append(as_delivered(envelope))
+        self._pending.put(self.sent[-1])
+
+    def announce(self, routing_key: str, cloud_event: Mapping[str, Any], deadline: float) -> None:
+        """Keep the event, unless the broker is away."""
+        self.check(deadline)
+        self.announced.append((routing_key, json.loads(json.dumps(cloud_event))))
+
+    def check(self, deadline: float) -> None:
+        """Refuse while the broker is away."""
+        if self.down:
+            raise QueueUnavailable
+
+    def drain(self) -> None:
+        """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
+        self._pending.join()
+        if self._faults:
+            raise self._faults.pop(0)
+
+    def sweep(self) -> None:
+        """Do what the scheduled sweep does some seconds later, and wait for what comes of it."""
+        if self.bus is None:
+            raise AssertionError("InlineQueue.bus is not set")
+        with self.bus.database.transaction() as connection:
+            connection.execute(sa.text("update outbox set created_at = created_at - interval '1 minute'"))
+        self.bus.relay_leftovers()
+        self.drain()
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._pending.put(None)
+            self._worker.join()
+            self._worker = None
+
+    def _carry_out(self) -> None:
+        if self.bus is None:
+            raise AssertionError("set InlineQueue.bus first")
+        while (envelope := self._pending.get()) is not None:
+            try:
+                self.bus.receive(envelope)
+            except Exception as fault:  # noqa: BLE001 - `drain` raises it
+                self._faults.append(fault)
+            finally:
+                self._pending.task_done()
+        self._pending.task_done()
+
+
+def as_delivered(envelope: Envelope) -> Envelope:
+    """The message after its way through a broker."""
+    body, headers = json.loads(json.dumps([envelope.body, envelope.headers]))
+    return Envelope(UUID(str(envelope.id)), envelope.name, envelope.queue, body, headers)

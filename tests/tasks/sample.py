@@ -1,0 +1,119 @@
+"""`celery -A tests.tasks.sample worker`: the real worker, with a bus that does what each message says.
+
+The body's field `do` chooses; every delivery is written to the output as `received <id>`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import backend.bootstrap
+from backend.shared.application.handlers import Handlers, Lane
+from backend.shared.application.messages import Command, Envelope
+from backend.shared.infrastructure.codec import Undecodable
+from backend.shared.infrastructure.faults import DatabaseAway
+
+handlers = Handlers[None]("sample")
+
+
+@dataclass(frozen=True)
+class Do(Command):
+    """Do what `do` says."""
+
+    do: str
+    canary: str = ""
+
+
+@dataclass(frozen=True)
+class DoByMail(Do):
+    """The same in another lane."""
+
+
+@handlers.on(Do, attempts=2)
+def work(command: Do, ports: None) -> None:
+    """The bus below stands in for it."""
+
+
+@handlers.on(DoByMail, lane=Lane.MAIL)
+def write(command: DoByMail, ports: None) -> None:
+    """The bus below stands in for it."""
+
+
+class ScriptedBus:
+    """A bus whose messages say what becomes of them."""
+
+    def __init__(self) -> None:
+        self._deeds: Mapping[str, Callable[[Envelope], None]] = {
+            "succeed": lambda _: None,
+            "fail": self._fail,
+            "run out of memory": self._run_out_of_memory,
+            "exit": self._exit,
+            "be undecodable": self._be_undecodable,
+            "find no database once": self._find_no_database_once,
+            "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+            "hang once": self._hang_once,
+        }
+
+    def receive(self, envelope: Envelope) -> None:
+        _say(f"received {envelope.id}", f"headers {dict(envelope.headers)}")
+        self._deeds[envelope.body["do"]](envelope)
+        _say(f"done {envelope.id}")
+
+    def give_up(self, envelope: Envelope, reason: str, error: BaseException) -> None:
+        if envelope.body["do"] == "be undecodable" and _first_time(envelope, "give up"):
+            raise DatabaseAway
+        _say(f"gave up {envelope.id}")
+
+    def relay_leftovers(self) -> int:
+        _say("swept")
+        return 0
+
+    def close(self) -> None:
+        _say("closed")
+
+    def _fail(self, envelope: Envelope) -> None:
+        raise ValueError(f"a value in an exception: {envelope.body.get('canary')}")
+
+    def _run_out_of_memory(self, envelope: Envelope) -> None:
+        raise MemoryError
+
+    def _exit(self, envelope: Envelope) -> None:
+        raise SystemExit(3)
+
+    def _be_undecodable(self, envelope: Envelope) -> None:
+        raise Undecodable(envelope.body.get("canary"))
+
+    def _find_no_database_once(self, envelope: Envelope) -> None:
+        if _first_time(envelope, "away"):
+            raise DatabaseAway(envelope.body.get("canary"))
+
+    def _hang_once(self, envelope: Envelope) -> None:
+        if _first_time(envelope, "hang"):
+            threading.Event().wait()
+
+
+def _first_time(envelope: Envelope, what: str) -> bool:
+    """Whether no worker process has been here with this message."""
+    try:
+        (Path(os.environ["SAMPLE_DIRECTORY"]) / f"{what} {envelope.id}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _say(*lines: str) -> None:
+    os.write(1, "".join(f"{line}\n" for line in lines).encode())
+
+
+backend.bootstrap.HANDLERS.clear()
+backend.bootstrap.HANDLERS.update({handler.name: handler for handler in handlers.queued()})
+backend.bootstrap.build_bus = lambda *_: ScriptedBus()  # type: ignore[assignment]
+
+from tasks.app import app  # noqa: E402 - it reads the handlers
+
+__all__ = ["app"]

@@ -1,0 +1,184 @@
+"""The recorder on RabbitMQ: a dead letter is in the table, once, before it leaves its queue."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import kombu.pools
+import pytest
+from amqp import Message
+
+from backend.bootstrap import build_bus
+from backend.shared.infrastructure import dead_letters
+from backend.shared.infrastructure.bus import Bus
+from backend.shared.infrastructure.dead_letters import DeadLetter, DeadLetterView
+from tests.inline import InlineQueue
+from tests.settings import settings_with
+from tests.tasks.conftest import Broker, Deliver
+from tests.tasks.test_malformed import _GOOD, _MALFORMED
+
+LANE = "users.hashing"
+DEAD = "dead-letters"
+
+
+@dataclass
+class Recorder:
+    """The scheduled task, run in this process with a bus of the test's choice."""
+
+    bus: Bus
+    run: Callable[[], None]
+
+    def letters(self) -> list[DeadLetterView]:
+        read = self.bus.database.read
+        listed = read(lambda connection: dead_letters.listing(connection, 100)).items
+        return [read(partial(dead_letters.dead_letter, dead_letter_id=letter.id)) for letter in listed]
+
+    def letter(self) -> DeadLetterView:
+        (found,) = self.letters()
+        return found
+
+
+@pytest.fixture
+def recorder(
+    delivery_to: Deliver, rabbitmq_url: str, clean_database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Recorder]:
+    delivery = delivery_to(rabbitmq_url)
+    import tasks.dead_letters  # noqa: PLC0415 - freshly imported for that broker
+    import tasks.messages  # noqa: PLC0415
+
+    with delivery.app.connection_for_write() as connection:
+        delivery.tasks.topology.declare_topology(connection)
+        for name in (DEAD, LANE):
+            connection.default_channel.queue_purge(name)
+    bus = build_bus(settings_with(database_url=clean_database), InlineQueue())
+    recorder = Recorder(bus, tasks.dead_letters.record_dead_letters)
+    monkeypatch.setattr(tasks.dead_letters, "bus", lambda: recorder.bus)
+    yield recorder
+    kombu.pools.reset()
+    bus.close()
+
+
+def die(broker: Broker, *, requeue: bool = False) -> None:
+    """Take what lies in the lane as a worker does, and reject it; or give it back as a killed worker does."""
+    while (message := take(broker)) is not None:
+        broker.channel.basic_reject(message.delivery_tag, requeue)
+
+
+def take(broker: Broker) -> Message | None:
+    return broker.channel.basic_get(LANE)
+
+
+def command(broker: Broker, *, task: str = "users.create_user", **body: Any) -> UUID:
+    """Put a command of ours into the lane, as our publisher does."""
+    identity = uuid4()
+    envelope = {"request_id": "r1", "accepted_at": "2026-01-01T00:00:00+00:00"}
+    headers = {"task": task, "id": str(identity), "lang": "py", "envelope": envelope}
+    broker.publish([[], body, {}], LANE, serializer="json", headers=headers)
+    return identity
+
+
+def test_a_message_that_kills_its_workers_is_recorded_and_its_operation_failed(
+    broker: Broker, recorder: Recorder
+) -> None:
+    identity = command(broker, name="Ada")
+    die(broker, requeue=True)
+    recorder.run()
+    letter = recorder.letter()
+    assert (letter.message_id, letter.task, letter.lane, letter.reason) == (
+        identity,
+        "users.create_user",
+        LANE,
+        "delivery_limit",
+    )
+    assert (letter.body, letter.request_id, letter.operation) == ({"name": "Ada"}, "r1", "failed")
+    assert broker.waiting_in(DEAD) == 0
+
+
+def test_an_unknown_task_keeps_its_message_and_fails_its_operation(broker: Broker, recorder: Recorder) -> None:
+    command(broker, task="users.unheard_of", name="Ada")
+    die(broker)
+    recorder.run()
+    letter = recorder.letter()
+    assert (letter.reason, letter.body, letter.operation) == ("unknown_task", {"name": "Ada"}, "failed")
+
+
+def test_whatever_messages_look_like_they_are_recorded(broker: Broker, recorder: Recorder) -> None:
+    for name, message in _MALFORMED.items():
+        identity = {"id": str(uuid4())} if message["headers"].get("id") == _GOOD["id"] else {}
+        broker.publish(routing_key=LANE, **{**message, "headers": {**message["headers"], **identity, "mark": name}})
+    die(broker)
+    recorder.run()
+    assert {letter.headers["mark"] for letter in recorder.letters()} == set(_MALFORMED)
+    assert broker.waiting_in(DEAD) == 0
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00hello", json.dumps([[], {"name": "\x00"}, {}]).encode()])
+def test_what_cannot_be_kept_as_json_is_kept_byte_for_byte(broker: Broker, recorder: Recorder, body: bytes) -> None:
+    headers = {"task": "users.create_user", "id": str(uuid4())}
+    broker.publish(body, LANE, content_type="application/json", content_encoding="utf-8", headers=headers)
+    die(broker)
+    recorder.run()
+    letter = recorder.letter()
+    assert letter.raw is not None
+    assert (base64.b64decode(letter.raw), letter.body, letter.operation) == (body, None, None)
+
+
+@pytest.mark.parametrize("name", ["no headers", "an unknown task"])
+def test_a_recorder_killed_before_it_acknowledged_records_nothing_twice(
+    broker: Broker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    broker.publish(routing_key=LANE, **_MALFORMED[name])
+    die(broker)
+    with monkeypatch.context() as dying:
+        bury = recorder.bus.bury
+
+        def bury_and_die(letter: DeadLetter) -> None:
+            bury(letter)
+            raise MemoryError
+
+        dying.setattr(recorder.bus, "bury", bury_and_die)
+        recorder.run()
+    (first,) = recorder.letters()
+    recorder.run()
+    assert recorder.letters() == [first]
+    assert broker.waiting_in(DEAD) == 0
+
+
+def test_dead_letters_stay_in_the_queue_while_the_database_is_away(broker: Broker, recorder: Recorder) -> None:
+    command(broker, name="Ada")
+    die(broker)
+    there, recorder.bus = (
+        recorder.bus,
+        build_bus(settings_with(database_url="postgresql://127.0.0.1:1/"), InlineQueue()),
+    )
+    recorder.run()
+    recorder.bus.close()
+    recorder.bus = there
+    recorder.run()
+    assert recorder.letter().reason == "rejected"
+
+
+def test_the_recorder_outlives_its_connection(broker: Broker, recorder: Recorder) -> None:
+    recorder.run()
+    import tasks.app  # noqa: PLC0415 - the one of this test
+
+    with tasks.app.app.pool.acquire() as connection:
+        connection.connection.transport.sock.close()
+    command(broker, name="Ada")
+    die(broker)
+    recorder.run()
+    recorder.run()
+    assert recorder.letter().body == {"name": "Ada"}
+
+
+def test_without_rabbitmq_there_is_nothing_to_drain(delivery_to: Deliver) -> None:
+    delivery_to("filesystem://")
+    import tasks.dead_letters  # noqa: PLC0415 - freshly imported for that broker
+
+    tasks.dead_letters.record_dead_letters()

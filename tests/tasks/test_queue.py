@@ -1,0 +1,266 @@
+"""Publishing: confirmed, bounded by the deadline whatever the broker does, and safe across a fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from backend.shared.application.messages import Envelope, QueueUnavailable
+from tests.broker import RabbitMQ
+from tests.proxy import Proxy
+from tests.tasks.conftest import Broker, Deliver, envelope, through
+from tests.worker import eventually
+
+_LANE = "users.hashing"
+
+
+@pytest.fixture
+def private_url(private_rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A virtual host of the node that tests may break."""
+    with private_rabbitmq.vhost() as url:
+        yield url
+
+
+def test_a_sent_message_lies_in_its_lane_as_a_persistent_task_with_its_context(
+    delivery_to: Deliver, broker: Broker
+) -> None:
+    sent = envelope(name="Ada", tags=["a", 1, None])
+    delivery_to(broker.url).queue().send(sent, 10)
+    message = broker.next_in(_LANE)
+    headers = message.properties["application_headers"]
+    assert (headers["task"], headers["id"], headers["envelope"]) == (sent.name, str(sent.id), dict(sent.headers))
+    assert json.loads(message.body)[:2] == [[], {"name": "Ada", "tags": ["a", 1, None]}]
+    assert message.properties["delivery_mode"] == 2
+    assert message.properties["content_type"] == "application/json"
+
+
+def test_a_sealed_field_shows_neither_its_text_nor_its_cipher_in_the_headers(
+    delivery_to: Deliver, broker: Broker
+) -> None:
+    delivery_to(broker.url).queue().send(envelope(name="Ada", password="sealed:gAAAA", more=[{"x": "sealed:b"}]), 10)
+    headers = broker.next_in(_LANE).properties["application_headers"]
+    assert "Ada" in headers["kwargsrepr"]
+    assert "sealed" not in json.dumps(headers)
+
+
+def test_the_headers_of_the_largest_body_fit_into_a_frame(delivery_to: Deliver, broker: Broker) -> None:
+    sent = envelope(text="\U000e0001" * 16_000)
+    delivery_to(broker.url).queue().send(sent, 10)
+    assert json.loads(broker.next_in(_LANE).body)[1] == dict(sent.body)
+
+
+def test_an_event_reaches_whoever_bound_a_queue_and_nobody_need_have(delivery_to: Deliver, broker: Broker) -> None:
+    queue = delivery_to(broker.url).queue()
+    event = {"specversion": "1.0", "id": str(uuid4()), "source": "/users", "type": "users.user_created.v1", "data": {}}
+    queue.announce(event["type"], event, 10)
+    mine = broker.channel.queue_declare(exclusive=True, auto_delete=False).queue
+    broker.channel.queue_bind(mine, "events", "users.#")
+    queue.announce(event["type"], event, 10)
+    message = broker.next_in(mine)
+    assert json.loads(message.body) == event
+    assert message.properties["content_type"] == "application/cloudevents+json"
+    assert message.properties["delivery_mode"] == 2
+    assert broker.waiting_in(mine) == 0
+
+
+def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(delivery_to: Deliver, broker: Broker) -> None:
+    queue = delivery_to(broker.url).queue()
+    for _ in range(3):
+        with pytest.raises(QueueUnavailable):
+            queue.send(envelope(queue="users.no_such_lane"), 10)
+    sent = envelope()
+    queue.send(sent, 10)
+    assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
+
+
+def test_a_lane_deleted_behind_our_back_is_made_again(delivery_to: Deliver, broker: Broker) -> None:
+    queue = delivery_to(broker.url).queue()
+    queue.send(envelope(), 10)
+    broker.channel.queue_delete(_LANE)
+    sent = envelope()
+    while True:  # each publisher thread finds out for itself
+        queue.send(sent, 10)
+        if broker.waiting_in(_LANE) >= 8:
+            break
+    broker.channel.queue_purge(_LANE)
+
+
+def test_a_cut_connection_costs_no_message(delivery_to: Deliver, broker: Broker, stalling: Proxy) -> None:
+    queue = delivery_to(through(stalling, broker.url)).queue()
+    for _ in range(8):
+        queue.send(envelope(), 10)
+    stalling.cut()
+    sent = [envelope() for _ in range(8)]
+    for one in sent:
+        queue.send(one, 10)
+    found = [broker.next_in(_LANE).properties["correlation_id"] for _ in range(16)]
+    assert {str(one.id) for one in sent} <= set(found)
+
+
+def test_a_broker_that_is_not_there_is_unavailable_and_taken_up_again_once_it_is(
+    delivery_to: Deliver, broker: Broker, stalling: Proxy
+) -> None:
+    queue = delivery_to(through(stalling, broker.url)).queue()
+    stalling.refuse()
+    with pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 10)
+    assert queue.breaker_open
+    stalling.accept()
+    eventually(lambda: _sends(queue))
+    assert not queue.breaker_open
+    broker.channel.queue_purge(_LANE)
+
+
+def test_a_stalled_broker_holds_the_caller_until_the_deadline_and_the_next_ones_not_at_all(
+    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = delivery_to(through(stalling, broker.url))
+    monkeypatch.setattr(delivery.tasks.queue, "_CONFIRM_SECONDS", 3600)
+    monkeypatch.setattr(delivery.tasks.queue, "_OPEN_SECONDS", 3600)
+    queue = delivery.queue()
+    queue.send(envelope(), 10)
+    stalling.stall()
+    late = envelope()
+    with pytest.raises(QueueUnavailable):
+        queue.send(late, 0.2)
+    with pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 3600)
+    stalling.flow()
+    eventually(lambda: not queue.breaker_open)  # the late confirm closes it
+    broker.next_in(_LANE)
+    assert broker.next_in(_LANE).properties["correlation_id"] == str(late.id)
+
+
+def test_what_waits_for_a_thread_at_its_deadline_is_never_published(
+    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = delivery_to(through(stalling, broker.url))
+    for name, value in {"_THREADS": 1, "_CONFIRM_SECONDS": 3600, "_OPEN_SECONDS": 0}.items():
+        monkeypatch.setattr(delivery.tasks.queue, name, value)
+    queue = delivery.queue()
+    first, late, never, last = (envelope() for _ in range(4))
+    queue.send(first, 10)
+    stalling.stall()
+    for one in (late, never):
+        with pytest.raises(QueueUnavailable):
+            queue.send(one, 0.2)
+    stalling.flow()
+    queue.send(last, 3600)
+    found = [broker.next_in(_LANE).properties["correlation_id"] for _ in range(3)]
+    assert found == [str(first.id), str(late.id), str(last.id)]
+
+
+def test_more_waiting_messages_than_bearable_are_refused(
+    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = delivery_to(through(stalling, broker.url))
+    for name, value in {"_MOST_WAITING": 1, "_CONFIRM_SECONDS": 3600, "_OPEN_SECONDS": 0}.items():
+        monkeypatch.setattr(delivery.tasks.queue, name, value)
+    queue = delivery.queue()
+    queue.send(envelope(), 10)
+    stalling.stall()
+    with pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 0.2)
+    with pytest.raises(QueueUnavailable, match="too many"):
+        queue.send(envelope(), 3600)
+    stalling.flow()
+    eventually(lambda: _sends(queue))
+    broker.channel.queue_purge(_LANE)
+
+
+def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch, delivery_to: Deliver) -> None:
+    queue_module = delivery_to("amqp://guest@nowhere.invalid//").tasks.queue
+    now = 100.0
+    monkeypatch.setattr(queue_module, "monotonic", lambda: now)
+    breaker = queue_module.Breaker(1.0)
+    breaker.failed()
+    assert not breaker.allows()
+    now = 101.5
+    assert [breaker.allows() for _ in range(3)] == [True, False, False]
+    breaker.succeeded()
+    assert all(breaker.allows() for _ in range(3))
+
+
+def test_a_memory_alarm_holds_the_caller_until_the_deadline_and_passes(
+    delivery_to: Deliver, private_rabbitmq: RabbitMQ, private_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = delivery_to(private_url)
+    monkeypatch.setattr(delivery.tasks.queue, "_CONFIRM_SECONDS", 3600)
+    queue = delivery.queue()
+    queue.send(envelope(), 10)
+    with private_rabbitmq.alarmed(), pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 0.5)
+    eventually(lambda: _sends(queue))
+
+
+def test_a_broker_that_was_restarted_is_taken_up_again_with_what_was_sent_before(
+    delivery_to: Deliver, private_rabbitmq: RabbitMQ, private_url: str
+) -> None:
+    queue = delivery_to(private_url).queue()
+    sent = envelope()
+    queue.send(sent, 10)
+    with private_rabbitmq.stopped(), pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 10)
+    eventually(lambda: _sends(queue))
+    with closing(Broker(private_url)) as broker:
+        assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
+
+
+def test_parent_and_child_of_a_fork_publish_each_message_once(delivery_to: Deliver, broker: Broker) -> None:
+    queue = delivery_to(broker.url).queue()
+    sent = [envelope() for _ in range(3)]
+    queue.send(sent[0], 10)
+    with warnings.catch_warnings(action="ignore"):  # newer Pythons warn of threads at a fork: it is what is tested
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if _sends(queue, sent[1]) else 1)
+    queue.send(sent[2], 10)
+    assert os.waitpid(child, 0)[1] == 0
+    found = sorted(broker.next_in(_LANE).properties["correlation_id"] for _ in range(3))
+    assert found == sorted(str(one.id) for one in sent)
+    assert broker.waiting_in(_LANE) == 0
+
+
+def test_a_thread_that_holds_our_locks_during_a_fork_does_not_hang_the_child(
+    delivery_to: Deliver, broker: Broker
+) -> None:
+    queue = delivery_to(broker.url).queue()
+    with queue._lock, warnings.catch_warnings(action="ignore"):  # noqa: SLF001 - as another thread might
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if _sends(queue) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    broker.channel.queue_purge(_LANE)
+
+
+def test_the_embedded_transport_carries_the_same_message(
+    delivery_to: Deliver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.settings.VAR", tmp_path)
+    delivery = delivery_to("filesystem://")
+    sent = envelope(name="Ada", password="sealed:gAAAA")
+    queue = delivery.queue()
+    queue.send(sent, 10)
+    queue.announce("users.user_created.v1", {"id": "1"}, 10)
+    with delivery.app.connection_for_read() as connection:
+        message = connection.default_channel.basic_get(_LANE, no_ack=True)
+        assert message.headers["envelope"] == dict(sent.headers)
+        assert message.headers["kwargsrepr"] == repr({"name": "Ada", "password": "•••"})
+        assert json.loads(message.body)[1] == dict(sent.body)
+    assert not list((tmp_path / "broker" / "messages").iterdir())
+
+
+def _sends(queue: Any, one: Envelope | None = None) -> bool:
+    try:
+        queue.send(one or envelope(), 10)
+    except QueueUnavailable:
+        return False
+    return True

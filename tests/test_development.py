@@ -1,0 +1,168 @@
+"""`make run`, as a person meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from backend import development
+from backend.settings import ROOT
+
+PATIENCE = 90.0
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """The program in a directory of its own: its `var/` is not the developer's."""
+    with tempfile.TemporaryDirectory(prefix="promise-checkout-") as name:
+        directory = Path(name)
+        for package in ("backend", "tasks", "migrations"):
+            shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("wsgi.py", "celeryconfig.py", "alembic.ini", "supervisord.conf", "demo.py"):
+            shutil.copy(ROOT / file, directory)
+        yield directory
+
+
+def test_everything_starts_ends_without_a_trace_and_finds_its_data_again(checkout: Path) -> None:
+    port = _free_port()
+    with _running(checkout, port) as process:
+        everything = psutil.Process(process.pid).children(recursive=True)
+        assert _create_user(port) == 201
+        assert _tour(checkout, port) == 0
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches each process of the foreground
+
+    assert process.returncode == 0
+    assert [child for child in everything if child.is_running()] == []
+    assert not (checkout / "var/database-url").exists()
+    assert not (checkout / "var/postgres/postmaster.pid").exists()
+
+    with _running(checkout, port) as process:
+        assert _create_user(port) == 409
+
+    assert process.returncode == 0
+
+
+def test_a_worker_that_dies_comes_back(checkout: Path) -> None:
+    port = _free_port()
+    with _running(checkout, port) as process:
+        [worker] = _programs(process, "hashing@")
+        worker.kill()
+        assert _create_user(port) == 201  # only that worker hashes passwords
+        [successor] = _programs(process, "hashing@")
+
+    assert successor.pid != worker.pid
+
+
+def test_a_program_that_cannot_start_ends_everything_and_is_named(checkout: Path) -> None:
+    (checkout / "wsgi.py").write_text("raise SystemExit('no application')")
+    process = _run(checkout, _free_port())
+    process.wait(PATIENCE)
+
+    assert process.returncode == 1
+    assert re.search(r"exited: api \(exit status .*Everything was ended", (checkout / "log").read_text(), re.DOTALL)
+    assert not (checkout / "var/postgres/postmaster.pid").exists()
+
+
+def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = _run(checkout, port)
+        process.wait(PATIENCE)
+
+    assert process.returncode == 1
+    assert re.search(rf"Port {port} .* PORT={port + 1} make run", (checkout / "log").read_text())
+
+
+def test_what_earlier_monitors_left_is_removed_and_no_command_is(tmp_path: Path) -> None:
+    kept = ["messages/1_a.users.hashing.msg", "control/commands.exchange"]
+    removed = [
+        "control/celery.pidbox.exchange",
+        "control/celeryev.exchange",
+        "control/reply.celery.pidbox.exchange",
+        "messages/2_b.celeryev.71d5.msg",
+        "messages/3_c.mail@host.celery.pidbox.msg",
+    ]
+    for name in kept + removed:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    development.forget_listeners(tmp_path)
+
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == sorted(kept)
+
+
+def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
+    settings = ("DATABASE_URL", "BROKER_URL", "APP_ENV")
+    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    with (checkout / "log").open("w") as log:
+        return subprocess.Popen(
+            (sys.executable, "-m", "backend.development"),
+            cwd=checkout,
+            env={**environment, "PORT": str(port), "FLOWER_PORT": str(_free_port())},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _running(checkout: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = _run(checkout, port)
+    try:
+        _await(process, checkout / "log", "Ctrl-C ends all of it")
+        yield process
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def _programs(process: subprocess.Popen[bytes], word: str) -> list[psutil.Process]:
+    programs = psutil.Process(process.pid).children(recursive=True)
+    return [program for program in programs if any(word in part for part in program.cmdline())]
+
+
+def _await(process: subprocess.Popen[bytes], log: Path, line: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while line not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
+def _tour(checkout: Path, port: int) -> int:
+    return subprocess.run(
+        (sys.executable, "demo.py"), cwd=checkout, env={**os.environ, "PORT": str(port)}, check=False
+    ).returncode
+
+
+def _create_user(port: int) -> int:
+    body = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+    headers = {"Content-Type": "application/json", "Prefer": "wait=10"}
+    url = f"http://127.0.0.1:{port}/api/v1/users"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,159 @@
+"""One code base, several services: CONTEXTS says which routes an API answers and which queues a worker consumes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from backend.api import create_app
+from backend.bootstrap import HANDLERS, build_bus
+from backend.settings import ROOT, new_key
+from backend.shared.domain.secret import Secret
+from backend.users.application.commands import CreateAdmin
+from backend.users.domain.user import PersonName
+from tests.inline import InlineQueue
+from tests.settings import settings_with
+from tests.worker import environment
+
+ACCOUNTS, CATALOGUE = ("auth", "users", "notifications"), ("products",)
+ROOT_USER = {"email": "root@example.com", "password": "correct horse battery"}
+LAPTOP = {"name": "Laptop HP", "price": 899.99, "stock": 6}
+_KEY = new_key("jwt-EdDSA.pem")
+_ID = UUID("01900000-0000-7000-8000-00000000000a")
+_LANES = {handler.queue for handler in HANDLERS.values()}
+_ASK = """
+from celery.signals import celeryd_after_setup
+from tasks.app import app
+celeryd_after_setup.send(sender="worker", instance=None, conf=app.conf)
+print(*app.amqp.queues.consume_from)
+print(*app.amqp.queues)
+"""
+Service = Callable[[tuple[str, ...]], FlaskClient]
+
+
+@pytest.fixture
+def queue() -> Iterator[InlineQueue]:
+    """The broker between the services, and their workers."""
+    queue = InlineQueue()
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def service(clean_database: str, tmp_path: Path, queue: InlineQueue) -> Iterator[Service]:
+    with ExitStack() as stack:
+        yield lambda contexts: stack.enter_context(_running(contexts, clean_database, tmp_path, queue)).test_client()
+
+
+@contextmanager
+def _running(contexts: tuple[str, ...], database_url: str, mail: Path, queue: InlineQueue) -> Iterator[Flask]:
+    signing = {"jwt_algorithm": "EdDSA", "jwt_private_key": _KEY}
+    settings = settings_with(database_url=database_url, mail_url=f"file:{mail}", contexts=contexts, **signing)
+    bus = build_bus(settings, queue)
+    queue.bus = bus
+    app = create_app(settings, bus)
+    yield app
+    queue.drain()
+    app.extensions["api"].listener.stop()
+    bus.close()
+
+
+def signed_in(accounts: FlaskClient) -> dict[str, str]:
+    """The headers of an administrator."""
+    bus = accounts.application.extensions["api"].bus
+    bus.execute(CreateAdmin(_ID, PersonName("Root"), ROOT_USER["email"], Secret(ROOT_USER["password"])))
+    tokens = accounts.post("/api/v1/auth/login", json=ROOT_USER).json
+    return {"Authorization": f"Bearer {tokens['access_token']}", "Prefer": "wait=10"}
+
+
+@pytest.mark.parametrize(
+    ("contexts", "answered", "unknown"),
+    [
+        (CATALOGUE, ["/products"], ["/users", "/users/me", "/auth/login", "/auth/register", "/auth/sessions"]),
+        (ACCOUNTS, ["/users/me", "/auth/login", "/auth/register"], ["/products", "/products/import"]),
+    ],
+)
+def test_a_service_answers_the_routes_of_its_contexts_and_404_for_the_others(
+    service: Service, contexts: tuple[str, ...], answered: list[str], unknown: list[str]
+) -> None:
+    client = service(contexts)
+    for path in answered:
+        assert client.get(f"/api/v1{path}").status_code != 404
+    for path in unknown:
+        assert client.get(f"/api/v1{path}").json["code"] == "not_found"
+    documented = client.get("/openapi.json").json["paths"]
+    assert {f"/api/v1{path}" for path in answered} <= documented.keys()
+    assert not {f"/api/v1{path}" for path in unknown} & documented.keys()
+
+
+@pytest.mark.parametrize("contexts", [CATALOGUE, ACCOUNTS])
+def test_every_service_has_what_belongs_to_no_context(service: Service, contexts: tuple[str, ...]) -> None:
+    client = service(contexts)
+    for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/problems/sku_taken"):
+        assert client.get(path).status_code == 200
+    for path in ("/api/v1/dead-letters", "/api/v1/audit"):
+        assert client.get(path).status_code == 401
+    assert client.get("/.well-known/jwks.json").status_code == (200 if "auth" in contexts else 404)
+
+
+def test_a_session_of_one_service_is_known_and_ended_in_the_other(service: Service) -> None:
+    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
+    headers = signed_in(accounts)
+    assert catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).status_code == 201
+    assert catalogue.post("/api/v1/products", json=LAPTOP).status_code == 401
+
+    assert accounts.post("/api/v1/auth/logout", headers=headers).status_code == 204
+    assert catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).status_code == 401
+
+
+def test_an_operation_of_one_service_is_found_in_the_other(service: Service) -> None:
+    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
+    headers = signed_in(accounts)
+    accepted = catalogue.post("/api/v1/products", json=LAPTOP, headers={**headers, "Prefer": "respond-async"})
+    operation = accounts.get(accepted.headers["Location"], headers=headers).json
+    assert (operation["command"], operation["status"]) == ("products.create_product", "succeeded")
+
+
+def test_events_of_one_service_reach_the_queues_of_the_other(service: Service, queue: InlineQueue) -> None:
+    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
+    headers = signed_in(accounts)
+    product = catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).json
+    catalogue.post(f"/api/v1/products/{product['id']}/stock/remove", json={"quantity": 1}, headers=headers)
+    queue.drain()
+    assert "notifications.mail" in [envelope.queue for envelope in queue.sent]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "lanes", "consumed"),
+    [
+        ("products", "", {lane for lane in _LANES if lane.startswith("products.")} | {"maintenance"}),
+        ("products", "commands", {"products.commands"}),
+        ("products", "hashing", {"maintenance"}),
+        ("users, auth", "commands,hashing", {"users.commands", "users.hashing"}),
+        ("", "hashing", {"users.hashing"}),
+        ("", "", _LANES | {"maintenance"}),
+    ],
+)
+def test_a_worker_consumes_the_queues_of_its_contexts_and_publishes_to_all(
+    contexts: str, lanes: str, consumed: set[str]
+) -> None:
+    """A worker for which there is nothing else keeps house: told to consume nothing, Celery consumes everything."""
+    answer = subprocess.run(
+        (sys.executable, "-c", _ASK),
+        env=environment(CONTEXTS=contexts, LANES=lanes, BROKER_URL="amqp://nowhere.invalid"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, all_of_them = answer.stdout.splitlines()
+    assert set(ours.split()) == consumed
+    assert set(all_of_them.split()) == _LANES | {"maintenance"}

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from backend import settings
+from backend.settings import CONTEXTS, Settings, SettingsError, load_settings
+from tests import deployment
+
+PRODUCTION = {
+    "APP_ENV": "production",
+    "DATABASE_URL": "postgresql://promise:kX93hd7sKq@db/promise",
+    "BROKER_URL": "amqp://promise:kX93hd7sKq@broker/promise",
+    "SECRET_KEYS": "b9fX2kq7Lw3zT8vN5mR1yC6dH4jP0sGa",
+    "JWT_SECRET": "u7Qe1ZxV9nB3cM5kL8hJ2gF6dS4aP0oI",
+    "MAIL_URL": "smtp://mail:25",
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the developer's, no .env of theirs, and another directory to write to."""
+    for name in deployment.read_by("backend/settings.py"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "VAR", tmp_path / "var")
+    monkeypatch.setattr(settings, "DATABASE_URL_FILE", tmp_path / "var/database-url")
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_development_needs_no_setting() -> None:
+    assert not load_settings().on_rabbitmq
+
+
+def test_the_values_of_the_example_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = {name: value for name, value in deployment.examples().items() if name in _names()}
+    assert _load(monkeypatch, examples) == load_settings()
+
+
+def test_development_makes_its_secrets_once_and_for_itself(tmp_path: Path) -> None:
+    first = load_settings()
+
+    assert load_settings().secret_keys == first.secret_keys
+    assert first.secret_keys != (first.jwt_secret,)
+    for kept in (tmp_path / "var/keys").iterdir():
+        assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_development_finds_the_embedded_database(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/database-url").write_text("postgresql://embedded/x\n")
+
+    assert load_settings().database_url == "postgresql://embedded/x"
+
+
+def test_a_variable_outdoes_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAIL_FROM=file@example.com\nPUBLIC_URL=https://file.example.com\n")
+    monkeypatch.setenv("PUBLIC_URL", "https://set.example.com/")
+    monkeypatch.setitem(os.environ, "MAIL_FROM", "")  # the file's value is taken into the environment: undo it later
+    monkeypatch.delenv("MAIL_FROM")
+
+    found = load_settings()
+
+    assert (found.mail_from, found.public_url) == ("file@example.com", "https://set.example.com")
+
+
+def test_production_reads_no_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAIL_FROM=file@example.com\n")
+
+    assert _load(monkeypatch, PRODUCTION).mail_from == "no-reply@example.com"
+
+
+def test_production_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _load(monkeypatch, PRODUCTION)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(PRODUCTION.keys() - {"APP_ENV"}))
+def test_production_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is missing"):
+        _load(monkeypatch, {key: value for key, value in PRODUCTION.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BROKER_URL", "amqp://guest:guest@broker/"),
+        ("BROKER_URL", "amqp://guest:kX93hd7sKq@broker/"),
+        ("BROKER_URL", "amqp://broker/"),
+        ("BROKER_URL", "filesystem://"),
+        ("DATABASE_URL", "postgresql://postgres:postgres@db/x"),
+        ("DATABASE_URL", "postgresql://postgres@db/x"),
+        ("SECRET_KEYS", "short"),
+        ("SECRET_KEYS", PRODUCTION["SECRET_KEYS"] + ",short"),
+        ("SECRET_KEYS", "a" * 64),
+        ("JWT_SECRET", "change-me-" + PRODUCTION["JWT_SECRET"]),
+        ("JWT_ALGORITHM", "EdDSA"),
+    ],
+)
+def test_production_refuses_what_is_known_or_weak(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        _load(monkeypatch, {**PRODUCTION, name: value})
+
+    assert name.replace("ALGORITHM", "PRIVATE_KEY") in str(refusal.value)
+    assert "kX93hd7sKq" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("APP_ENV", "staging"),
+        ("JWT_ALGORITHM", "none"),
+        ("BCRYPT_ROUNDS", "3"),
+        ("JWT_EXPIRE_MINUTES", "0"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("LOG_FORMAT", "xml"),
+        ("DATABASE_URL", "sqlite://"),
+        ("BROKER_URL", "redis://localhost"),
+        ("MAIL_URL", "http://mail"),
+        ("CONTEXTS", "products,typing-error"),
+    ],
+)
+def test_a_malformed_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        _load(monkeypatch, {name: value})
+
+
+def test_a_process_serves_every_context_unless_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().contexts == CONTEXTS
+    assert _load(monkeypatch, {"CONTEXTS": "products, users"}).contexts == ("products", "users")
+
+
+def test_docker_compose_gives_production_all_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = PRODUCTION["SECRET_KEYS"]
+    given = dict.fromkeys(deployment.variables(deployment.services()), "")
+    given |= {"POSTGRES_PASSWORD": secret, "RABBITMQ_PASSWORD": secret, "SECRET_KEYS": secret, "JWT_SECRET": secret}
+    environment = deployment.services()["worker"]["environment"]
+
+    found = _load(monkeypatch, deployment.interpolated(environment, {**given, "PUBLIC_URL": "https://example.com"}))
+
+    assert found.production
+    assert found.mail_url == "smtp://mailpit:1025"
+
+
+def test_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.search("kX93hd7sKq|b9fX2|u7Qe1", repr(_load(monkeypatch, PRODUCTION))) is None
+
+
+def _names() -> set[str]:
+    return deployment.read_by("backend/settings.py")

@@ -1,0 +1,29 @@
+"""What the OpenAPI document says of an answer, and what the answer is, are written in two places: they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+import pytest
+
+from backend.products.application.queries import MovementView, ProductView
+from backend.products.infrastructure.schemas import MovementSchema, ProductSchema
+from backend.shared.infrastructure.blueprints import OperationSchema
+from backend.shared.infrastructure.http_operations import OperationView
+from backend.users.application.queries import PublicUserView, UserView
+from backend.users.infrastructure.schemas import PublicUserSchema, UserSchema
+
+
+@pytest.mark.parametrize(
+    ("view", "schema"),
+    [
+        (UserView, UserSchema),
+        (PublicUserView, PublicUserSchema),
+        (ProductView, ProductSchema),
+        (MovementView, MovementSchema),
+        (OperationView, OperationSchema),
+    ],
+)
+def test_a_view_has_the_fields_of_its_schema(view: Any, schema: type[ma.Schema]) -> None:
+    assert set(view.__dataclass_fields__) == set(schema().fields)
