@@ -1,0 +1,158 @@
+"""`make bench`: the figures, each as a ratio of two things measured side by side in one run.
+
+Needs PostgreSQL (BENCH_DATABASE_URL), RabbitMQ (BENCH_BROKER_URL) and `wrk` (Debian package wrk). Everything runs on
+127.0.0.1. Each figure is measured `REPEATS` times, both sides in turn, and told as the median with the whole range.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import psycopg
+
+from bench import products, signing_in
+from bench.measuring import (
+    BARE,
+    CONNECTIONS,
+    OURS,
+    REPEATS,
+    SECONDS,
+    Figure,
+    hash_times,
+    hashes_per_second,
+    in_turn,
+    rabbitmqctl,
+    servers,
+    surroundings,
+    worker,
+    wrk,
+)
+
+
+def main() -> int:
+    """Measure everything and print a table."""
+    if shutil.which("wrk") is None:
+        print("make bench needs wrk: apt-get install wrk", file=sys.stderr)
+        return 1
+    wanted = set(sys.argv[1:])
+    figures: dict[str, Callable[[dict[str, str]], object]] = {
+        "get": get_user,
+        "post": post_user,
+        "persist": persisted,
+        "wait": waited,
+        "validate": signing_in.validate_token,
+        "login": signing_in.login,
+        "storm": signing_in.reads_in_a_storm,
+        "product": products.get_product,
+        "stock": products.moved,
+        "million": products.million,
+    }
+    with ExitStack() as stack:
+        environment = stack.enter_context(surroundings())
+        print(f"{REPEATS} repeats, wrk -t1 -c{CONNECTIONS} -d{SECONDS}s, {os.cpu_count()} cores; median (range)")
+        print("| figure | ours | bare | unit | ratio | aim |\n|---|---|---|---|---|---|")
+        for name, measure in figures.items():
+            if not wanted or name in wanted:
+                print(measure(environment), flush=True)
+    return 0
+
+
+def get_user(environment: dict[str, str]) -> Figure:
+    """GET one user against a bare Flask handler with raw psycopg, on the same server."""
+    with servers(environment):
+        somebody = signing_in.somebody(environment)
+        ours = f"http://127.0.0.1:{OURS}/api/v1/users/{somebody.user_id}"
+        bare = f"http://127.0.0.1:{BARE}/users/{somebody.user_id}"
+        pairs = in_turn(lambda: wrk(ours, token=somebody.token), lambda: wrk(bare))
+    return Figure("GET user by id, signed in", ">= 0.90", "requests/s", pairs)
+
+
+def post_user(environment: dict[str, str]) -> Figure:
+    """POST a user, accepted, against a bare Flask handler that does the same confirmed publish."""
+    with servers(environment):
+        ours, bare = f"http://127.0.0.1:{OURS}/api/v1/users", f"http://127.0.0.1:{BARE}/users"
+        pairs = in_turn(lambda: wrk(ours, new_users=True), lambda: wrk(bare, new_users=True))
+    _purge(environment)
+    return Figure("POST user, accepted", ">= 0.75", "requests/s", pairs)
+
+
+def persisted(environment: dict[str, str]) -> Figure:
+    """Users carried out per second against what bcrypt alone allows the same number of processes."""
+    pairs = []
+    for _ in range(REPEATS):
+        bare = hashes_per_second(os.cpu_count() or 1)
+        pairs.append((_users_per_second(environment, os.cpu_count() or 1), bare))
+    return Figure("users persisted", ">= 0.95", "users/s", pairs)
+
+
+def waited(environment: dict[str, str]) -> Figure:
+    """POST with `Prefer: wait` against one hash: milliseconds, so the ratio is above 1."""
+    pairs = []
+    with servers(environment), worker(environment, 1):
+        _post_and_wait()
+        for _ in range(REPEATS):
+            both = [(_post_and_wait() * 1000, _one_hash() * 1000) for _ in range(8)]
+            ours, bare = (statistics.median(side) for side in zip(*both, strict=True))
+            pairs.append((ours, bare))
+    extra = statistics.median(ours - bare for ours, bare in pairs)
+    return Figure(f"POST user, waited for (+{extra:.0f} ms over the hash)", "hash + 15 ms", "ms", pairs)
+
+
+def _users_per_second(environment: dict[str, str], processes: int) -> float:
+    """From the times of the outcomes, without start and end of the worker."""
+    count = 16 * processes
+    with servers(environment):
+        for _ in range(count):
+            _post({})
+    with worker(environment, processes), psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        while True:
+            times = connection.execute(
+                "select finished_at from operations where name = 'users.create_user' order by 1"
+            ).fetchall()
+            if len(times) >= count:
+                break
+            time.sleep(0.2)
+        connection.execute("truncate operations, users, outbox cascade")
+    first, last = times[processes - 1][0], times[-1][0]
+    return float((len(times) - processes) / (last - first).total_seconds())
+
+
+def _one_hash() -> float:
+    started = time.perf_counter()
+    hash_times(1)
+    return time.perf_counter() - started
+
+
+def _post(headers: dict[str, str]) -> dict[str, object]:
+    body = {"name": "Ada", "email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
+    request = Request(
+        f"http://127.0.0.1:{OURS}/api/v1/users",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", **headers},
+    )
+    with urlopen(request, timeout=15) as response:
+        answer: dict[str, object] = json.load(response)
+    return answer
+
+
+def _post_and_wait() -> float:
+    started = time.perf_counter()
+    _post({"Prefer": "wait=10"})
+    return time.perf_counter() - started
+
+
+def _purge(environment: dict[str, str]) -> None:
+    rabbitmqctl("purge_queue", "-p", environment["BROKER_URL"].rpartition("/")[2], "users.hashing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

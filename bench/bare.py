@@ -1,0 +1,83 @@
+"""What the application is measured against: the least a Flask handler can do for the same answer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from uuid import uuid4
+
+from flask import Flask, jsonify, request
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from kombu import Connection
+from kombu.pools import producers
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+import celeryconfig
+
+app = Flask(__name__)
+_COLUMNS = (
+    "id, email, username, name, first_name, middle_name, last_name, phone_number, gender, age, roles, is_active,"
+    " email_verified, two_step, created_at, updated_at, version"
+)
+_KEY = OctKey.import_key(os.environ["JWT_SECRET"])
+_pool: ConnectionPool[Any] | None = None
+
+
+def _reads() -> ConnectionPool[Any]:
+    global _pool  # noqa: PLW0603 - made after the server's fork
+    if _pool is None:
+        url = os.environ["DATABASE_URL"]
+        _pool = ConnectionPool(url, min_size=1, max_size=10, open=True, kwargs={"autocommit": True})
+    return _pool
+
+
+@app.get("/users/<uuid:user_id>")
+def get_user(user_id: Any) -> Any:
+    """One row, raw psycopg, Flask's own JSON."""
+    with _reads().connection() as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        return jsonify(cursor.execute(f"select {_COLUMNS} from users where id = %s", (user_id,)).fetchone())
+
+
+_PRODUCT = (
+    "id, sku, name, description, price::text, stock, low_stock_threshold, is_active, created_at, updated_at, version"
+)
+
+
+@app.get("/products/<uuid:product_id>")
+def get_product(product_id: Any) -> Any:
+    """As `get_user`, for a product."""
+    with _reads().connection() as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        return jsonify(cursor.execute(f"select {_PRODUCT} from products where id = %s", (product_id,)).fetchone())
+
+
+@app.post("/validate")
+def validate() -> Any:
+    """The same JWT, decoded and its times checked, by the same library."""
+    token = jwt.decode(request.get_json()["access_token"], _KEY, algorithms=["HS256"])
+    jwt.JWTClaimsRegistry().validate(token.claims)
+    return jsonify(is_valid=True, user_id=token.claims["sub"], exp=token.claims["exp"])
+
+
+_connection = Connection(celeryconfig.broker_url, transport_options=celeryconfig.broker_transport_options, heartbeat=0)
+
+
+@app.post("/users")
+def publish() -> Any:
+    """The body as it came, one confirmed, mandatory, persistent publish to a quorum queue."""
+    message_id = str(uuid4())
+    with producers[_connection].acquire(block=True, timeout=2) as producer:
+        producer.publish(
+            [[], request.get_json(), {}],
+            exchange=celeryconfig.COMMANDS,
+            routing_key="users.hashing",
+            headers={"task": "users.create_user", "id": message_id},
+            serializer="json",
+            delivery_mode=2,
+            mandatory=True,
+            confirm_timeout=2,
+        )
+    return jsonify(id=message_id), 202

@@ -1,0 +1,158 @@
+"""The figures of products: one read, stock carried out, and pages of a million."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import urlopen
+
+import psycopg
+
+from bench.measuring import (
+    BARE,
+    OURS,
+    REPEATS,
+    Figure,
+    await_http,
+    granian,
+    in_turn,
+    process,
+    program,
+    servers,
+    worker,
+    wrk,
+)
+
+COMMANDS = 1000
+_BARE = "bench.bare_stock"
+PRODUCTS = 50
+"""So many that commands seldom wait for each other's lock."""
+SMALL, LARGE = 10_000, 1_000_000
+TIMES = 40
+"""Requests per page in a repeat; their median counts."""
+PAGES = {
+    "newest": "",
+    "by name": "sort=name",
+    "price of 100 to 200": "min_price=100&max_price=200",
+    "price of 100 to 200, cheapest first": "min_price=100&max_price=200&sort=price",
+    "a narrow price, newest": "min_price=9900&max_price=9950",
+    "sold out (1 in 10)": "in_stock=false",
+    "sold out, dearest first": "in_stock=false&sort=-price",
+    "a word in 1 of 10": "q=laptop",
+    "a word in 1 of 50": "q=w100",
+    "a word in 1 of 300": "q=w900",
+    "a word in one": "q=4711",
+    "a word in none": "q=nothing",
+    "two words": "q=laptop+w1",
+    "a word, by name": "q=w100&sort=name",
+    "a word and a price": "q=laptop&min_price=100&max_price=200",
+}
+_SEED = """
+insert into products
+    (id, sku, name, description, price, stock, low_stock_threshold, is_active, created_at, updated_at, version)
+select gen_random_uuid(), 'SKU-' || n,
+    (array['Laptop','Mouse','Monitor','Dock','Keyboard','Cable','Printer','Tablet','Camera','Speaker'])[1 + n %% 10]
+        || ' ' || n,
+    (select string_agg('w' || floor(1000 * power(random(), 3))::int, ' ') from generate_series(1, 8 + n - n)),
+    round((10000 * power(random(), 4))::numeric, 2), case when random() < 0.1 then 0 else 1 + n %% 90 end, 5,
+    n %% 20 <> 0, timestamptz '2026-01-01' + n * interval '20 seconds', now(), 1
+from generate_series(1, %s::int) n
+"""
+
+
+def get_product(environment: dict[str, str]) -> Figure:
+    """GET one product against a bare Flask handler with raw psycopg, on the same server."""
+    (product_id, *_) = _seeded(environment["DATABASE_URL"], PRODUCTS)
+    with servers(environment):
+        ours = f"http://127.0.0.1:{OURS}/api/v1/products/{product_id}"
+        bare = f"http://127.0.0.1:{BARE}/products/{product_id}"
+        return Figure("GET product by id", ">= 0.90", "requests/s", in_turn(lambda: wrk(ours), lambda: wrk(bare)))
+
+
+def moved(environment: dict[str, str]) -> str:
+    """Stock commands carried out per second against bare Celery tasks: the same SQL, and the effect's alone."""
+    _seeded(environment["DATABASE_URL"], PRODUCTS)
+    sides = ("ours", "tasks.app"), ("add_stock", _BARE), ("only_add_stock", _BARE)
+    rounds = [[_commands_per_second(environment, *side) for side in sides] for _ in range(REPEATS)]
+    same = Figure("stock commands, same SQL", ">= 0.50", "commands/s", [(ours, bare) for ours, bare, _ in rounds])
+    alone = Figure("stock commands, effect alone", "told", "commands/s", [(ours, bare) for ours, _, bare in rounds])
+    return f"{same}\n{alone}"
+
+
+def million(environment: dict[str, str]) -> str:
+    """Milliseconds of a page with 1,000,000 products against the same with 10,000, over HTTP."""
+    with _database_beside(environment, "small") as small, _database_beside(environment, "large") as large:
+        _seeded(small["DATABASE_URL"], SMALL)
+        _seeded(large["DATABASE_URL"], LARGE)
+        with process(large, *granian("wsgi:app", OURS)), process(small, *granian("wsgi:app", BARE)):
+            for port in (OURS, BARE):
+                await_http(f"http://127.0.0.1:{port}/health/live")
+            return "\n".join(str(_page(name, query)) for name, query in PAGES.items())
+
+
+def _page(name: str, query: str) -> Figure:
+    path = f"/api/v1/products?{query}"
+    pairs = in_turn(
+        lambda: _milliseconds(f"http://127.0.0.1:{OURS}{path}"), lambda: _milliseconds(f"http://127.0.0.1:{BARE}{path}")
+    )
+    return Figure(f"page of 1,000,000 to 10,000: {name}", "<= 2.00", "ms", pairs)
+
+
+def _milliseconds(url: str) -> float:
+    times = []
+    for _ in range(TIMES):
+        started = time.perf_counter()
+        with urlopen(url, timeout=30) as answer:
+            answer.read()
+        times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times)
+
+
+def _commands_per_second(environment: dict[str, str], side: str, application: str) -> float:
+    """From the times of the ledger, without start and end of the worker."""
+    processes = os.cpu_count() or 1
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("truncate stock_movements, operations, outbox")
+        subprocess.run([sys.executable, "-m", "bench.send_stock", side, str(COMMANDS)], check=True, env=environment)
+        with worker(environment, processes, application):
+            while _moved(connection) < COMMANDS:
+                time.sleep(0.2)
+        first, last = connection.execute(
+            "select min(created_at), max(created_at) from"
+            " (select created_at from stock_movements order by created_at offset %s) begun",
+            (COMMANDS // 10,),  # by then every process of the pool is at work
+        ).fetchall()[0]
+    return COMMANDS * 9 / 10 / float((last - first).total_seconds())
+
+
+def _moved(connection: psycopg.Connection[tuple[int]]) -> int:
+    return int(connection.execute("select count(*) from stock_movements").fetchall()[0][0])
+
+
+def _seeded(url: str, count: int) -> list[str]:
+    """Products of which many have little in common; returns the ids of some that everybody sees."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("truncate products cascade")
+        connection.execute(_SEED, (count,))
+        connection.execute("vacuum analyze products")
+        rows = connection.execute("select id from products where is_active limit 50").fetchall()
+    return [str(product_id) for (product_id,) in rows]
+
+
+@contextmanager
+def _database_beside(environment: dict[str, str], name: str) -> Iterator[dict[str, str]]:
+    beside = f"{environment['DATABASE_URL'].rpartition('/')[2]}_{name}"
+    url = f"{environment['DATABASE_URL'].rpartition('/')[0]}/{beside}"
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"create database {beside}")
+        try:
+            there = {**environment, "DATABASE_URL": url}
+            subprocess.run([program("alembic"), "upgrade", "head"], check=True, env=there, capture_output=True)
+            yield there
+        finally:
+            connection.execute(f"drop database {beside} with (force)")
