@@ -77,7 +77,7 @@ at the operation in `Location`, or send `Prefer: wait=N` and get the answer a sy
 Every error is `application/problem+json`; branch on `code`. Send `Idempotency-Key` with a write you may repeat.
 """
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings, bus: Bus, authenticate: Authenticate | None = None) -> Flask:

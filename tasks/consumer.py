@@ -14,7 +14,7 @@ from celery.worker.consumer.consumer import Consumer
 
 from tasks.topology import declare_topology
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class SafeConsumer(Consumer):  # type: ignore[misc]

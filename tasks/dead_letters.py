@@ -32,7 +32,7 @@ from tasks.consumer import malformed
 
 _MOST_AT_ONCE = 500
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 @app.task(name="maintenance.record_dead_letters", shared=False)  # type: ignore[untyped-decorator]

@@ -7,7 +7,7 @@ import structlog
 from backend.shared.infrastructure.faults import DatabaseAway
 from tasks.app import app, bus
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 @app.task(name="maintenance.sweep_outbox", shared=False)  # type: ignore[untyped-decorator]

@@ -27,7 +27,7 @@ _LONGEST_ABSENCE_DELAY = 10
 """Seconds between tries while the database is away: it is back for so long at most before work goes on."""
 _LONGEST_DELAY = 300
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def carry_out(task: Task, handler: Handler, body: dict[str, Any]) -> None:

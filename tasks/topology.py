@@ -14,7 +14,7 @@ from kombu import Connection, Exchange, Queue
 import celeryconfig
 from backend.shared.infrastructure.outbox import EVENTS_EXCHANGE
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def declare_topology(connection: Connection) -> None:

@@ -123,7 +123,7 @@ def test_a_stalled_broker_holds_the_caller_until_the_deadline_and_the_next_ones_
     delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = delivery_to(through(stalling, broker.url))
-    monkeypatch.setattr(delivery.tasks.queue, "_CONFIRM_SECONDS", 3600)
+    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
     monkeypatch.setattr(delivery.tasks.queue, "_OPEN_SECONDS", 3600)
     queue = delivery.queue()
     queue.send(envelope(), 10)
@@ -143,8 +143,9 @@ def test_what_waits_for_a_thread_at_its_deadline_is_never_published(
     delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = delivery_to(through(stalling, broker.url))
-    for name, value in {"_THREADS": 1, "_CONFIRM_SECONDS": 3600, "_OPEN_SECONDS": 0}.items():
-        monkeypatch.setattr(delivery.tasks.queue, name, value)
+    for name, value in {"_THREADS": 1, "_CONFIRM_SECONDS": 3600}.items():
+        monkeypatch.setattr(delivery.tasks.publisher, name, value)
+    monkeypatch.setattr(delivery.tasks.queue, "_OPEN_SECONDS", 0)
     queue = delivery.queue()
     first, late, never, last = (envelope() for _ in range(4))
     queue.send(first, 10)
@@ -162,7 +163,8 @@ def test_more_waiting_messages_than_bearable_are_refused(
     delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = delivery_to(through(stalling, broker.url))
-    for name, value in {"_MOST_WAITING": 1, "_CONFIRM_SECONDS": 3600, "_OPEN_SECONDS": 0}.items():
+    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
+    for name, value in {"_MOST_WAITING": 1, "_OPEN_SECONDS": 0}.items():
         monkeypatch.setattr(delivery.tasks.queue, name, value)
     queue = delivery.queue()
     queue.send(envelope(), 10)
@@ -193,7 +195,7 @@ def test_a_memory_alarm_holds_the_caller_until_the_deadline_and_passes(
     delivery_to: Deliver, private_rabbitmq: RabbitMQ, private_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = delivery_to(private_url)
-    monkeypatch.setattr(delivery.tasks.queue, "_CONFIRM_SECONDS", 3600)
+    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
     queue = delivery.queue()
     queue.send(envelope(), 10)
     with private_rabbitmq.alarmed(), pytest.raises(QueueUnavailable):
@@ -233,7 +235,7 @@ def test_a_thread_that_holds_our_locks_during_a_fork_does_not_hang_the_child(
     delivery_to: Deliver, broker: Broker
 ) -> None:
     queue = delivery_to(broker.url).queue()
-    with queue._lock, warnings.catch_warnings(action="ignore"):  # noqa: SLF001 - as another thread might
+    with queue._publishers._lock, warnings.catch_warnings(action="ignore"):  # noqa: SLF001 - as another thread might
         child = os.fork()
     if child == 0:
         os._exit(0 if _sends(queue) else 1)

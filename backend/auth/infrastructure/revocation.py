@@ -30,7 +30,7 @@ from backend.shared.infrastructure.faults import DatabaseAway
 from backend.shared.infrastructure.http import Caller, SessionEnded
 from backend.shared.infrastructure.listener import APPLICATION_NAME, Listener
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 CHANNEL = "sessions"
 """NOTIFY channel; the payload is `notice`."""

@@ -23,7 +23,7 @@ from backend.shared.infrastructure.database import Database, Statement, metadata
 _RETENTION_DAYS = 90
 """Longer than operations are kept: while a message may be replayed, its mails must be remembered."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 mails = sa.Table(
     "mails",

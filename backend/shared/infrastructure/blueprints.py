@@ -133,9 +133,13 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         """flask-smorest's, put off."""
         api.write_later(partial(super().register_views_in_doc, api, *args, **kwargs))
 
-    def arguments(self, *args: Any, **kwargs: Any) -> Callable[[F], F]:
-        """flask-smorest's: the body or query, checked and handed to the view."""
-        return cast("Callable[[F], F]", super().arguments(*args, **kwargs))
+    def arguments(self, schema: ma.Schema | type[ma.Schema], **kwargs: Any) -> Callable[[F], F]:
+        """flask-smorest's: the body or query, checked and handed to the view.
+
+        One instance serves all requests: to make one copies every field, and costs as much as to load a body.
+        """
+        instance = schema() if isinstance(schema, type) else schema
+        return cast("Callable[[F], F]", super().arguments(instance, **kwargs))
 
     def doc(self, **kwargs: Any) -> Callable[[F], F]:
         """flask-smorest's: what the document says as it is written here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -50,7 +50,7 @@ _CONFLICT_TRIES = 5
 _SPOOL_SHARE = 0.3
 """The part of the publish deadline kept for the spool, should the broker not answer."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Unavailable(Exception):
@@ -355,7 +355,7 @@ class Bus:
         return Envelope(event_id, name, outbox.EVENTS_EXCHANGE, body, {})
 
     def _envelope(self, message_id: UUID, handler: Handler, message: object, **headers: Any) -> Envelope:
-        context = {name: str(value) for name, value in asdict(current_context.get()).items() if value}
+        context = {name: str(value) for name, value in vars(current_context.get()).items() if value}
         body = self._codec.encode(message)
         return Envelope(
             message_id,

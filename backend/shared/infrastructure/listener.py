@@ -23,7 +23,7 @@ APPLICATION_NAME = "listener"
 _LOOK_EVERY = 5.0
 """Seconds after which a silent connection is tested: a cut cable looks like silence."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Listener:

@@ -1,6 +1,7 @@
 """What the program says while it runs: one line per event, on stderr, with nothing secret in it.
 
 Our own lines come from structlog, the libraries' from the standard library; both pass the same processors.
+Get a logger with `structlog.get_logger(__name__)`.
 Write constant event names and put what varies into keys: `log.info("mail_sent", operation_id=…)`.
 """
 
@@ -49,16 +50,18 @@ def configure_logging(settings: Settings) -> None:
 
     INFO and above. May be called again, also with other settings or after a fork.
     """
+    rendering = _rendering(settings.log_format)
+    _OURS[:] = [*_PROCESSORS, *rendering]
     structlog.configure(
-        processors=[*_PROCESSORS, ProcessorFormatter.wrap_for_formatter],
+        processors=_OURS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     for handler in [one for one in root.handlers if isinstance(one, _StderrHandler)]:
         root.removeHandler(handler)
-    root.addHandler(_handler(settings.log_format))
+    root.addHandler(_handler(rendering))
     root.setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
     for name in _TOO_TALKATIVE:
@@ -111,17 +114,32 @@ class _Formatter(ProcessorFormatter):
         return super().format(record)
 
 
-def _handler(log_format: str) -> logging.Handler:
+class _Stderr:
+    """Writes our own lines. As records of the standard library they would cost twice as much."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def info(self, line: str) -> None:
+        """Write a finished line in one piece."""
+        sys.stderr.write(f"{line}\n")
+
+    warning = error = critical = info
+
+
+def _rendering(log_format: str) -> list[_Processor]:
     console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
     as_text: list[_Processor] = [_traceback_as_text, console]
     as_json: list[_Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
-    last = as_json if log_format == "json" else as_text
+    return as_json if log_format == "json" else as_text
+
+
+def _handler(rendering: list[_Processor]) -> logging.Handler:
     handler = _StderrHandler()
-    handler.setFormatter(
-        _Formatter(foreign_pre_chain=_PROCESSORS, processors=[ProcessorFormatter.remove_processors_meta, *last])
-    )
+    processors = [ProcessorFormatter.remove_processors_meta, *rendering]
+    handler.setFormatter(_Formatter(foreign_pre_chain=_PROCESSORS, processors=processors))
     return handler
 
 
@@ -239,6 +257,9 @@ def _json(fields: object, **_options: object) -> str:
     # `str` of anything unknown: a Secret, and a command that holds one, mask themselves in it.
     return json.dumps(fields, default=str, ensure_ascii=False)
 
+
+_OURS: list[_Processor] = []
+"""Changed in place: loggers that were used before have kept the list."""
 
 _SAFE_KEYS = frozenset({"level", "logger", "timestamp", "exception", "_record", "_from_structlog"})
 

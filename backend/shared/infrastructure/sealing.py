@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
 SEALED_PREFIX = "sealed:"
 """Marks a sealed field, so that representations can mask it without knowing the message."""
@@ -48,7 +49,7 @@ class Keyring:
     def __init__(self, secret_keys: Sequence[str]) -> None:
         self._keys = [key.encode() for key in secret_keys]
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key, "sealing"))) for key in self._keys])
-        self._serializer = cache(self._make_serializer)
+        self._signer = cache(self._make_signer)
 
     def seal(self, text: str) -> str:
         """Encrypt and authenticate (Fernet: AES-128-CBC with HMAC-SHA-256)."""
@@ -69,7 +70,7 @@ class Keyring:
 
     def sign(self, purpose: str, value: Any) -> str:
         """JSON `value` as a URL-safe text that only `verify` with the same purpose accepts."""
-        return str(self._serializer(purpose).dumps(value))
+        return self._signer(purpose).sign(base64_encode(msgspec.json.encode(value))).decode()
 
     def verify(self, purpose: str, text: str) -> Any:
         """The value that `sign` was given.
@@ -78,7 +79,7 @@ class Keyring:
             BadSignature: forged, truncated, or signed for another purpose.
         """
         try:
-            return self._serializer(purpose).loads(text)
+            return msgspec.json.decode(base64_decode(self._signer(purpose).unsign(text)))
         except BadData:
             raise BadSignature from None
 
@@ -90,12 +91,9 @@ class Keyring:
         """One 32-byte key per secret key, newest first, for that purpose alone."""
         return [_derive(key, purpose) for key in self._keys]
 
-    def _make_serializer(self, purpose: str) -> URLSafeSerializer:
-        return URLSafeSerializer(
-            list(reversed(self._keys)),  # itsdangerous signs with the last
-            salt=purpose,
-            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-        )
+    def _make_signer(self, purpose: str) -> Signer:
+        keys = [_derive(key, f"signing {purpose}") for key in reversed(self._keys)]  # itsdangerous signs with the last
+        return Signer(keys, key_derivation="none", digest_method=hashlib.sha256)
 
 
 @cache

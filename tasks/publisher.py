@@ -1,0 +1,235 @@
+"""Publishing with confirms awaited by the batch: what waits while one batch is confirmed makes up the next.
+
+py-amqp's own confirmed publish waits for each message by itself: a round trip and a wake-up per message.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any
+
+from amqp.exceptions import ChannelError, MessageNacked
+from kombu import Connection, Producer
+
+import celeryconfig
+from tasks.app import app
+from tasks.topology import declare_topology
+
+_THREADS = 2
+"""While one waits for the confirms of its batch, the other one takes the next."""
+_BATCH = 64
+_CONFIRM_SECONDS = 2
+"""How long a thread waits for the confirms of a batch. The callers may have given up before."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What kombu is told to publish.
+
+    Attributes:
+        properties: further arguments of kombu's `Producer.publish`.
+    """
+
+    body: Any
+    exchange: str
+    routing_key: str
+    properties: Mapping[str, Any]
+    mandatory: bool = False
+
+
+@dataclass(eq=False)
+class Publication:
+    """A message on its way; None only asks whether the broker answers.
+
+    Attributes:
+        outcome: done once the broker has confirmed the message, failed with its refusal or the connection's fault.
+        refusal: the broker's, as long as another try may follow.
+    """
+
+    message: Message | None
+    outcome: Future[None] = field(default_factory=Future)
+    refusal: Exception | None = None
+
+
+class Publishers:
+    """Some threads with a connection each. Both begin with the first message."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Publication | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def publish(self, publication: Publication) -> None:
+        """Hand the publication to whichever thread is free first."""
+        if not self._threads:
+            with self._lock:
+                if not self._threads:
+                    self._threads = [
+                        threading.Thread(target=self._run, name=f"publisher-{number}", daemon=True)
+                        for number in range(_THREADS)
+                    ]
+                    for thread in self._threads:
+                        thread.start()
+        self._waiting.put(publication)
+
+    def close(self) -> None:
+        """End the threads and their connections, once everything handed over is published."""
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _run(self) -> None:
+        publisher = _Publisher()
+        while batch := self._next_batch():
+            publisher.publish(batch)
+        publisher.close()
+
+    def _next_batch(self) -> list[Publication]:
+        """At least one, unless it is time to end; whoever has given up meanwhile is left out."""
+        batch: list[Publication] = []
+        publication = self._waiting.get()
+        while publication is not None:
+            if publication.outcome.set_running_or_notify_cancel():
+                batch.append(publication)
+            if len(batch) == _BATCH:
+                return batch
+            try:
+                publication = self._waiting.get_nowait()
+            except Empty:
+                if batch:
+                    return batch
+                publication = self._waiting.get()
+        if batch:
+            self._waiting.put(None)  # the end is found again after this batch
+        return batch
+
+
+class _Publisher:
+    """One thread's connection, made anew after each fault."""
+
+    def __init__(self) -> None:
+        self._channel: _Channel | None = None
+
+    def publish(self, batch: Sequence[Publication]) -> None:
+        """Settle every publication, the failed ones after another try on a new connection: the old one may have
+        died unnoticed, or a lane may have been deleted.
+        """
+        fresh = self._channel is None
+        error = self._try(batch)
+        left = _unsettled(batch)
+        if left and not fresh and not isinstance(error, TimeoutError):  # after one the messages may have arrived
+            error = self._try(left)
+            left = _unsettled(left)
+        for publication in left:
+            publication.outcome.set_exception(publication.refusal or error or ConnectionError())
+
+    def close(self) -> None:
+        """End the connection. Whoever stays away at the end is not waited for: read_timeout bounds it."""
+        if self._channel is not None:
+            with suppress(Exception):
+                self._channel.connection.release()
+
+    def _try(self, batch: Sequence[Publication]) -> Exception | None:
+        error: Exception | None = None
+        try:
+            if self._channel is None:
+                self._channel = _Channel()
+            self._channel.publish(batch)
+        except Exception as fault:  # noqa: BLE001 - kombu's, amqp's, the socket's
+            error = fault
+        if self._channel is not None and (error or _unsettled(batch)):
+            # Drops the socket: a polite close would wait for the broker that does not answer.
+            self._channel.connection.collect()
+            self._channel = None
+        return error
+
+
+class _Channel:
+    """A channel in confirm mode (https://www.rabbitmq.com/docs/confirms#publisher-confirms)."""
+
+    def __init__(self) -> None:
+        # Not kombu's confirmed publish: see above.
+        self.connection: Connection = app.connection_for_write(transport_options={"confirm_publish": False})
+        try:
+            self.connection.connect()
+            declare_topology(self.connection)
+            self._producer = Producer(self.connection, auto_declare=False)
+            self._confirms = self.connection.transport.driver_type == "amqp"
+            self._published = 0
+            self._unconfirmed: dict[int, Publication] = {}
+            if self._confirms:
+                channel = self._producer.channel
+                channel.confirm_select()
+                channel.events["basic_ack"].add(self._acked)
+                channel.events["basic_nack"].add(self._nacked)
+                channel.events["basic_return"].add(self._returned)
+        except BaseException:
+            self.connection.collect()
+            raise
+
+    def publish(self, batch: Sequence[Publication]) -> None:
+        """Publish all, then settle each as the broker confirms it. A refused one stays unsettled, its refusal noted.
+
+        Raises:
+            TimeoutError: some confirms did not come in time.
+            Exception: kombu's and amqp's, when the connection or the channel has ended.
+        """
+        for publication in batch:
+            self._publish(publication)
+        ends_at = monotonic() + _CONFIRM_SECONDS
+        while self._unconfirmed:
+            self.connection.drain_events(timeout=max(ends_at - monotonic(), 0.001))
+
+    def _publish(self, publication: Publication) -> None:
+        message = publication.message
+        if message is None:
+            if self._confirms:
+                self._producer.channel.exchange_declare(celeryconfig.COMMANDS, "topic", passive=True)
+        else:
+            self._producer.publish(
+                message.body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                mandatory=message.mandatory,
+                delivery_mode="persistent",
+                retry=False,
+                **message.properties,
+            )
+            if self._confirms:
+                self._published += 1
+                self._unconfirmed[self._published] = publication
+                return
+        publication.outcome.set_result(None)
+
+    def _acked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+        for publication in self._take(delivery_tag, multiple=multiple):
+            if publication.refusal is None:
+                publication.outcome.set_result(None)
+
+    def _nacked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+        for publication in self._take(delivery_tag, multiple=multiple):
+            publication.refusal = MessageNacked()
+
+    def _take(self, delivery_tag: int, *, multiple: bool) -> list[Publication]:
+        tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]
+        return [self._unconfirmed.pop(tag) for tag in tags if tag in self._unconfirmed]
+
+    def _returned(self, error: ChannelError, _exchange: str, _routing_key: str, message: Any) -> None:
+        """What cannot be routed comes back, and is then confirmed all the same."""
+        returned = message.properties.get("correlation_id")
+        for publication in self._unconfirmed.values():
+            sent = publication.message
+            if sent is not None and sent.properties.get("correlation_id") == returned:
+                publication.refusal = error
+
+
+def _unsettled(batch: Sequence[Publication]) -> list[Publication]:
+    return [publication for publication in batch if not publication.outcome.done()]
