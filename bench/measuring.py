@@ -123,10 +123,13 @@ def servers(environment: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def worker(environment: dict[str, str], processes: int, application: str = "tasks.app") -> Iterator[None]:
+def worker(
+    environment: dict[str, str], processes: int, application: str = "tasks.app", lanes: str = ""
+) -> Iterator[None]:
+    """A pool of that many processes, of these kinds of lanes or of all, as docker-compose.yml starts them."""
     arguments = ["-A", application, "worker", "-P", "prefork", "-c", str(processes), "-n", f"bench-{uuid4().hex}@%h"]
     quiet = ["--without-mingle", "--without-gossip"]
-    with process(environment, program("celery"), *arguments, *quiet):
+    with process({**environment, "LANES": lanes}, program("celery"), *arguments, *quiet):
         yield
 
 

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from backend.shared.application.context import current_context
 from backend.shared.application.keyset import Page, page_of
-from backend.shared.infrastructure.database import ReadConnection, Statement, metadata
+from backend.shared.infrastructure.database import ReadConnection, Statement, metadata, run
 
 _RETENTION_DAYS = 400
 """A year, and time to look at it."""
@@ -40,6 +40,12 @@ audit_log = sa.Table(
     sa.Index(None, "about", "at", "id"),
     sa.Index(None, "request_id"),
 )
+
+
+_INSERT = """
+insert into audit_log (id, actor, action, about, outcome, ip, request_id)
+values (%(id)s, %(actor)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,16 @@ class AuditEntry:
 def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str) -> None:
     """Add an entry; actor, address and request are those of the current context."""
     context = current_context.get()
-    connection.execute(
-        audit_log.insert().values(
-            id=uuid7(),
-            actor=context.actor,
-            action=action,
-            about=about,
-            outcome=outcome,
-            ip=context.ip or None,
-            request_id=context.request_id or None,
-        )
-    )
+    entry = {
+        "id": uuid7(),
+        "actor": context.actor,
+        "action": action,
+        "about": about,
+        "outcome": outcome,
+        "ip": context.ip or None,
+        "request_id": context.request_id or None,
+    }
+    run(connection, _INSERT, entry)
 
 
 def subject(kind: type[Any], fields: Mapping[str, Any]) -> UUID | None:

@@ -30,7 +30,7 @@ from backend.shared.domain.errors import Refusal
 from backend.shared.domain.event import Event
 from backend.shared.infrastructure import audit, dead_letters, metrics, operations, outbox
 from backend.shared.infrastructure.codec import Codec, Undecodable
-from backend.shared.infrastructure.database import Database, ReadConnection
+from backend.shared.infrastructure.database import Database, ReadConnection, driver_of
 from backend.shared.infrastructure.dead_letters import DeadLetter
 from backend.shared.infrastructure.faults import DatabaseAway, is_conflict, is_database_away
 from backend.shared.infrastructure.problems import code_of, internal_error, problem_of
@@ -126,8 +126,7 @@ class Bus:
 
     def ask_within(self, unit: UnitOfWork, query: Query[R]) -> R:
         """Answer a question in the unit's transaction."""
-        connection = cast("ReadConnection", unit.connection.connection.driver_connection)
-        return cast("R", self._queries[type(query)](query, connection))
+        return cast("R", self._queries[type(query)](query, driver_of(unit.connection)))
 
     def execute(self, command: SyncCommand[R]) -> R:
         """Carry out a synchronous command, now, in one transaction.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, LiteralString, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.rows import args_row
+from psycopg.rows import TupleRow, args_row
 from psycopg_pool import ConnectionPool
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import registry
@@ -137,6 +137,21 @@ def _pool(url: str, size: int) -> ConnectionPool[ReadConnection]:
         reconnect_timeout=2,
         kwargs={"autocommit": True, **_CONNECT},
     )
+
+
+def run(connection: sa.Connection, sql: LiteralString, parameters: Mapping[str, Any]) -> psycopg.Cursor[TupleRow]:
+    """Run a fixed statement in the connection's transaction, on psycopg itself: every message pays for the kernel's
+    writes, and SQLAlchemy's execution costs more than the round trip.
+
+    Raises:
+        psycopg.Error: as it is, not SQLAlchemy's.
+    """
+    return driver_of(connection).execute(sql, parameters)
+
+
+def driver_of(connection: sa.Connection) -> ReadConnection:
+    """The psycopg connection underneath, in the same transaction."""
+    return cast("ReadConnection", connection.connection.driver_connection)
 
 
 class Statement(Generic[V]):

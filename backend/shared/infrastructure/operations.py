@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.shared.application.messages import Envelope
-from backend.shared.infrastructure.database import ReadConnection, Statement, metadata
+from backend.shared.infrastructure.database import ReadConnection, Statement, metadata, run
 
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
@@ -47,6 +48,23 @@ operations = sa.Table(
 
 ENDED_IN_FAULT = sa.and_(operations.c.status == FAILED, operations.c.problem["code"].astext == "internal_error")
 """It failed by no decision of the domain: the one outcome that a replay may change."""
+
+
+_INSERT: Final = """
+insert into operations
+    (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, accepted_at,
+     finished_at)
+values
+    (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
+     %(cause)s, %(spooled)s, %(accepted_at)s, clock_timestamp())
+"""
+_ONCE: Final = "on conflict (id) do nothing"
+_OR_REPLAY: Final = """
+on conflict (id) do update
+    set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
+        finished_at = excluded.finished_at
+    where operations.status = 'failed' and operations.problem ->> 'code' = 'internal_error'
+"""
 
 
 class AlreadyDone(Exception):
@@ -131,29 +149,20 @@ def purge(connection: sa.Connection, batch: int) -> int:
 
 def _write(connection: sa.Connection, envelope: Envelope, status: str, problem: dict[str, Any] | None) -> bool:
     headers = envelope.headers
-    accepted_at, failed_before = headers.get("accepted_at"), headers.get("attempts")
+    failed_before = headers.get("attempts")
     outcome = {
+        "id": envelope.id,
+        "name": envelope.name,
         "status": status,
-        "problem": problem,
+        "problem": Jsonb(problem) if problem else None,
         "attempts": failed_before + 1 if isinstance(failed_before, int) else 1,
-        "finished_at": sa.func.clock_timestamp(),
+        "fingerprint": headers.get("fingerprint"),
+        "resource": headers.get("resource"),
+        "request_id": headers.get("request_id"),
+        "actor": headers.get("actor"),
+        "cause": headers.get("cause"),
+        "spooled": bool(headers.get("spooled")),
+        "accepted_at": headers.get("accepted_at"),
     }
-    statement = insert(operations).values(
-        id=envelope.id,
-        name=envelope.name,
-        fingerprint=headers.get("fingerprint"),
-        resource=headers.get("resource"),
-        request_id=headers.get("request_id"),
-        actor=headers.get("actor"),
-        cause=headers.get("cause"),
-        spooled=bool(headers.get("spooled")),
-        accepted_at=datetime.fromisoformat(accepted_at) if accepted_at else None,
-        **outcome,
-    )
-    if headers.get("replay"):
-        statement = statement.on_conflict_do_update(
-            index_elements=[operations.c.id], set_=outcome, where=ENDED_IN_FAULT
-        )
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=[operations.c.id])
-    return connection.execute(statement.returning(operations.c.id)).first() is not None
+    known = _OR_REPLAY if headers.get("replay") else _ONCE
+    return run(connection, _INSERT + known, outcome).rowcount == 1

@@ -8,16 +8,16 @@ aggregate are published in the order in which they were written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.shared.application.messages import Envelope, Queue, QueueUnavailable
-from backend.shared.infrastructure.database import Database, ReadConnection, Statement, metadata
+from backend.shared.infrastructure.database import Database, ReadConnection, Statement, driver_of, metadata, run
 from backend.shared.infrastructure.operations import operations
 
 EVENTS_EXCHANGE = "events"
@@ -44,10 +44,25 @@ outbox = sa.Table(
     sa.Index(None, "created_at"),
 )
 
+_INSERT = """
+insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
+on conflict (id) do nothing
+"""
 # A lock per aggregate keeps its order among relays: a row lock would let a second one take the later rows first.
-_KEY = sa.func.hashtextextended(sa.column("aggregate"), 0)
-_LOCK = sa.func.pg_advisory_xact_lock(_KEY).label("mine")
-_TRY_LOCK = sa.func.pg_try_advisory_xact_lock(_KEY).label("mine")
+_LOCK = """
+select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unnest(%(aggregates)s::text[]) aggregate
+"""
+_LOCK_LEFTOVERS = """
+select aggregate from (
+    select distinct aggregate from outbox where created_at < now() - make_interval(secs => %(seconds)s)
+    order by aggregate limit %(most)s
+) leftovers
+where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
+"""
+_WAITING = """
+select aggregate, id, name, queue, body, headers from outbox where aggregate = any(%(aggregates)s)
+order by position limit %(most)s
+"""
 
 
 @dataclass(frozen=True)
@@ -100,23 +115,10 @@ def backlog(connection: ReadConnection) -> Backlog:
     return Backlog(found.rows, found.oldest_seconds, found.finished or {})
 
 
-def write(connection: sa.Connection, envelopes: Sequence[tuple[str, Envelope]]) -> None:
+def write(connection: sa.Connection, messages: Sequence[tuple[str, Envelope]]) -> None:
     """Add messages, each under the aggregate whose order it keeps. One that waits already is not added again."""
-    if envelopes:
-        connection.execute(
-            insert(outbox).on_conflict_do_nothing(index_elements=[outbox.c.id]),
-            [
-                {
-                    "id": envelope.id,
-                    "aggregate": aggregate,
-                    "queue": envelope.queue,
-                    "name": envelope.name,
-                    "body": envelope.body,
-                    "headers": envelope.headers,
-                }
-                for aggregate, envelope in envelopes
-            ],
-        )
+    with driver_of(connection).cursor() as cursor:
+        cursor.executemany(_INSERT, [_row(aggregate, envelope) for aggregate, envelope in messages])
 
 
 # Positions are unique: their range bounds the number of rows, and costs two looks into an index.
@@ -136,31 +138,25 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
     if not (room and room[0]):
         raise OutboxFull
-    connection.execute(
-        "insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)"
-        " on conflict do nothing",
-        (
-            envelope.id,
-            f"spool:{envelope.id}",
-            envelope.queue,
-            envelope.name,
-            Jsonb(envelope.body),
-            Jsonb({**envelope.headers, "spooled": True}),
-        ),
-    )
+    envelope = replace(envelope, headers={**envelope.headers, "spooled": True})
+    connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
+
+
+def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
+    body, headers = Jsonb(envelope.body), Jsonb(envelope.headers)
+    return envelope.id, aggregate, envelope.queue, envelope.name, body, headers
 
 
 def relay(database: Database, queue: Queue, aggregates: Sequence[str]) -> int:
     """Publish what waits for these aggregates, in order; returns how many messages went.
 
-    Stops at the first message that the broker does not take: the sweep tries again.
+    Waits for another relay of the same aggregate rather than overtake it. Stops at the first
+    message that the broker does not take: the sweep tries again.
 
     Raises:
         DatabaseAway: the rows cannot be read or deleted.
     """
-    due = outbox.c.aggregate.in_(sorted(set(aggregates)))
-    # Waits for another relay of the same aggregate rather than overtake it.
-    return _publish(database, queue, due, skip_locked=False)
+    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))})
 
 
 def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda: False) -> int:
@@ -168,47 +164,41 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
 
     Several sweeps may run side by side: each takes rows no other holds.
     """
-    due = outbox.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, _LEFTOVER_AFTER)
     total = 0
     while not expired():
-        sent = _publish(database, queue, due, skip_locked=True)
+        sent = _publish(database, queue, _LOCK_LEFTOVERS, {"seconds": _LEFTOVER_AFTER, "most": _BATCH})
         total += sent
         if sent < _BATCH:
             break
     return total
 
 
-def _publish(database: Database, queue: Queue, due: sa.ColumnElement[bool], *, skip_locked: bool) -> int:
+def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any]) -> int:
     """One batch. Its aggregates stay locked while it is published, which the deadline bounds."""
     sent: list[UUID] = []
     stuck: set[str] = set()
     with database.transaction() as connection:
-        lock = _TRY_LOCK if skip_locked else _LOCK
-        heads = sa.select(outbox.c.aggregate).where(due).distinct().order_by(outbox.c.aggregate).limit(_BATCH)
-        names = [
-            row.aggregate for row in connection.execute(sa.select(heads.subquery(), lock)) if row.mine is not False
-        ]
-        rows = connection.execute(
-            sa.select(outbox).where(outbox.c.aggregate.in_(names)).order_by(outbox.c.position).limit(_BATCH)
-        ).all()
-        for row in rows:
-            if row.aggregate in stuck:
+        # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
+        aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
+        waiting = run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH})
+        for aggregate, envelope in [(row[0], Envelope(*row[1:])) for row in waiting]:
+            if aggregate in stuck:
                 continue
             try:
-                _send(queue, row)
+                _send(queue, envelope)
             except QueueUnavailable:
-                stuck.add(row.aggregate)
+                stuck.add(aggregate)
                 if len(stuck) == _GIVE_UP_AFTER:
                     break
             else:
-                sent.append(row.id)
+                sent.append(envelope.id)
         if sent:
-            connection.execute(outbox.delete().where(outbox.c.id.in_(sent)))
+            run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": sent})
     return len(sent)
 
 
-def _send(queue: Queue, row: Any) -> None:
-    if row.queue == EVENTS_EXCHANGE:
-        queue.announce(row.name, row.body, _PUBLISH_DEADLINE)
+def _send(queue: Queue, envelope: Envelope) -> None:
+    if envelope.queue == EVENTS_EXCHANGE:
+        queue.announce(envelope.name, envelope.body, _PUBLISH_DEADLINE)
     else:
-        queue.send(Envelope(row.id, row.name, row.queue, row.body, row.headers), _PUBLISH_DEADLINE)
+        queue.send(envelope, _PUBLISH_DEADLINE)
