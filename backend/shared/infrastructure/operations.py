@@ -46,9 +46,6 @@ operations = sa.Table(
     sa.Index(None, "request_id"),
 )
 
-ENDED_IN_FAULT = sa.and_(operations.c.status == FAILED, operations.c.problem["code"].astext == "internal_error")
-"""It failed by no decision of the domain: the one outcome that a replay may change."""
-
 
 _INSERT: Final = """
 insert into operations
@@ -122,8 +119,8 @@ def record_failure(connection: sa.Connection, envelope: Envelope, problem: dict[
 
 def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
     """Whether the operation failed without a decision of the domain."""
-    faulty = sa.select(sa.exists().where(operations.c.id == operation_id, ENDED_IN_FAULT))
-    return bool(connection.scalar(faulty))
+    faulty = sa.and_(operations.c.status == FAILED, operations.c.problem["code"].astext == "internal_error")
+    return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
 
 
 def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> None:
@@ -134,7 +131,7 @@ def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: di
 def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
     """Wake the API process that waits for this operation, once the transaction commits."""
     if envelope.headers.get("waiting"):
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, str(envelope.id))))
+        run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(envelope.id)})
 
 
 def purge(connection: sa.Connection, batch: int) -> int:
