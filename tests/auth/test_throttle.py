@@ -102,6 +102,15 @@ def test_another_address_may_still_sign_in(at: Callable[[str], Client], ada: Per
     assert at("192.0.2.1").sign_in(ada.email).status_code == 200
 
 
+def test_no_name_is_counted_as_another_account_or_address(at: Callable[[str], Client], ada: Person) -> None:
+    """A name may be any text, also one that looks like somebody else's counter."""
+    for number in range(4):
+        for name in (f"{ada.id} from 192.0.2.1", "from 192.0.2.1"):
+            for _ in range(5):
+                at(f"198.51.100.{number}").sign_in(name, "wrong password")
+    assert at("192.0.2.1").sign_in(ada.email).status_code == 200
+
+
 def test_fifty_failures_of_one_account_refuse_every_address(at: Callable[[str], Client], ada: Person) -> None:
     """50 per account."""
     statuses = [at(f"192.0.2.{n // 5}").sign_in(ada.email, "wrong password").status_code for n in range(50)]

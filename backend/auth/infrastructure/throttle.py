@@ -135,10 +135,11 @@ class Throttle:
 
     def _keys(self, account: str) -> tuple[bytes, bytes, bytes]:
         address = _network(current_context.get().ip)
-        return self._key(f"{account} from {address}"), self._key(account), self._key(f"from {address}")
+        return self._key("pair", account, address), self._key("account", account), self._key("address", address)
 
-    def _key(self, name: str) -> bytes:
-        return self._keyring.digest("throttle", name.encode())
+    def _key(self, *names: str) -> bytes:
+        # Whoever signs in chooses the account's name, but cannot write a NUL: it is nobody else's counter.
+        return self._keyring.digest("throttle", "\0".join(names).encode())
 
 
 class SqlGuesses:
