@@ -40,7 +40,7 @@ from backend.shared.infrastructure.unit_of_work import UnitOfWork
 
 _LONGEST_WAIT = 4.0
 _PLACES_TO_WAIT = 40
-"""A quarter of a process's threads: those that wait for a turn answer nothing else."""
+"""Fewer than a process has threads (64): those that wait for a turn answer nothing else."""
 
 Change = Callable[[Failures], Failures]
 
