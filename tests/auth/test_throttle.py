@@ -73,6 +73,7 @@ def test_earlier_blocks_are_forgotten_after_a_quiet_hour() -> None:
     failures = blocked().plus(NOW + WINDOW, LIMIT)
     assert failures.blocks == 1
     assert failures.plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
+    assert blocked().plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
 
 
 def test_the_sixth_failure_from_one_address_is_429_for_the_right_password_too(client: Client, ada: Person) -> None:
