@@ -140,7 +140,6 @@ def _watch_requests(app: Flask) -> None:
                 request_id=request_id,
                 ip=environ.get("REMOTE_ADDR", ""),
                 user_agent=environ.get("HTTP_USER_AGENT", "")[:200],
-                language=environ.get("HTTP_ACCEPT_LANGUAGE", "")[:100],
                 traceparent=current_traceparent() or "",
             )
         )
