@@ -23,7 +23,7 @@ from backend.shared.domain.values import email_address
 from backend.shared.infrastructure.http import api
 from backend.shared.infrastructure.operator_cli import letters, told, trace
 from backend.users.application.commands import ActivateUser, CreateAdmin, DeactivateUser, SetRoles
-from backend.users.application.queries import ListUsers, UserView
+from backend.users.application.queries import FindCredentials, ListUsers, UserView
 from backend.users.domain import rules
 from backend.users.domain.errors import UserNotFound
 from backend.users.domain.user import ROLES, PersonName
@@ -102,10 +102,10 @@ def _id_of(user: str) -> UUID:
     try:
         return UUID(user)
     except ValueError:
-        found = api().bus.ask(ListUsers(limit=1, email=email_address(user, field="user")), fresh=True).items
-    if not found:
+        found = api().bus.ask(FindCredentials(email=email_address(user, field="user")), fresh=True)
+    if found is None:
         raise UserNotFound
-    return found[0].id
+    return found.id
 
 
 def _all_users(search: str | None) -> Iterator[UserView]:

@@ -110,13 +110,13 @@ def load_settings() -> Settings:
         mail_url=env.str("MAIL_URL", "file:var/mail" if developing else ""),
         mail_from=env.str("MAIL_FROM", "no-reply@example.com"),
         public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{env.int('PORT', 8000)}").rstrip("/"),
-        cors_origins=tuple(env.list("CORS_ORIGINS", [])),
+        cors_origins=_listed(env.str("CORS_ORIGINS", "")),
         trusted_proxies=env.int("TRUSTED_PROXIES", 0),
         require_email_verification=env.bool("REQUIRE_EMAIL_VERIFICATION", False),
         bcrypt_rounds=env.int("BCRYPT_ROUNDS", 12),
         log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
         otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        contexts=tuple(name for name in _listed(env.str("CONTEXTS", "")) if name) or CONTEXTS,
+        contexts=_listed(env.str("CONTEXTS", "")) or CONTEXTS,
     )
     problems = _malformed(settings) + (_unsafe(settings) if settings.production else [])
     if problems:
@@ -157,15 +157,17 @@ def _unsafe(settings: Settings) -> list[str]:
         "BROKER_URL must be RabbitMQ (amqp:// or amqps://)": bool(settings.broker_url) and not settings.on_rabbitmq,
         "BROKER_URL carries RabbitMQ's default or a known password": settings.on_rabbitmq
         and (broker.username in (None, "guest") or (broker.password or "") in _KNOWN_PASSWORDS),
-        "SECRET_KEYS is missing, shorter than 32 characters, or a known default": any(
-            _weak(key) for key in settings.secret_keys
-        ),
+        "SECRET_KEYS is missing, shorter than 32 characters, or a known default": _any_weak(settings.secret_keys),
         "JWT_SECRET is missing, shorter than 32 characters, or a known default": symmetric
-        and any(_weak(secret) for secret in _listed(settings.jwt_secret)),
+        and _any_weak(_listed(settings.jwt_secret)),
         "JWT_PRIVATE_KEY is missing": not symmetric and not settings.jwt_private_key,
         "MAIL_URL is missing": not settings.mail_url,
     }
     return [problem for problem, found in checks.items() if found]
+
+
+def _any_weak(found: tuple[str, ...]) -> bool:
+    return not found or any(_weak(secret) for secret in found)
 
 
 def _weak(secret: str) -> bool:
@@ -178,7 +180,7 @@ def _embedded_database_url() -> str:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(","))
+    return tuple(item for item in map(str.strip, text.split(",")) if item)
 
 
 def _kept(name: str, developing: bool) -> str:  # noqa: FBT001

@@ -26,6 +26,6 @@ def sweep_outbox() -> None:
 def purge() -> None:
     """Delete what is past its retention."""
     try:
-        log.info("purged", operations=bus().purge())
+        log.info("purged", rows=bus().purge())
     except DatabaseAway:
         log.warning("nothing purged: the database is away")

@@ -139,6 +139,12 @@ def test_a_process_serves_every_context_unless_some_are_named(monkeypatch: pytes
     assert _load(monkeypatch, {"CONTEXTS": "products, users"}).contexts == ("products", "users")
 
 
+def test_lists_may_be_written_with_spaces_and_end_in_a_comma(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _load(monkeypatch, {"CORS_ORIGINS": "https://a.example, https://b.example", "SECRET_KEYS": "new, old,"})
+    assert found.cors_origins == ("https://a.example", "https://b.example")
+    assert found.secret_keys == ("new", "old")
+
+
 def test_docker_compose_gives_production_all_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = PRODUCTION["SECRET_KEYS"]
     given = dict.fromkeys(deployment.variables(deployment.services()), "")

@@ -73,6 +73,7 @@ def test_earlier_blocks_are_forgotten_after_a_quiet_hour() -> None:
     failures = blocked().plus(NOW + WINDOW, LIMIT)
     assert failures.blocks == 1
     assert failures.plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
+    assert blocked().plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
 
 
 def test_the_sixth_failure_from_one_address_is_429_for_the_right_password_too(client: Client, ada: Person) -> None:
@@ -99,6 +100,15 @@ def test_another_address_may_still_sign_in(at: Callable[[str], Client], ada: Per
     """The five are per account and address: whoever guesses does not lock the owner out."""
     for _ in range(6):
         at("192.0.2.66").sign_in(ada.email, "wrong password")
+    assert at("192.0.2.1").sign_in(ada.email).status_code == 200
+
+
+def test_no_name_is_counted_as_another_account_or_address(at: Callable[[str], Client], ada: Person) -> None:
+    """A name may be any text, also one that looks like somebody else's counter."""
+    for number in range(4):
+        for name in (f"{ada.id} from 192.0.2.1", "from 192.0.2.1"):
+            for _ in range(5):
+                at(f"198.51.100.{number}").sign_in(name, "wrong password")
     assert at("192.0.2.1").sign_in(ada.email).status_code == 200
 
 

@@ -230,6 +230,13 @@ def test_the_ledger_has_pages(admin: Shop) -> None:
     assert balances == [5, 4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("query", ["limit=0", "cursor=forged"])
+def test_that_there_is_no_product_is_told_before_what_is_wrong_with_the_query(admin: Shop, query: str) -> None:
+    """Order of checks: 404 of the resource, then 422."""
+    assert admin.get(f"/products/{uuid7()}/stock/movements?{query}").status_code == 404
+    assert admin.get(f"/products/{admin.product()['id']}/stock/movements?{query}").status_code == 422
+
+
 def test_one_idempotency_key_moves_the_stock_once(admin: Shop) -> None:
     path = f"/products/{admin.product(stock=10)['id']}"
     for _ in range(3):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from decimal import Decimal
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
 
@@ -220,6 +221,17 @@ def test_what_is_no_file_of_at_most_10000_rows_and_5_mib_is_refused(
 ) -> None:
     answer = upload(admin, content, media_type)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+def test_a_file_of_unknown_length_is_not_cut_short(app: Flask) -> None:
+    """One row more than 5 MiB hold: the others alone would be an import that nobody asked for."""
+    rows = HEADER.encode() + b"A,1,1,\n".ljust(1024, b"\n") * (5 * 1024)
+    answer = app.test_client().post(
+        "/api/v1/products/import",
+        headers={"Authorization": "Bearer admin", "Content-Type": CSV},
+        environ_overrides={"wsgi.input": BytesIO(rows), "wsgi.input_terminated": True},
+    )
+    assert answer.status_code == 413, answer.json
 
 
 def test_only_admins_import_and_export(visitor: Shop) -> None:

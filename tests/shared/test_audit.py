@@ -145,7 +145,7 @@ def world(clean_database: str) -> Iterator[World]:
 
 @pytest.fixture
 def asked_by_somebody() -> Iterator[None]:
-    context = Context("req-1", SOMEBODY.user_id, "192.0.2.7", "curl/8", "es", "")
+    context = Context("req-1", SOMEBODY.user_id, "192.0.2.7", "curl/8", "")
     token = current_context.set(context)
     yield
     current_context.reset(token)

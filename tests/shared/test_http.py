@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO, RawIOBase
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -325,6 +326,50 @@ def test_a_body_is_checked_in_the_order_of_the_contract(
     assert refused.json["status"] == status
 
 
+class Endless(RawIOBase):
+    """A body of which nobody has said how long it is. It ends all the same, or a test would not."""
+
+    read_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = min(len(buffer), 1024 * 1024 - self.read_bytes)
+        buffer[:part] = b" " * part
+        self.read_bytes += part
+        return part
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", USERS, 413), ("DELETE", f"{USERS}/me", 202)], ids=["read", "not read"]
+)
+def test_of_a_body_of_unknown_length_no_more_is_read_than_may_be(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
+    body = Endless()
+    answer = client.open(
+        path,
+        method=method,
+        headers={**bearer("ada"), "Content-Type": "application/json", "Idempotency-Key": "k"},
+        environ_overrides={"wsgi.input": body, "wsgi.input_terminated": True},
+    )
+    assert answer.status_code == status
+    assert body.read_bytes <= 64 * 1024 + 1
+
+
+def test_a_body_of_unknown_length_may_have_64_kib(client: FlaskClient) -> None:
+    body = BytesIO(b"{}".ljust(64 * 1024))
+    headers = {"Content-Type": "application/json"}
+    environ = {"wsgi.input": body, "wsgi.input_terminated": True}
+    assert client.post(USERS, headers=headers, environ_overrides=environ).status_code == 422
+
+
+def test_a_large_body_is_refused_where_only_its_fingerprint_counts(client: FlaskClient) -> None:
+    headers = {**bearer("ada"), "Idempotency-Key": "k"}
+    assert client.delete(f"{USERS}/me", data=b" " * (64 * 1024 + 2), headers=headers).status_code == 413
+
+
 def test_every_reason_is_listed_with_its_pointer(client: FlaskClient) -> None:
     refused = client.post(USERS, json={"email": "nobody", "password": "short", "age": "5", "admin": True})
     assert refused.json["code"] == "validation_failed"
@@ -451,11 +496,13 @@ def test_forwarded_addresses_are_believed_as_far_as_proxies_are_trusted(
 
 def test_health_names_each_dependency(client: FlaskClient, queue: InlineQueue) -> None:
     assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").json["checks"] == {"database": "up", "broker": "up"}
+    assert client.get("/health/ready").json == {"status": "ready", "checks": {"database": "up", "broker": "up"}}
     queue.down = True
-    ready = client.get("/health/ready")
-    assert ready.status_code == 503
-    assert ready.json["checks"] == {"database": "up", "broker": "down"}
+    refused = client.get("/health/ready")
+    assert (refused.status_code, refused.content_type) == (503, "application/problem+json")
+    assert refused.json["code"] == "unavailable"
+    assert refused.json["checks"] == {"database": "up", "broker": "down"}
+    assert int(refused.headers["Retry-After"]) >= 1
 
 
 def test_figures_tell_what_was_accepted(client: FlaskClient, queue: InlineQueue) -> None:

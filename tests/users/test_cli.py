@@ -14,7 +14,7 @@ from backend.settings import Settings
 from backend.shared.domain.secret import Secret
 from backend.shared.infrastructure.bus import Bus
 from backend.shared.infrastructure.sealing import Keyring
-from backend.users.application.queries import FindCredentials
+from backend.users.application.queries import FindCredentials, ListUsers
 from backend.users.infrastructure.passwords import BcryptHasher
 from tests.inline import InlineQueue
 from tests.users.conftest import Browser, Person, Register
@@ -130,3 +130,13 @@ def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor
     root = bus.ask(FindCredentials(email="root@example.com"))
     assert root is not None
     assert root.name == "Root"
+
+
+@pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
+def test_an_address_names_who_has_it_not_who_waits_for_it(app: Flask, visitor: Browser, bus: Bus) -> None:
+    flask(app, "create-admin", "--email", "root@example.com", "--name", "Root")
+    visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
+    flask(app, "create-admin", "--email", "other@example.com", "--name", "Other")
+    assert flask(app, "deactivate", "root@example.com").output == "Done.\n"
+    states = {user.name: user.is_active for user in bus.ask(ListUsers(limit=10)).items}
+    assert states == {"Root": False, "Eve": True, "Other": True}

@@ -41,6 +41,8 @@ class Failures:
         Raises:
             TooManyAttempts: the limit is reached, and the block is not over.
         """
+        if not self.times or now - self.times[-1] > QUIET:
+            return Failures((now,))
         if len(self.times) >= limit:
             block = min(WINDOW * (self.blocks + 1), LONGEST_BLOCK)
             left = self.times[-1] + block - now
@@ -49,8 +51,7 @@ class Failures:
             if refusing:
                 raise TooManyAttempts(ceil(left.total_seconds()))
         recent = [time for time in self.times if now - time < WINDOW]
-        quiet = not self.times or now - self.times[-1] > QUIET
-        return Failures((*recent[-limit:], now), 0 if quiet else self.blocks)
+        return Failures((*recent[-limit:], now), self.blocks)
 
     def minus_one(self) -> Failures:
         """The last attempt was right after all."""

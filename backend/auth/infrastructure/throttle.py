@@ -40,7 +40,7 @@ from backend.shared.infrastructure.unit_of_work import UnitOfWork
 
 _LONGEST_WAIT = 4.0
 _PLACES_TO_WAIT = 40
-"""A quarter of a process's threads: those that wait for a turn answer nothing else."""
+"""Fewer than a process has threads (64): those that wait for a turn answer nothing else."""
 
 Change = Callable[[Failures], Failures]
 
@@ -135,10 +135,11 @@ class Throttle:
 
     def _keys(self, account: str) -> tuple[bytes, bytes, bytes]:
         address = _network(current_context.get().ip)
-        return self._key(f"{account} from {address}"), self._key(account), self._key(f"from {address}")
+        return self._key("pair", account, address), self._key("account", account), self._key("address", address)
 
-    def _key(self, name: str) -> bytes:
-        return self._keyring.digest("throttle", name.encode())
+    def _key(self, *names: str) -> bytes:
+        # Whoever signs in chooses the account's name, but cannot write a NUL: it is nobody else's counter.
+        return self._keyring.digest("throttle", "\0".join(names).encode())
 
 
 class SqlGuesses:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from backend.products.infrastructure.tables import import_failures, imports
 from backend.shared.application.context import current_context
 from backend.shared.application.messages import Progress
 from backend.shared.domain.errors import Refusal
+from backend.shared.infrastructure.dead_letters import storable
 from backend.shared.infrastructure.problems import problem_of
 from backend.shared.infrastructure.unit_of_work import UnitOfWork
 
@@ -44,7 +44,7 @@ class SqlImports:
         """Note that so many rows more are done, and which lines of them were refused."""
         connection, request_id = self._unit.connection, current_context.get().request_id
         failures = [
-            {"import_id": import_id, "line": line, "problem": _storable(problem_of(refusal, request_id))}
+            {"import_id": import_id, "line": line, "problem": storable(problem_of(refusal, request_id))}
             for line, refusal in refused
         ]
         if failures:
@@ -59,12 +59,3 @@ def purge(connection: sa.Connection, batch: int) -> int:
     past = imports.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, RETENTION_DAYS)
     old = sa.select(imports.c.id).where(past).limit(batch)
     return connection.execute(imports.delete().where(imports.c.id.in_(old))).rowcount
-
-
-def _storable(value: Any) -> Any:
-    """JSON without NUL, which JSONB does not hold and a field's name may."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, dict):
-        return {key: _storable(inner) for key, inner in value.items()}
-    return [_storable(inner) for inner in value] if isinstance(value, list) else value

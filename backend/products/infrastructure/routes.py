@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +46,17 @@ ledger = Listing[MovementView]("movements")
 def product_resource(product_id: UUID) -> Resource:
     """A product as the answer to a command of an administrator."""
     return Resource(f"/products/{product_id}", GetProduct(product_id, hidden=True))
+
+
+def of_a_product(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Look for the product first: that there is none is told before what is wrong with the query."""
+
+    @wraps(view)
+    def looked_for(*args: Any, product_id: UUID) -> Response:
+        bus().ask(GetProduct(product_id, hidden=True))
+        return view(*args, product_id=product_id)
+
+    return looked_for
 
 
 def sees_hidden() -> bool:
@@ -167,6 +180,7 @@ class StockMovements(MethodView):
     """The ledger of a product's stock."""
 
     @admin_only
+    @of_a_product
     @blueprint.arguments(PageArguments, location="query")
     @refuses(ProductNotFound)
     @blueprint.response(200, schemas.MovementPage)

@@ -11,11 +11,7 @@ import marshmallow as ma
 from backend.products.application.queries import NEWEST_FIRST, SORTS
 from backend.products.domain import rules
 from backend.shared.infrastructure.http import PageArguments
-from backend.shared.infrastructure.schemas import Text, WholeNumber, ruled
-
-
-def _example(value: object, text: str = "") -> dict[str, Any]:
-    return {"examples": [value], **({"description": text} if text else {})}
+from backend.shared.infrastructure.schemas import Text, WholeNumber, example, ruled
 
 
 class Price(ma.fields.String):
@@ -32,43 +28,43 @@ class Price(ma.fields.String):
 class ProductFields(ma.Schema):
     """What describes a product. To change it, every field is optional and `null` clears those that may be empty."""
 
-    name = Text(rules.name, required=True, metadata=_example("Laptop HP"))
-    description = Text(rules.description, allow_none=True, metadata=_example("Laptop HP 15 pulgadas"))
-    price = Price(required=True, metadata={**_example("899.99", "At most two places."), "type": ["string", "number"]})
-    sku = Text(rules.sku, allow_none=True, metadata=_example("HP-15", "Unique."))
+    name = Text(rules.name, required=True, metadata=example("Laptop HP"))
+    description = Text(rules.description, allow_none=True, metadata=example("Laptop HP 15 pulgadas"))
+    price = Price(required=True, metadata={**example("899.99", "At most two places."), "type": ["string", "number"]})
+    sku = Text(rules.sku, allow_none=True, metadata=example("HP-15", "Unique."))
     low_stock_threshold = WholeNumber(
         rules.low_stock_threshold,
-        metadata=_example(rules.DEFAULT_LOW_STOCK_THRESHOLD, "Administrators are told when the stock goes this low."),
+        metadata=example(rules.DEFAULT_LOW_STOCK_THRESHOLD, "Administrators are told when the stock goes this low."),
     )
 
 
 class NewProduct(ProductFields):
     """A product that shall be offered. From then on its stock moves only through its ledger."""
 
-    stock = WholeNumber(rules.stock, required=True, metadata=_example(10))
+    stock = WholeNumber(rules.stock, required=True, metadata=example(10))
 
 
 class NewMovement(ma.Schema):
     """What comes or goes."""
 
-    quantity = WholeNumber(rules.quantity, required=True, metadata=_example(3))
-    reason = Text(rules.reason, allow_none=True, metadata=_example("Order 1042"))
+    quantity = WholeNumber(rules.quantity, required=True, metadata=example(3))
+    reason = Text(rules.reason, allow_none=True, metadata=example("Order 1042"))
 
 
 class ProductSchema(ma.Schema):
     """A product."""
 
-    id = ma.fields.UUID(required=True, metadata=_example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
-    sku = ma.fields.String(required=True, allow_none=True, metadata=_example("HP-15"))
-    name = ma.fields.String(required=True, metadata=_example("Laptop HP"))
-    description = ma.fields.String(required=True, allow_none=True, metadata=_example("Laptop HP 15 pulgadas"))
-    price = ma.fields.String(required=True, metadata=_example("899.99", "With two places."))
-    stock = ma.fields.Integer(required=True, metadata=_example(10))
-    low_stock_threshold = ma.fields.Integer(required=True, metadata=_example(rules.DEFAULT_LOW_STOCK_THRESHOLD))
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
+    sku = ma.fields.String(required=True, allow_none=True, metadata=example("HP-15"))
+    name = ma.fields.String(required=True, metadata=example("Laptop HP"))
+    description = ma.fields.String(required=True, allow_none=True, metadata=example("Laptop HP 15 pulgadas"))
+    price = ma.fields.String(required=True, metadata=example("899.99", "With two places."))
+    stock = ma.fields.Integer(required=True, metadata=example(10))
+    low_stock_threshold = ma.fields.Integer(required=True, metadata=example(rules.DEFAULT_LOW_STOCK_THRESHOLD))
     is_active = ma.fields.Boolean(required=True)
-    created_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
-    updated_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
-    version = ma.fields.Integer(required=True, metadata=_example(1))
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    updated_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    version = ma.fields.Integer(required=True, metadata=example(1))
 
 
 class ProductPage(ma.Schema):
@@ -82,8 +78,8 @@ class ProductFilter(PageArguments):
     """Which products to list, and in which order."""
 
     q = Text(metadata={"description": "Words that are all in the name or the description, in any case and order."})
-    min_price = Price(metadata=_example("100"))
-    max_price = Price(metadata=_example("899.99"))
+    min_price = Price(metadata=example("100"))
+    max_price = Price(metadata=example("899.99"))
     in_stock = ma.fields.Boolean(metadata={"description": "Those of which there is something, or nothing."})
     is_active = ma.fields.Boolean(metadata={"description": "Administrators see the others as well."})
     sort = ma.fields.String(load_default=NEWEST_FIRST, validate=ma.validate.OneOf(SORTS))
@@ -92,12 +88,12 @@ class ProductFilter(PageArguments):
 class MovementSchema(ma.Schema):
     """One line of a product's ledger."""
 
-    id = ma.fields.UUID(required=True, metadata=_example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a11"))
-    quantity = ma.fields.Integer(required=True, metadata=_example(-3, "What came, or below zero: what went."))
-    balance = ma.fields.Integer(required=True, metadata=_example(7, "What there was after it."))
-    reason = ma.fields.String(required=True, allow_none=True, metadata=_example("Order 1042"))
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a11"))
+    quantity = ma.fields.Integer(required=True, metadata=example(-3, "What came, or below zero: what went."))
+    balance = ma.fields.Integer(required=True, metadata=example(7, "What there was after it."))
+    reason = ma.fields.String(required=True, allow_none=True, metadata=example("Order 1042"))
     actor_id = ma.fields.UUID(required=True, allow_none=True)
-    created_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
 
 
 class MovementPage(ma.Schema):

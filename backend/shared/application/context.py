@@ -14,7 +14,7 @@ class Context:
     Attributes:
         request_id: of the request that caused it.
         actor: the signed-in user who asked, if any.
-        ip, user_agent, language: of the request, as far as proxies are trusted.
+        ip, user_agent: of the request, as far as proxies are trusted.
         traceparent: W3C trace context to continue.
     """
 
@@ -22,7 +22,6 @@ class Context:
     actor: UUID | None = None
     ip: str = ""
     user_agent: str = ""
-    language: str = ""
     traceparent: str = ""
 
 

@@ -94,8 +94,3 @@ class Handlers(Generic[Ports]):
     def queued(self) -> Iterator[Handler]:
         """Those that workers carry out: of commands and events, not of synchronous commands."""
         return (handler for handler in self if not issubclass(handler.message, SyncCommand))
-
-
-def is_command(handler: Handler) -> bool:
-    """Whether an operation with an outcome stands behind the handler's message."""
-    return issubclass(handler.message, Command)

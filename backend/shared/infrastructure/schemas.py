@@ -11,6 +11,11 @@ from backend.shared.domain.errors import Invalid
 from backend.shared.domain.secret import Secret
 
 
+def example(value: object, text: str = "") -> dict[str, Any]:
+    """What the document shows of a field: a value, and what it means."""
+    return {"examples": [value], **({"description": text} if text else {})}
+
+
 class Text(ma.fields.String):
     """A text that a rule of the domain accepts and spells.
 

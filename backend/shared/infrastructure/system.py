@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, g
 
 from backend.shared.infrastructure import metrics
-from backend.shared.infrastructure.http import bus, json_response
+from backend.shared.infrastructure.http import bus, json_response, problem_response
+from backend.shared.infrastructure.problems import http_problem
 
 
 def system_blueprint() -> Blueprint:
@@ -30,9 +31,9 @@ def ready() -> Response:
         "database": _answers(lambda: bus().database.read(lambda connection: connection.execute("select 1"), timeout=1)),
         "broker": _answers(lambda: bus().queue.check(1)),
     }
-    healthy = all(state == "up" for state in checks.values())
-    body = {"status": "ready" if healthy else "not ready", "checks": checks}
-    return json_response(body, 200 if healthy else 503, {} if healthy else {"Retry-After": "2"})
+    if all(state == "up" for state in checks.values()):
+        return json_response({"status": "ready", "checks": checks})
+    return problem_response({**http_problem(503, g.request_id), "checks": checks}, {"Retry-After": "2"})
 
 
 def figures() -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -104,13 +104,6 @@ def continued(traceparent: str | None, name: str, kind: SpanKind = SpanKind.SERV
     if _Exporting.tracer is not None:
         return _in_span(_Exporting.tracer, parent, name, kind)
     return _passed_on(parent) if parent else _NOTHING
-
-
-def annotate(attributes: Mapping[str, str | int | float | bool]) -> None:
-    """Note facts on the current span, such as `http.response.status_code`; without one do nothing."""
-    span = get_current_span()
-    if span.is_recording():
-        span.set_attributes(attributes)
 
 
 @contextmanager

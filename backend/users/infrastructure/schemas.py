@@ -8,37 +8,33 @@ import marshmallow as ma
 
 from backend.shared.domain.values import email_address
 from backend.shared.infrastructure.http import PageArguments
-from backend.shared.infrastructure.schemas import Flag, SecretText, Text, WholeNumber, ruled
+from backend.shared.infrastructure.schemas import Flag, SecretText, Text, WholeNumber, example, ruled
 from backend.users.domain import rules
 from backend.users.domain.user import ROLES, PersonName
-
-
-def _example(value: object, text: str = "") -> dict[str, Any]:
-    return {"examples": [value], **({"description": text} if text else {})}
 
 
 class ProfileFields(ma.Schema):
     """What somebody may say about themself. `null` is the same as absent at creation, and clears later."""
 
-    name = Text(rules.person_name, allow_none=True, metadata=_example("Ada Lovelace"))
-    full_name = Text(rules.person_name, allow_none=True, metadata=_example("Ada Lovelace", "The same as `name`."))
-    first_name = Text(rules.person_name, allow_none=True, metadata=_example("Ada"))
-    middle_name = Text(rules.person_name, allow_none=True, metadata=_example("Byron"))
-    last_name = Text(rules.person_name, allow_none=True, metadata=_example("Lovelace"))
-    username = Text(rules.username, allow_none=True, metadata=_example("ada", "Unique without regard to case."))
-    phone_number = Text(rules.phone_number, allow_none=True, metadata=_example("+34600000000", "E.164."))
-    gender = Text(rules.gender, allow_none=True, metadata=_example("F"))
-    age = WholeNumber(rules.age, allow_none=True, metadata=_example(36))
+    name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace"))
+    full_name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace", "The same as `name`."))
+    first_name = Text(rules.person_name, allow_none=True, metadata=example("Ada"))
+    middle_name = Text(rules.person_name, allow_none=True, metadata=example("Byron"))
+    last_name = Text(rules.person_name, allow_none=True, metadata=example("Lovelace"))
+    username = Text(rules.username, allow_none=True, metadata=example("ada", "Unique without regard to case."))
+    phone_number = Text(rules.phone_number, allow_none=True, metadata=example("+34600000000", "E.164."))
+    gender = Text(rules.gender, allow_none=True, metadata=example("F"))
+    age = WholeNumber(rules.age, allow_none=True, metadata=example(36))
 
 
 class NewUser(ProfileFields):
     """Somebody who wants an account: an address, a password, and a name in full or in parts."""
 
-    email = Text(email_address, required=True, metadata=_example("ada@example.com"))
+    email = Text(email_address, required=True, metadata=example("ada@example.com"))
     password = SecretText(
-        rules.password, required=True, metadata=_example("correct horse battery", "8 to 128 characters.")
+        rules.password, required=True, metadata=example("correct horse battery", "8 to 128 characters.")
     )
-    confirm_password = SecretText(allow_none=True, metadata=_example("correct horse battery"))
+    confirm_password = SecretText(allow_none=True, metadata=example("correct horse battery"))
 
     @ma.validates_schema(skip_on_field_errors=False)
     def _agree(self, data: dict[str, Any], **_: Any) -> None:
@@ -86,8 +82,8 @@ def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName |
 class ProfileChanges(ProfileFields):
     """What to change of the own profile. A field that is absent stays; `null` clears one, but not the name."""
 
-    name = Text(rules.person_name, metadata=_example("Ada King", "Clears the parts that are not given."))
-    full_name = Text(rules.person_name, metadata=_example("Ada King", "The same as `name`."))
+    name = Text(rules.person_name, metadata=example("Ada King", "Clears the parts that are not given."))
+    full_name = Text(rules.person_name, metadata=example("Ada King", "The same as `name`."))
 
     @ma.validates_schema(skip_on_field_errors=True)
     def _agree(self, data: dict[str, Any], **_: Any) -> None:
@@ -104,7 +100,7 @@ class Roles(ma.Schema):
     """Exactly the roles that a user shall have."""
 
     roles = ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(ROLES)), required=True, metadata=_example(["admin"])
+        ma.fields.String(validate=ma.validate.OneOf(ROLES)), required=True, metadata=example(["admin"])
     )
 
     @ma.post_load
@@ -115,50 +111,50 @@ class Roles(ma.Schema):
 class NewPassword(ma.Schema):
     """A password to be."""
 
-    new_password = SecretText(rules.password, required=True, metadata=_example("NewPass123!", "8 to 128 characters."))
+    new_password = SecretText(rules.password, required=True, metadata=example("NewPass123!", "8 to 128 characters."))
 
 
 class PasswordChange(NewPassword):
     """Another password, for somebody who knows the old one."""
 
-    old_password = SecretText(required=True, metadata=_example("OldPass123!"))
+    old_password = SecretText(required=True, metadata=example("OldPass123!"))
 
 
 class PasswordReset(NewPassword):
     """Another password, for somebody who got a link."""
 
-    token = SecretText(required=True, metadata=_example("IjAxOTBh….…", "From the link of the mail."))
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
 
 
 class LinkToken(ma.Schema):
     """What a link carries."""
 
-    token = SecretText(required=True, metadata=_example("IjAxOTBh….…", "From the link of the mail."))
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
 
 
 class Address(ma.Schema):
     """Where a mail shall go, if somebody has the address."""
 
-    email = Text(email_address, required=True, metadata=_example("ada@example.com"))
+    email = Text(email_address, required=True, metadata=example("ada@example.com"))
 
 
 class EmailChange(Address):
     """Another address, and the password that allows it."""
 
-    password = SecretText(required=True, metadata=_example("correct horse battery"))
+    password = SecretText(required=True, metadata=example("correct horse battery"))
 
 
 class TwoStep(ma.Schema):
     """Whether signing in takes a code by mail as well."""
 
-    enabled = Flag(required=True, metadata=_example(value=True))
-    password = SecretText(required=True, metadata=_example("correct horse battery"))
+    enabled = Flag(required=True, metadata=example(value=True))
+    password = SecretText(required=True, metadata=example("correct horse battery"))
 
 
 class MailOnItsWay(ma.Schema):
     """The same answer, whether there is such an account or not."""
 
-    detail = ma.fields.String(required=True, metadata=_example("If the address needs a mail, one is on its way."))
+    detail = ma.fields.String(required=True, metadata=example("If the address needs a mail, one is on its way."))
 
 
 def _unlike(data: dict[str, Any], name: PersonName | None) -> tuple[str | None, ...]:
@@ -168,31 +164,31 @@ def _unlike(data: dict[str, Any], name: PersonName | None) -> tuple[str | None, 
 class UserSchema(ma.Schema):
     """A user, as they see themself and as admins see them."""
 
-    id = ma.fields.UUID(required=True, metadata=_example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
-    email = ma.fields.Email(required=True, metadata=_example("ada@example.com"))
-    username = ma.fields.String(required=True, allow_none=True, metadata=_example("ada"))
-    name = ma.fields.String(required=True, metadata=_example("Ada Lovelace"))
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
+    email = ma.fields.Email(required=True, metadata=example("ada@example.com"))
+    username = ma.fields.String(required=True, allow_none=True, metadata=example("ada"))
+    name = ma.fields.String(required=True, metadata=example("Ada Lovelace"))
     first_name = ma.fields.String(required=True, allow_none=True)
     middle_name = ma.fields.String(required=True, allow_none=True)
     last_name = ma.fields.String(required=True, allow_none=True)
-    phone_number = ma.fields.String(required=True, allow_none=True, metadata=_example("+34600000000"))
+    phone_number = ma.fields.String(required=True, allow_none=True, metadata=example("+34600000000"))
     gender = ma.fields.String(required=True, allow_none=True)
     age = ma.fields.Integer(required=True, allow_none=True)
-    roles = ma.fields.List(ma.fields.String(), required=True, metadata=_example([]))
+    roles = ma.fields.List(ma.fields.String(), required=True, metadata=example([]))
     is_active = ma.fields.Boolean(required=True)
     email_verified = ma.fields.Boolean(required=True)
     two_step = ma.fields.Boolean(required=True)
-    created_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
-    updated_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
-    version = ma.fields.Integer(required=True, metadata=_example(1))
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    updated_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    version = ma.fields.Integer(required=True, metadata=example(1))
 
 
 class PublicUserSchema(ma.Schema):
     """A user, as other users see them."""
 
-    id = ma.fields.UUID(required=True, metadata=_example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
-    name = ma.fields.String(required=True, metadata=_example("Ada Lovelace"))
-    created_at = ma.fields.DateTime(required=True, metadata=_example("2026-01-02T03:04:05.678901Z"))
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
+    name = ma.fields.String(required=True, metadata=example("Ada Lovelace"))
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
 
 
 class UserPage(ma.Schema):
