@@ -182,6 +182,7 @@ def upgrade() -> None:
         sa.CheckConstraint("stock >= 0", name=op.f("products_stock_check")),
         sa.PrimaryKeyConstraint("id", name=op.f("products_pkey")),
         sa.UniqueConstraint("sku", name=op.f("products_sku_key")),
+        postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
     )
     op.create_index(
         op.f("products_created_at_id_idx"),
