@@ -41,6 +41,8 @@ PAGES = {
     "price of 100 to 200": "min_price=100&max_price=200",
     "price of 100 to 200, cheapest first": "min_price=100&max_price=200&sort=price",
     "a narrow price, newest": "min_price=9900&max_price=9950",
+    "a narrow price, by name": "min_price=9900&max_price=9950&sort=name",
+    "a narrow price, sold out": "min_price=9900&max_price=9950&in_stock=false",
     "sold out (1 in 10)": "in_stock=false",
     "sold out, dearest first": "in_stock=false&sort=-price",
     "a word in 1 of 10": "q=laptop",

@@ -177,14 +177,34 @@ def upgrade() -> None:
             ),
             nullable=True,
         ),
+        sa.Column("in_stock", sa.Boolean(), sa.Computed("stock > 0", persisted=True), nullable=True),
         sa.CheckConstraint("price >= 0", name=op.f("products_price_check")),
         sa.CheckConstraint("stock >= 0", name=op.f("products_stock_check")),
         sa.PrimaryKeyConstraint("id", name=op.f("products_pkey")),
         sa.UniqueConstraint("sku", name=op.f("products_sku_key")),
+        postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
     )
-    op.create_index(op.f("products_created_at_id_idx"), "products", ["created_at", "id"], unique=False)
-    op.create_index(op.f("products_name_id_idx"), "products", ["name", "id"], unique=False)
-    op.create_index(op.f("products_price_id_idx"), "products", ["price", "id"], unique=False)
+    op.create_index(
+        op.f("products_created_at_id_idx"),
+        "products",
+        ["created_at", "id"],
+        unique=False,
+        postgresql_include=["price", "is_active", "in_stock"],
+    )
+    op.create_index(
+        op.f("products_name_id_idx"),
+        "products",
+        ["name", "id"],
+        unique=False,
+        postgresql_include=["price", "is_active", "in_stock"],
+    )
+    op.create_index(
+        op.f("products_price_id_idx"),
+        "products",
+        ["price", "id"],
+        unique=False,
+        postgresql_include=["created_at", "name", "is_active", "in_stock"],
+    )
     op.create_index(op.f("products_words_idx"), "products", ["words"], unique=False, postgresql_using="gin")
     op.create_table(
         "sessions",
@@ -327,9 +347,17 @@ def downgrade() -> None:
     op.drop_index(op.f("sessions_last_used_at_idx"), table_name="sessions")
     op.drop_table("sessions")
     op.drop_index(op.f("products_words_idx"), table_name="products", postgresql_using="gin")
-    op.drop_index(op.f("products_price_id_idx"), table_name="products")
-    op.drop_index(op.f("products_name_id_idx"), table_name="products")
-    op.drop_index(op.f("products_created_at_id_idx"), table_name="products")
+    op.drop_index(
+        op.f("products_price_id_idx"),
+        table_name="products",
+        postgresql_include=["created_at", "name", "is_active", "in_stock"],
+    )
+    op.drop_index(
+        op.f("products_name_id_idx"), table_name="products", postgresql_include=["price", "is_active", "in_stock"]
+    )
+    op.drop_index(
+        op.f("products_created_at_id_idx"), table_name="products", postgresql_include=["price", "is_active", "in_stock"]
+    )
     op.drop_table("products")
     op.drop_index(op.f("product_imports_created_at_idx"), table_name="product_imports")
     op.drop_table("product_imports")

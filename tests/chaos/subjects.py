@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 
 from tests.chaos.world import World
+from tests.flow.programs import administrator
 
 
 class Subject(Protocol):
@@ -47,13 +48,8 @@ class StockAdditions:
 
     def prepare(self, world: World) -> None:
         """An administrator, and a product."""
-        email, password = f"{uuid4().hex}@example.com", uuid4().hex
-        world.flask("users", "create-admin", "--email", email, "--name", "Admin", ADMIN_PASSWORD=password)
         api = world.client(0)
-        self._headers = {
-            "Authorization": "Bearer "
-            + api.post("/api/v1/auth/login", {"email": email, "password": password}).body["access_token"]
-        }
+        self._headers = administrator(api, world.environment)
         product = {"name": "Chaos", "price": "1.00", "stock": 0}
         created = api.post("/api/v1/products", product, Prefer="wait=10", **self._headers)
         assert created.status == 201, created.content

@@ -17,7 +17,7 @@ from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, beat
 from tests.postgres import Postgres, migrate
 from tests.proxy import Proxy
-from tests.worker import Program, WorkerProcess, environment, eventually
+from tests.worker import WorkerProcess, environment, eventually
 
 _LOOK_EVERY = 0.2
 
@@ -72,13 +72,6 @@ class World:
     def client(self, number: int) -> Client:
         """A client of one of the API processes, in turn."""
         return self.apis[number % len(self.apis)].client
-
-    def flask(self, *arguments: str, **settings: str) -> str:
-        """Run a `flask` command; what it printed."""
-        command = Program("flask", "flask", "--app", "wsgi", *arguments, environment={**self.environment, **settings})
-        with command:
-            assert command.ended() == 0, command.logs()
-            return command.logs()
 
     def healed(self) -> None:
         """Wait until every process answers again."""

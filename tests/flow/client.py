@@ -38,12 +38,12 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any], **headers: str) -> Answer:
         return self._ask("POST", path, json.dumps(body).encode(), headers)
 
-    def outcome(self, accepted: Answer) -> dict[str, Any]:
+    def outcome(self, accepted: Answer, **headers: str) -> dict[str, Any]:
         """The operation that was accepted, once it is no longer pending."""
         assert accepted.status == 202, accepted.content
 
         def finished() -> dict[str, Any] | None:
-            answer = self.get(accepted.headers["Location"], Prefer="wait=10")
+            answer = self.get(accepted.headers["Location"], Prefer="wait=10", **headers)
             operation: dict[str, Any] | None = answer.body if answer.status == 200 else None
             return operation if operation and operation["status"] != "pending" else None
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 from backend.settings import ROOT
 from tests.flow.client import Client
@@ -45,3 +46,13 @@ def beat(environment: Mapping[str, str], directory: Path) -> Program:
     """The scheduler."""
     arguments = ("-A", "tasks.app", "--quiet", "beat", "--pidfile=", "--schedule", str(directory / "schedule"))
     return Program("beat", "celery", *arguments, environment=environment)
+
+
+def administrator(api: Client, environment: Mapping[str, str]) -> dict[str, str]:
+    """A new administrator: the headers of their requests."""
+    email, password = f"{uuid4().hex}@example.com", uuid4().hex
+    arguments = ("--app", "wsgi", "users", "create-admin", "--email", email, "--name", "Admin")
+    with Program("flask", "flask", *arguments, environment={**environment, "ADMIN_PASSWORD": password}) as command:
+        assert command.ended() == 0, command.logs()
+    tokens = api.post("/api/v1/auth/login", {"email": email, "password": password}).body
+    return {"Authorization": f"Bearer {tokens['access_token']}"}

@@ -77,7 +77,7 @@ def agrees(ledger: list[MovementView], stock: int) -> bool:
     return sums == balances[1:] and balances[-1] == stock and min(balances) >= 0
 
 
-def test_of_200_parallel_removals_from_a_stock_of_50_exactly_50_succeed(bus: Bus) -> None:
+def test_of_200_parallel_removals_each_delivered_twice_exactly_50_of_50_succeed(bus: Bus) -> None:
     product_id = offered(bus, 50)
     removals = [
         posted(bus, RemoveStock(product_id, None, operation_id, 1), operation_id)

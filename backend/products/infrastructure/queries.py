@@ -63,11 +63,20 @@ def _listing(*, sort: str, given: frozenset[str], hidden: bool) -> Statement[Pro
     index of words knows of it would be too much to sort. Which words are common PostgreSQL cannot tell by itself:
     it takes those that it has no figures of for rather frequent, and would look through the whole table for them.
     """
+    if given <= _PLACE:
+        return _page(products, sort, _where(products, sort, given, hidden=hidden), plan_each=False)
     if "q" not in given:
-        return _page(products, sort, _where(products, sort, given, hidden=hidden), plan_each=bool(given - _PLACE))
+        return _page(products, sort, [products.c.id.in_(_chosen(sort, given, hidden=hidden))], plan_each=True)
     where = _where(products, sort, given & _PLACE, hidden=hidden)
     following = sa.select(products).where(*where).order_by(*_order(products, sort)).limit(_LOOKED_THROUGH).subquery()
     return _page(following, sort, _where(following, sort, given - _PLACE, hidden=True), plan_each=True)
+
+
+def _chosen(sort: str, given: frozenset[str], *, hidden: bool) -> sa.Select[Any]:
+    """The ids of a page. By themselves they come from an index alone, be it that of the order or that of prices."""
+    rows = products.alias()
+    where = _where(rows, sort, given, hidden=hidden)
+    return sa.select(rows.c.id).where(*where).order_by(*_order(rows, sort)).limit(_LIMIT)
 
 
 @cache
@@ -98,7 +107,7 @@ def _where(rows: sa.FromClause, sort: str, given: frozenset[str], *, hidden: boo
         "q": rows.c.words.op("@@")(_all_words(sa.bindparam("q", type_=sa.Text))),
         "min_price": price >= sa.bindparam("min_price", type_=price.type),
         "max_price": price <= sa.bindparam("max_price", type_=price.type),
-        "in_stock": (rows.c.stock > 0) == sa.bindparam("in_stock", type_=sa.Boolean),
+        "in_stock": rows.c.in_stock == sa.bindparam("in_stock", type_=sa.Boolean),
         "is_active": rows.c.is_active == sa.bindparam("is_active", type_=sa.Boolean),
         "last": key < last if sort.startswith("-") else key > last,
     }

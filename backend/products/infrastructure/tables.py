@@ -32,12 +32,17 @@ products = sa.Table(
     ),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("words", TSVECTOR, sa.Computed(_WORDS, persisted=True)),
+    sa.Column("in_stock", sa.Boolean, sa.Computed("stock > 0", persisted=True)),
     sa.CheckConstraint("price >= 0", name="price"),
     sa.CheckConstraint("stock >= 0", name="stock"),
-    sa.Index(None, "created_at", "id"),
-    sa.Index(None, "price", "id"),
-    sa.Index(None, "name", "id"),
+    # Each order of the listing, with what the filters ask: a page is chosen without reading the products passed over.
+    # Not the stock itself: as long as no indexed column changes, a movement of stock writes to no index.
+    sa.Index(None, "created_at", "id", postgresql_include=["price", "is_active", "in_stock"]),
+    sa.Index(None, "price", "id", postgresql_include=["created_at", "name", "is_active", "in_stock"]),
+    sa.Index(None, "name", "id", postgresql_include=["price", "is_active", "in_stock"]),
     sa.Index(None, "words", postgresql_using="gin"),
+    # An index alone answers for pages that were vacuumed since they changed: after 2 % of changes, not PostgreSQL's 20.
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
 )
 
 stock_movements = sa.Table(
@@ -84,5 +89,5 @@ mapper_registry.map_imperatively(
     products,
     version_id_col=products.c.version,
     eager_defaults=False,
-    exclude_properties=["words"],
+    exclude_properties=["words", "in_stock"],
 )
