@@ -47,13 +47,8 @@ class StockAdditions:
 
     def prepare(self, world: World) -> None:
         """An administrator, and a product."""
-        email, password = f"{uuid4().hex}@example.com", uuid4().hex
-        world.flask("users", "create-admin", "--email", email, "--name", "Admin", ADMIN_PASSWORD=password)
+        self._headers = world.sign_in()
         api = world.client(0)
-        self._headers = {
-            "Authorization": "Bearer "
-            + api.post("/api/v1/auth/login", {"email": email, "password": password}).body["access_token"]
-        }
         product = {"name": "Chaos", "price": "1.00", "stock": 0}
         created = api.post("/api/v1/products", product, Prefer="wait=10", **self._headers)
         assert created.status == 201, created.content
