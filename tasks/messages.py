@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import replace
+from itertools import count
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from tasks.app import app, bus
 _LONGEST_ABSENCE_DELAY = 10
 """Seconds between tries while the database is away: it is back for so long at most before work goes on."""
 _LONGEST_DELAY = 300
+_LONGEST_HOLD = 40
+"""Seconds a message that cannot be delayed is held: its last try must be over before `task_soft_time_limit`."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,20 +38,25 @@ def carry_out(task: Task, handler: Handler, body: dict[str, Any]) -> None:
 
     Returns when the message is done: carried out, refused, or done before. Otherwise it is sent
     again with a delay that RabbitMQ keeps, or rejected to the dead letters when trying is no use.
+    While no delay can be had it is held and tried again here: handing it back counts against its deliveries.
     """
     headers = dict(getattr(task.request, "envelope", None) or {})
     envelope = Envelope(UUID(task.request.id), handler.name, handler.queue, body, headers)
     bind_request(headers.get("request_id", ""), task=handler.name, operation_id=task.request.id)
-    with continued(headers.get("traceparent"), handler.name, SpanKind.CONSUMER):
-        error = _received(envelope)
-    # What Celery is told is raised here, where no exception is being handled: it publishes the text of
-    # the whole chain to Flower, and the text of a fault may hold values.
-    if isinstance(error, DatabaseAway):
-        raise _again(task, envelope, _absence_delay(task.request.retries))
-    if isinstance(error, Undecodable):
-        raise _given_up(task, envelope, UNDECODABLE, error)
-    if error is not None:
-        raise _after_fault(task, handler, envelope, error)
+    hand_back_at = monotonic() + _LONGEST_HOLD
+    for tries in count():
+        with continued(headers.get("traceparent"), handler.name, SpanKind.CONSUMER):
+            error = _received(envelope)
+        # What Celery is told is raised here, where no exception is being handled: it publishes the text of
+        # the whole chain to Flower, and the text of a fault may hold values.
+        if error is None:
+            return
+        if (ending := _ending(task, handler, envelope, error)) is not None:
+            raise ending
+        pause = _absence_delay(tries)
+        if monotonic() + pause > hand_back_at:
+            raise Reject("not delayed", requeue=True)
+        sleep(pause)
 
 
 def _received(envelope: Envelope) -> BaseException | None:
@@ -61,7 +69,16 @@ def _received(envelope: Envelope) -> BaseException | None:
     return None
 
 
-def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject:
+def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
+    """What lets go of this delivery; None when nothing can at present."""
+    if isinstance(error, DatabaseAway):
+        return _again(task, envelope, _absence_delay(task.request.retries))
+    if isinstance(error, Undecodable):
+        return _given_up(task, envelope, UNDECODABLE, error)
+    return _after_fault(task, handler, envelope, error)
+
+
+def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
     before = envelope.headers.get("attempts")
     attempts = before + 1 if isinstance(before, int) else 1
     log.warning("message failed", attempt=attempts, of=handler.attempts, exc_info=error)
@@ -71,7 +88,7 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
     return _again(task, counted, min(2**attempts, _LONGEST_DELAY))
 
 
-def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | Reject:
+def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
     """Publish the message with a delay; what is returned lets go of this delivery. Jitter spreads a crowd."""
     delay = max(1, round(seconds * random.uniform(0.75, 1.25)))  # noqa: S311 - not a secret
     try:
@@ -82,15 +99,13 @@ def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | Reject:
             countdown=delay,
             retries=task.request.retries + 1,
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, this delivery comes back by itself
+    except Exception as error:  # noqa: BLE001 - whatever it is, this delivery is still ours
         log.warning("message could not be delayed", reason=type(error).__name__)
-    else:
-        return Retry("again later", when=delay)
-    time.sleep(delay)  # it comes back at once, and each time counts against the delivery limit
-    return Reject("not delayed", requeue=True)
+        return None
+    return Retry("again later", when=delay)
 
 
-def _given_up(task: Task, envelope: Envelope, reason: str, fault: BaseException) -> Retry | Reject:
+def _given_up(task: Task, envelope: Envelope, reason: str, fault: BaseException) -> Retry | Reject | None:
     try:
         bus().give_up(envelope, reason, fault)
     except DatabaseAway:

@@ -119,6 +119,11 @@ class Program:
                 if self._read_to_end.is_set() or not self._said.wait(max(0, deadline - monotonic())):
                     raise AssertionError(f"{self.name} never said {text!r}:\n{''.join(self._lines)}")
 
+    def has_said(self, text: str, since: int = 0) -> bool:
+        """Whether a line has that text, also before a restart."""
+        with self._said:
+            return any(text in line for line in self._lines[since:])
+
     def ended(self) -> int:
         """Wait for its end; the exit code."""
         assert self.process is not None

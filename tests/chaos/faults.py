@@ -8,13 +8,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psutil
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
 import celeryconfig
-from tests.chaos.world import World
+from tests.chaos.world import World, is_ready
+from tests.worker import eventually
 
 Fault = Callable[[World, random.Random], None]
 
@@ -131,6 +133,28 @@ def poison(world: World, chance: random.Random) -> None:
                 )
 
 
+def roll_everything(world: World, chance: random.Random) -> None:
+    """A new version: every process is ended by SIGTERM and started again, one after the other."""
+    for api in world.apis:
+        with world.out_of_rotation(api):
+            world.restart(api)
+            eventually(partial(is_ready, api.client))
+    for worker in world.workers:
+        since = worker.mark()
+        world.restart(worker)
+        eventually(partial(worker.has_said, f"{worker.node} ready.", since))
+    world.restart(world.beat)
+
+
+def clock_jumps(world: World, chance: random.Random) -> None:
+    """An API process's clock is an hour ahead, then an hour behind, then right again, while somebody is signed in."""
+    token, (*_, api) = world.sign_in(), world.apis
+    for hours, status in ((1, 401), (-1, 200), (0, 200)):  # ahead, the token has expired
+        world.clock.set(hours * 3600)
+        assert api.client.get("/api/v1/auth/sessions", **token).status == status, f"{hours} h ahead"
+        _for_a_while(chance, 1.5)
+
+
 def nothing(world: World, chance: random.Random) -> None:
     """Nothing is broken: what the figures of the others are compared with."""
 
@@ -191,6 +215,10 @@ FAULTS: dict[str, Fault] = {
         cut_network,
         stall_network,
         poison,
+        roll_everything,
+        clock_jumps,
     )
 }
 DUPLICATES = "every message twice"
+OVERLOAD = "twice the capacity"
+ALL = (*FAULTS, DUPLICATES, OVERLOAD)

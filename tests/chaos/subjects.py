@@ -8,7 +8,6 @@ from uuid import uuid4
 import psycopg
 
 from tests.chaos.world import World
-from tests.flow.programs import administrator
 
 
 class Subject(Protocol):
@@ -48,8 +47,8 @@ class StockAdditions:
 
     def prepare(self, world: World) -> None:
         """An administrator, and a product."""
+        self._headers = world.sign_in()
         api = world.client(0)
-        self._headers = administrator(api, world.environment)
         product = {"name": "Chaos", "price": "1.00", "stock": 0}
         created = api.post("/api/v1/products", product, Prefer="wait=10", **self._headers)
         assert created.status == 201, created.content

@@ -5,16 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+import psutil
+
 from tests.broker import RabbitMQ
+from tests.chaos.clock import Clock
 from tests.flow.client import Client
-from tests.flow.programs import ApiProcess, beat
+from tests.flow.programs import ApiProcess, Program, administrator, beat
 from tests.postgres import Postgres, migrate
 from tests.proxy import Proxy
 from tests.worker import WorkerProcess, environment, eventually
@@ -27,6 +31,7 @@ class World:
 
     Attributes:
         rabbitmq, network: the broker, and the network between it and the program.
+        clock: what the last of the API processes takes for the time.
         postgres: the database server.
         apis, workers: the processes to be killed.
     """
@@ -34,6 +39,7 @@ class World:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._ending = threading.Event()
+        self._out_of_rotation: ApiProcess | None = None
 
     def __enter__(self) -> Self:
         directory = Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -52,7 +58,11 @@ class World:
         self.environment = environment(
             BROKER_URL=behind, DATABASE_URL=self.postgres.url, MAIL_URL=f"file:{directory / 'mail'}"
         )
-        self.apis = [self._stack.enter_context(ApiProcess(self.environment)) for _ in range(2)]
+        self.clock = Clock(directory)
+        self.apis = [
+            self._stack.enter_context(ApiProcess({**self.environment, **its_clock}))
+            for its_clock in ({}, self.clock.environment)
+        ]
         self.workers = [
             self._stack.enter_context(WorkerProcess(self.environment, "--pool", "prefork", "--concurrency", "2"))
             for _ in range(2)
@@ -70,13 +80,38 @@ class World:
         self._stack.close()
 
     def client(self, number: int) -> Client:
-        """A client of one of the API processes, in turn."""
-        return self.apis[number % len(self.apis)].client
+        """A client of one of the API processes, in turn, as a load balancer chooses."""
+        serving = [api for api in self.apis if api is not self._out_of_rotation]
+        return serving[number % len(serving)].client
+
+    @contextmanager
+    def out_of_rotation(self, api: ApiProcess) -> Iterator[None]:
+        """While inside, the load balancer gives that API process no new request."""
+        self._out_of_rotation = api
+        try:
+            yield
+        finally:
+            self._out_of_rotation = None
+
+    def restart(self, program: Program) -> None:
+        """SIGTERM to the program, and wait until the supervisor has another one running in its place."""
+        before = program.process
+        assert before is not None
+        before.terminate()
+        eventually(lambda: program.process is not before and program.running)
+
+    def sign_in(self) -> dict[str, str]:
+        """The headers of a new administrator's requests."""
+        return administrator(self.client(0), self.environment)
+
+    def memory(self) -> int:
+        """Bytes that the API processes and the workers have in memory."""
+        return sum(_memory(program) for program in (*self.apis, *self.workers))
 
     def healed(self) -> None:
         """Wait until every process answers again."""
         for api in self.apis:
-            eventually(partial(_is_ready, api.client))
+            eventually(partial(is_ready, api.client))
 
     def _supervise(self) -> None:
         while not self._ending.wait(_LOOK_EVERY):
@@ -85,7 +120,14 @@ class World:
                     program.start()
 
 
-def _is_ready(client: Client) -> bool:
+def _memory(program: Program) -> int:
+    assert program.process is not None
+    process = psutil.Process(program.process.pid)
+    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+
+
+def is_ready(client: Client) -> bool:
+    """Whether the API process answers and reaches what it needs."""
     try:
         return client.get("/health/ready").status == 200
     except OSError:

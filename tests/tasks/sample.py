@@ -55,6 +55,7 @@ class ScriptedBus:
             "exit": self._exit,
             "be undecodable": self._be_undecodable,
             "find no database once": self._find_no_database_once,
+            "find no database when told": self._find_no_database_when_told,
             "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
             "hang once": self._hang_once,
         }
@@ -92,6 +93,13 @@ class ScriptedBus:
         if _first_time(envelope, "away"):
             raise DatabaseAway(envelope.body.get("canary"))
 
+    def _find_no_database_when_told(self, envelope: Envelope) -> None:
+        if _first_time(envelope, "away"):
+            _say(f"waits {envelope.id}")
+            while not (_directory() / f"go on {envelope.id}").exists():
+                threading.Event().wait(0.05)
+            raise DatabaseAway
+
     def _hang_once(self, envelope: Envelope) -> None:
         if _first_time(envelope, "hang"):
             threading.Event().wait()
@@ -100,10 +108,14 @@ class ScriptedBus:
 def _first_time(envelope: Envelope, what: str) -> bool:
     """Whether no worker process has been here with this message."""
     try:
-        (Path(os.environ["SAMPLE_DIRECTORY"]) / f"{what} {envelope.id}").touch(exist_ok=False)
+        (_directory() / f"{what} {envelope.id}").touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
+
+
+def _directory() -> Path:
+    return Path(os.environ["SAMPLE_DIRECTORY"])
 
 
 def _say(*lines: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pytest_celery import CeleryTestSetup
 
+from tests.broker import RabbitMQ
 from tests.tasks.conftest import Broker, Deliver
 from tests.worker import PATIENCE, WorkerProcess, environment, eventually
 
@@ -75,6 +76,24 @@ def test_a_database_that_is_away_is_waited_for(broker: Broker, sample_worker: Wo
     task_id = broker.task(do="find no database once")
     sample_worker.await_log(f"done {task_id}")
     assert _lines(sample_worker, task_id) == ["received", "received", "done"]
+
+
+def test_a_message_that_can_neither_be_carried_out_nor_delayed_is_held_and_costs_no_delivery(
+    private_rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """RabbitMQ counts what is handed back, and takes a message that comes back too often for one that kills."""
+    with private_rabbitmq.vhost() as url:
+        settings = environment(BROKER_URL=url, SAMPLE_DIRECTORY=str(tmp_path))
+        with WorkerProcess(settings, "-P", "prefork", "-c", "1", app="tests.tasks.sample") as worker:
+            broker = Broker(url)
+            task_id = broker.task(do="find no database when told")
+            worker.await_log(f"waits {task_id}")
+            with private_rabbitmq.alarmed():
+                (tmp_path / f"go on {task_id}").touch()
+                worker.await_log(f"done {task_id}")
+            broker.close()
+        assert _lines(worker, task_id) == ["received", "waits", "received", "done"]
+        assert "requeue=True" not in worker.logs()
 
 
 @pytest.mark.parametrize("deed", ["run out of memory", "exit"])
