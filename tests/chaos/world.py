@@ -18,10 +18,10 @@ import psutil
 from tests.broker import RabbitMQ
 from tests.chaos.clock import Clock
 from tests.flow.client import Client
-from tests.flow.programs import ApiProcess, Program, administrator, beat
+from tests.flow.programs import ApiProcess, administrator, beat
 from tests.postgres import Postgres, migrate
 from tests.proxy import Proxy
-from tests.worker import WorkerProcess, environment, eventually
+from tests.worker import Program, WorkerProcess, environment, eventually
 
 _LOOK_EVERY = 0.2
 
