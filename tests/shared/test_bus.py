@@ -258,6 +258,18 @@ def test_a_synchronous_command_answers_and_publishes_its_events(bus: Bus, queue:
     assert [key for key, _ in queue.announced] == ["notes.noted.v1"]
 
 
+def test_an_aggregate_whose_events_somebody_else_is_publishing_costs_the_answer_nothing(
+    bus: Bus, queue: InlineQueue
+) -> None:
+    with psycopg.connect(bus.database.url) as other:
+        other.execute("select pg_advisory_xact_lock(hashtextextended('abc', 0))")
+        assert bus.execute(WriteNow("abc")) == 3
+    assert queue.announced == []
+    age_outbox(bus)
+    bus.relay_leftovers()
+    assert [key for key, _ in queue.announced] == ["notes.noted.v1"]
+
+
 def test_a_refusal_that_keeps_its_effects_does(bus: Bus) -> None:
     with pytest.raises(WrongGuess):
         bus.execute(Guess("counted"))

@@ -101,9 +101,9 @@ def test_the_backlog_is_read_at_each_scrape() -> None:
     assert seen["backlog_up", ()] == 1
     assert seen["outbox_rows", ()] == 2
     assert seen["outbox_oldest_age_seconds", ()] == 7.5
-    assert seen["operations_finished", (("status", "succeeded"),)] == 4
-    assert seen["operations_finished", (("status", "failed"),)] == 1
-    assert figure("operations_finished", status="succeeded") == 6
+    assert seen["operations_finished_recently", (("status", "succeeded"),)] == 4
+    assert seen["operations_finished_recently", (("status", "failed"),)] == 1
+    assert figure("operations_finished_recently", status="succeeded") == 6
 
 
 def test_a_database_that_is_away_is_a_figure_and_the_others_are_still_shown() -> None:

@@ -403,13 +403,13 @@ class Bus:
                 operations.notify_waiting(connection, envelope)
 
     def _relay(self, aggregates: Iterable[str]) -> None:
-        """Publish what was just committed. What fails here is left to the sweep."""
+        """Publish what was just committed. What fails here is left to the sweep: the effect has happened."""
         names = list(aggregates)
         if names:
             try:
-                outbox.relay(self.database, self.queue, names)
-            except DatabaseAway:
-                log.warning("outbox left to the sweep")
+                outbox.relay(self.database, self.queue, names, self._publish_deadline)
+            except Exception as error:  # noqa: BLE001 - whatever it was
+                log.warning("outbox left to the sweep", reason=type(error).__name__)
 
     def _through_conflicts(self, attempt: Callable[[], T]) -> T:
         for tries in range(1, _CONFLICT_TRIES + 1):

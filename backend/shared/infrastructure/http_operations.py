@@ -224,7 +224,7 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
         finished_at=outcome.finished_at if outcome else None,
         resource=f"{PREFIX}{handle.resource}" if handle.resource else None,
         error=error,
-        progress=bus().progress_of(handle.command, handle.operation_id) or msgspec.UNSET,
+        progress=_progress(handle),
     )
 
 
@@ -259,7 +259,7 @@ def _known(handle: Handle, outcome: Outcome) -> Response:
     error = _error(handle, outcome)
     if error and error["code"] == _REUSED:
         return problem_response({**error, "request_id": g.request_id})
-    return json_response(view_of(handle, outcome), 202, {"Location": handle.url})
+    return json_response(view_of(handle, outcome), 202, {"Location": handle.url, "Retry-After": "1"})
 
 
 def _finished(handle: Handle, outcome: Outcome, wait: int) -> Response:
@@ -319,6 +319,13 @@ def _awaited(identity: UUID, wait: int) -> Outcome | None:
             if outcome is not None:
                 return outcome
     return None
+
+
+def _progress(handle: Handle) -> Progress | msgspec.UnsetType:
+    try:
+        return bus().progress_of(handle.command, handle.operation_id) or msgspec.UNSET
+    except DatabaseAway:  # accepted all the same
+        return msgspec.UNSET
 
 
 def _outcome_if_known(identity: UUID) -> Outcome | None:

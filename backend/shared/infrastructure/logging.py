@@ -23,8 +23,7 @@ from structlog.stdlib import ProcessorFormatter
 
 from backend.settings import Settings
 from backend.shared.domain.secret import Secret
-
-MASK = "•••"
+from backend.shared.infrastructure.sealing import MASK
 
 _OUR_PACKAGES = ("backend", "tasks")
 _SECRET_WORDS = ("password", "passwd", "token", "secret", "authorization", "credential", "private_key", "api_key")

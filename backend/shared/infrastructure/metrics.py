@@ -129,7 +129,9 @@ class _BacklogCollector(Collector):
 
 
 def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
-    finished = GaugeMetricFamily("operations_finished", "Finished operations kept, by status.", labels=["status"])
+    finished = GaugeMetricFamily(
+        "operations_finished_recently", "Operations that ended in the last five minutes, by status.", labels=["status"]
+    )
     for status, number in backlog.finished.items():
         finished.add_metric([status], number)
     return [

@@ -22,7 +22,8 @@ from backend.shared.infrastructure.operations import operations
 
 EVENTS_EXCHANGE = "events"
 """In the `queue` column: a CloudEvents copy for the outside world, not a worker's message."""
-_PUBLISH_DEADLINE = 5.0
+_SWEEP_DEADLINE = 5.0
+"""Seconds a sweep waits for each confirm: nobody waits for a sweep."""
 _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left over by the process that wrote it."""
 _BATCH = 200
@@ -72,7 +73,7 @@ class Backlog:
     Attributes:
         rows: how many messages.
         oldest_seconds: age of the oldest, 0 when there is none.
-        finished: operations kept, by status.
+        finished: operations that ended in the last five minutes, by status.
         dead_letters: those that wait for an operator.
     """
 
@@ -94,7 +95,12 @@ class OutboxFull(Exception):
 
 
 _AGE = sa.func.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
-_BY_STATUS = sa.select(operations.c.status, sa.func.count().label("number")).group_by(operations.c.status).subquery()
+_BY_STATUS = (
+    sa.select(operations.c.status, sa.func.count().label("number"))
+    .where(operations.c.finished_at > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 5))
+    .group_by(operations.c.status)
+    .subquery()
+)
 _BACKLOG = Statement(
     sa.select(
         sa.func.count().label("rows"),
@@ -147,16 +153,17 @@ def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
     return envelope.id, aggregate, envelope.queue, envelope.name, body, headers
 
 
-def relay(database: Database, queue: Queue, aggregates: Sequence[str]) -> int:
+def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:
     """Publish what waits for these aggregates, in order; returns how many messages went.
 
-    Waits for another relay of the same aggregate rather than overtake it. Stops at the first
-    message that the broker does not take: the sweep tries again.
+    Waits a moment for another relay of the same aggregate rather than overtake it. Stops at the
+    first message that the broker does not take within `deadline` seconds: the sweep tries again.
 
     Raises:
+        psycopg.errors.LockNotAvailable: the other relay takes too long; it, or the sweep, publishes the rest.
         DatabaseAway: the rows cannot be read or deleted.
     """
-    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))})
+    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))}, deadline)
 
 
 def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda: False) -> int:
@@ -166,18 +173,19 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
     """
     total = 0
     while not expired():
-        sent = _publish(database, queue, _LOCK_LEFTOVERS, {"seconds": _LEFTOVER_AFTER, "most": _BATCH})
+        sent = _publish(database, queue, _LOCK_LEFTOVERS, {"seconds": _LEFTOVER_AFTER, "most": _BATCH}, _SWEEP_DEADLINE)
         total += sent
         if sent < _BATCH:
             break
     return total
 
 
-def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any]) -> int:
+def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
     """One batch. Its aggregates stay locked while it is published, which the deadline bounds."""
     sent: list[UUID] = []
     stuck: set[str] = set()
     with database.transaction() as connection:
+        run(connection, "set local lock_timeout = '1s'", {})
         # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
         waiting = run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH})
@@ -185,7 +193,7 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
             if aggregate in stuck:
                 continue
             try:
-                _send(queue, envelope)
+                _send(queue, envelope, deadline)
             except QueueUnavailable:
                 stuck.add(aggregate)
                 if len(stuck) == _GIVE_UP_AFTER:
@@ -197,8 +205,8 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
     return len(sent)
 
 
-def _send(queue: Queue, envelope: Envelope) -> None:
+def _send(queue: Queue, envelope: Envelope, deadline: float) -> None:
     if envelope.queue == EVENTS_EXCHANGE:
-        queue.announce(envelope.name, envelope.body, _PUBLISH_DEADLINE)
+        queue.announce(envelope.name, envelope.body, deadline)
     else:
-        queue.send(envelope, _PUBLISH_DEADLINE)
+        queue.send(envelope, deadline)
