@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--commands", type=int, default=2000, help="per fault")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which the fault strikes")
-    parser.add_argument("--subject", choices=SUBJECTS, default="users", help="the command under fire")
+    parser.add_argument("--subject", choices=SUBJECTS, default="stock", help="the command under fire")
     parser.add_argument("--fault", choices=ALL, action="append", help="only this one; repeatable")
     chosen = parser.parse_args()
     kept = True
