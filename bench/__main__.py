@@ -33,6 +33,7 @@ from bench.measuring import (
     rabbitmqctl,
     servers,
     surroundings,
+    work_milliseconds,
     worker,
     wrk,
 )
@@ -47,6 +48,7 @@ def main() -> int:
         return 1
     wanted = set(sys.argv[1:])
     figures: dict[str, Callable[[dict[str, str]], object]] = {
+        "machine": after_a_hash,
         "get": get_user,
         "post": post_user,
         "persist": persisted,
@@ -66,6 +68,16 @@ def main() -> int:
             if not wanted or name in wanted:
                 print(measure(environment), flush=True)
     return 0
+
+
+def after_a_hash(environment: dict[str, str]) -> Figure:
+    """What the machine itself adds: plain work right after a hash, against the same work done again and again."""
+    work_milliseconds()
+    pairs = []
+    for _ in range(REPEATS):
+        hash_times(1)
+        pairs.append((work_milliseconds(), min(work_milliseconds() for _ in range(5))))
+    return Figure("plain Python right after a hash (this machine)", "told", "ms", pairs)
 
 
 def get_user(environment: dict[str, str]) -> Figure:

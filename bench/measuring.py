@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -175,6 +176,13 @@ def hashes_per_second(processes: int) -> float:
         started = time.perf_counter()
         pool.map(hash_times, [16] * processes, chunksize=1)
         return 16 * processes / (time.perf_counter() - started)
+
+
+def work_milliseconds() -> float:
+    """How long some plain work takes that touches as much memory as a message does."""
+    started = time.perf_counter()
+    json.loads(json.dumps([{"id": number, "name": str(number)} for number in range(3000)]))
+    return (time.perf_counter() - started) * 1000
 
 
 def hash_times(count: int) -> None:
