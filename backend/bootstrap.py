@@ -101,7 +101,7 @@ def _users(process: _Process, unit: UnitOfWork) -> UsersPorts:
         links=SqlLinks(unit, process.database, process.keyring),
         passwords=process.hasher,
         access=SqlSessions(unit),
-        attempts=SqlAttempts(process.throttle),
+        attempts=SqlAttempts(process.throttle, process.turns),
         verification_required=process.settings.require_email_verification,
     )
 

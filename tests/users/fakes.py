@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -144,6 +145,9 @@ class AttemptsInMemory:
 
     most: int = 5
     failed: dict[UUID, int] = field(default_factory=dict)
+
+    def turn(self, user_id: UUID) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def reserve(self, user_id: UUID) -> None:
         if self.failed.get(user_id, 0) >= self.most:

@@ -183,10 +183,26 @@ def test_a_changed_address_ends_the_links_to_the_old_one(ada: Person, visitor: B
     assert refused.json["code"] == "invalid_token"
 
 
-@pytest.mark.parametrize(
+WITH_PASSWORD = pytest.mark.parametrize(
     ("path", "body"),
     [("/auth/change-email", {"email": "countess@example.com"}), ("/auth/two-step", {"enabled": True})],
 )
+
+
+@pytest.fixture
+def no_place_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.auth.infrastructure.throttle._PLACES_TO_WAIT", 0)
+
+
+@pytest.mark.usefixtures("no_place_to_wait")
+@WITH_PASSWORD
+def test_the_surplus_of_password_checks_is_told_to_come_again(ada: Person, path: str, body: dict[str, Any]) -> None:
+    surplus = ada.put(path, {**body, "password": PASSWORD})
+    assert surplus.status_code == 503
+    assert surplus.headers["Retry-After"] == "2"
+
+
+@WITH_PASSWORD
 def test_a_wrong_password_changes_nothing(ada: Person, mailbox: Mailbox, path: str, body: dict[str, Any]) -> None:
     wrong = ada.put(path, {**body, "password": "wrong"})
     assert (wrong.status_code, wrong.json["code"]) == (403, "wrong_password")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from threading import Condition
@@ -174,8 +174,13 @@ class SqlGuesses:
 class SqlAttempts:
     """The throttle as the users context needs it, for the passwords of those who are signed in."""
 
-    def __init__(self, throttle: Throttle) -> None:
+    def __init__(self, throttle: Throttle, turns: Turns) -> None:
         self._throttle = throttle
+        self._turns = turns
+
+    def turn(self, user_id: UUID) -> AbstractContextManager[None]:
+        """A turn among the sign-ins."""
+        return self._turns.one(str(user_id))
 
     def reserve(self, user_id: UUID) -> None:
         """Count a failure before it is one."""

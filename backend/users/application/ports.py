@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -116,6 +117,13 @@ class Access(Protocol):
 
 class Attempts(Protocol):
     """The throttle on guessing a signed-in user's password. The address that guesses is in the current context."""
+
+    def turn(self, user_id: UUID) -> AbstractContextManager[None]:
+        """A turn among all who have a password checked by this process now, for the time inside.
+
+        Raises:
+            Refusal: too many wait already.
+        """
 
     def reserve(self, user_id: UUID) -> None:
         """Count one attempt as failed before it is made, at once, in a transaction of its own.
