@@ -183,6 +183,7 @@ class _Channel:
             Exception: kombu's and amqp's, when the connection or the channel has ended.
         """
         for publication in batch:
+            publication.refusal = None
             self._publish(publication)
         ends_at = monotonic() + _CONFIRM_SECONDS
         while self._unconfirmed:
