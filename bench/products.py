@@ -120,7 +120,8 @@ def _commands_per_second(environment: dict[str, str], side: str, application: st
     processes = os.cpu_count() or 1
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("truncate stock_movements, operations, outbox")
-        subprocess.run([sys.executable, "-m", "bench.send_stock", side, str(COMMANDS)], check=True, env=environment)
+        sender = [sys.executable, "-m", "bench.send_stock", side, str(COMMANDS)]
+        subprocess.run(sender, check=True, env=environment, stdout=subprocess.DEVNULL)
         with worker(environment, processes, application):
             while _moved(connection) < COMMANDS:
                 time.sleep(0.2)
