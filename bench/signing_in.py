@@ -19,7 +19,7 @@ from bench.measuring import BARE, OURS, Figure, hashes_per_second, in_turn, serv
 PASSWORD = "correct horse battery"  # noqa: S105 - of people who do not exist
 _PEOPLE = 8
 _LOGINS = 96
-_READS = 200
+_READS = 1000
 API = f"http://127.0.0.1:{OURS}/api/v1"
 
 
