@@ -122,8 +122,8 @@ def waited(environment: dict[str, str]) -> Figure:
 
 
 def _users_per_second(environment: dict[str, str], processes: int) -> float:
-    """From the times of the outcomes, without start and end of the worker."""
-    count = 16 * processes
+    """From the times of the outcomes, without the start of the worker and the first two of each process."""
+    count = 18 * processes
     with servers(environment):
         for _ in range(count):
             _post({})
@@ -139,8 +139,9 @@ def _users_per_second(environment: dict[str, str], processes: int) -> float:
                 break
             time.sleep(0.2)
         connection.execute("truncate operations, users, outbox cascade")
-    first, last = times[processes - 1][0], times[-1][0]
-    return float((len(times) - processes) / (last - first).total_seconds())
+    warm = 2 * processes
+    first, last = times[warm - 1][0], times[-1][0]
+    return float((len(times) - warm) / (last - first).total_seconds())
 
 
 def _one_hash() -> float:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from backend.shared.domain.secret import Secret
-from backend.shared.infrastructure.database import Database
+from backend.shared.infrastructure.database import Database, run
 from backend.shared.infrastructure.sealing import BadSignature, Keyring
 from backend.shared.infrastructure.unit_of_work import UnitOfWork
 from backend.users.domain.errors import InvalidToken
@@ -20,6 +20,21 @@ from backend.users.infrastructure.tables import links
 
 _TOKEN = "mail link"  # noqa: S105 - what a signature is for
 _HOUR = timedelta(hours=1)
+# One round trip: every registration pays for it.
+_ISSUE = """
+with lately as (
+    select count(*) as issued from links
+    where user_id = %(user_id)s and purpose = %(purpose)s and occasion = %(occasion)s
+        and created_at > now() - interval '1 hour'
+), ended as (
+    update links set ended_at = now() from lately
+    where issued < %(most)s and user_id = %(user_id)s and purpose = %(purpose)s
+        and ended_at is null and expires_at > now()
+)
+insert into links (id, user_id, purpose, occasion, email, expires_at)
+select %(id)s, %(user_id)s, %(purpose)s, %(occasion)s, %(email)s, now() + %(lifetime)s
+from lately where issued < %(most)s
+"""
 _LIVE = sa.and_(links.c.ended_at.is_(None), links.c.expires_at > sa.func.now())
 
 
@@ -33,20 +48,18 @@ class SqlLinks:
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
         """The caller holds the user's row, so the hour's count cannot be overtaken."""
-        if self._issued_lately(user_id, purpose, occasion) >= PER_HOUR[occasion]:
-            return None
-        self.end(user_id, purpose)
         link_id = uuid4()
-        self._unit.connection.execute(
-            links.insert().values(
-                id=link_id,
-                user_id=user_id,
-                purpose=purpose,
-                occasion=occasion,
-                email=email,
-                expires_at=sa.func.now() + LIFETIME[purpose],
-            )
-        )
+        link = {
+            "id": link_id,
+            "user_id": user_id,
+            "purpose": purpose,
+            "occasion": occasion,
+            "email": email,
+            "lifetime": LIFETIME[purpose],
+            "most": PER_HOUR[occasion],
+        }
+        if run(self._unit.connection, _ISSUE, link).rowcount == 0:
+            return None
         return Secret(self._keyring.sign(_TOKEN, link_id.hex))
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
@@ -74,15 +87,6 @@ class SqlLinks:
         """Ended links stay a while: they count for the hour."""
         theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
         self._unit.connection.execute(theirs.values(ended_at=sa.func.now()))
-
-    def _issued_lately(self, user_id: UUID, purpose: Purpose, occasion: Occasion) -> int:
-        lately = sa.select(sa.func.count()).where(
-            links.c.user_id == user_id,
-            links.c.purpose == purpose,
-            links.c.occasion == occasion,
-            links.c.created_at > sa.func.now() - _HOUR,
-        )
-        return self._unit.connection.scalar(lately) or 0
 
     def _id_of(self, token: Secret) -> UUID:
         try:
