@@ -39,6 +39,7 @@ from backend.shared.infrastructure.http import (
     Authenticate,
     Forbidden,
     InvalidToken,
+    behind,
     problem_response,
 )
 from backend.shared.infrastructure.listener import Listener, Waiters
@@ -129,12 +130,14 @@ def _watch_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.started = perf_counter()
-        environ = request.environ  # werkzeug's views of it cost more than all the rest here
-        g.request_id = request_id = _request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        started = perf_counter()
+        kept, asked = behind(g), behind(request)
+        environ = asked.environ  # werkzeug's views of it cost more than all the rest here
+        kept.started = started
+        kept.request_id = request_id = _request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         bind_request(request_id)
-        g.trace = continued(environ.get("HTTP_TRACEPARENT"), str(request.url_rule or "unknown"))
-        g.trace.__enter__()
+        kept.trace = continued(environ.get("HTTP_TRACEPARENT"), str(asked.url_rule or "unknown"))
+        kept.trace.__enter__()
         current_context.set(
             Context(
                 request_id=request_id,
@@ -146,11 +149,12 @@ def _watch_requests(app: Flask) -> None:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        if (request.content_length or 0) > BODY_LIMIT:
+        kept, asked = behind(g), behind(request)
+        if (asked.content_length or 0) > BODY_LIMIT:
             _drain()
-        response.headers["X-Request-ID"] = g.request_id
-        rule = str(request.url_rule) if request.url_rule else None
-        metrics.observe_request(request.method, rule, response.status_code, perf_counter() - g.started)
+        response.headers["X-Request-ID"] = kept.request_id
+        rule = str(asked.url_rule) if asked.url_rule else None
+        metrics.observe_request(asked.method, rule, response.status_code, perf_counter() - kept.started)
         return response
 
     @app.teardown_request

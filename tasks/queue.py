@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
 from time import monotonic
-from typing import Any
+from uuid import UUID
 from weakref import WeakSet
 
 import msgspec
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
-from kombu.serialization import dumps
 
 import celeryconfig
-from backend.shared.application.messages import Envelope, QueueUnavailable
+from backend.shared.application.messages import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from backend.shared.infrastructure import metrics
-from backend.shared.infrastructure.outbox import EVENTS_EXCHANGE
 from tasks.app import app
 from tasks.delivery import check_delivery
 from tasks.publisher import Message, Publication, Publishers
@@ -101,33 +100,48 @@ class CeleryQueue:
 
     def send(self, envelope: Envelope, deadline: float) -> None:
         """Hand the message to its lane, as a Celery task."""
-        self._publish(_task(envelope), deadline)
+        self._await(self._begun(_message(envelope)), monotonic() + deadline)
 
-    def announce(self, routing_key: str, cloud_event: Mapping[str, Any], deadline: float) -> None:
-        """Publish the event for whoever bound a queue; nobody may have, so it is not mandatory."""
-        if app.conf.broker_transport_options.get("confirm_publish"):
-            self._publish(_announcement(routing_key, cloud_event), deadline)
+    def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
+        """The same for several at once, and for events, which nobody may have bound a queue for: none is mandatory."""
+        until = monotonic() + deadline
+        begun: dict[UUID, Publication] = {}
+        confirmed: set[UUID] = set()
+        for envelope in envelopes:
+            if envelope.queue == EVENTS_EXCHANGE and not app.conf.broker_transport_options.get("confirm_publish"):
+                confirmed.add(envelope.id)  # the embedded broker has nobody outside
+                continue
+            with suppress(QueueUnavailable):
+                begun[envelope.id] = self._begun(_message(envelope))
+        for message_id, publication in begun.items():
+            with suppress(QueueUnavailable):
+                self._await(publication, until)
+                confirmed.add(message_id)
+        return confirmed
 
     def check(self, deadline: float) -> None:
         """Ask whether the broker answers."""
-        self._settle(Publication(None), deadline)
+        self._await(self._handed_over(Publication(None)), monotonic() + deadline)
 
     def close(self) -> None:
         """End the publisher threads once they have published what waits, and their connections."""
         self._publishers.close()
 
-    def _publish(self, message: Message, deadline: float) -> None:
+    def _begun(self, message: Message) -> Publication:
         if not self._breaker.allows():
             raise QueueUnavailable("the broker did not answer a moment ago")
-        self._settle(Publication(message), deadline)
+        return self._handed_over(Publication(message))
 
-    def _settle(self, publication: Publication, deadline: float) -> None:
+    def _handed_over(self, publication: Publication) -> Publication:
         if not self._waiting.acquire(blocking=False):
             raise QueueUnavailable("too many messages wait to be published")
         publication.outcome.add_done_callback(self._settled)
         self._publishers.publish(publication)
+        return publication
+
+    def _await(self, publication: Publication, until: float) -> None:
         try:
-            publication.outcome.result(deadline)
+            publication.outcome.result(max(until - monotonic(), 0))
         except Late:
             publication.outcome.cancel()
             self._breaker.failed()
@@ -159,22 +173,25 @@ def _begin_again() -> None:
 os.register_at_fork(after_in_child=_begin_again)
 
 
+def _message(envelope: Envelope) -> Message:
+    return _event(envelope) if envelope.queue == EVENTS_EXCHANGE else _task(envelope)
+
+
 def _task(envelope: Envelope) -> Message:
     message_id = str(envelope.id)
     headers, properties, body, _ = app.amqp.as_task_v2(message_id, envelope.name, kwargs=dict(envelope.body))
-    content_type, content_encoding, encoded = dumps(body, serializer="json")
     properties |= {
         "headers": {**headers, "envelope": dict(envelope.headers)},
-        "content_type": content_type,
-        "content_encoding": content_encoding,
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
     }
-    return Message(encoded, celeryconfig.COMMANDS, envelope.queue, properties, mandatory=True)
+    return Message(msgspec.json.encode(body), celeryconfig.COMMANDS, envelope.queue, properties, mandatory=True)
 
 
-def _announcement(routing_key: str, cloud_event: Mapping[str, Any]) -> Message:
+def _event(envelope: Envelope) -> Message:
     properties = {
         "content_type": "application/cloudevents+json",
         "content_encoding": "utf-8",
-        "message_id": cloud_event["id"],
+        "message_id": str(envelope.id),
     }
-    return Message(msgspec.json.encode(cloud_event), EVENTS_EXCHANGE, routing_key, properties)
+    return Message(msgspec.json.encode(envelope.body), EVENTS_EXCHANGE, envelope.name, properties)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from queue import Queue as PendingQueue
 from threading import Thread
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.shared.application.messages import Envelope, QueueUnavailable
+from backend.shared.application.messages import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from backend.shared.infrastructure.bus import Bus
 
 
@@ -20,6 +20,7 @@ class InlineQueue:
 
     Attributes:
         down: whether the broker is away.
+        full: the queues that take nothing more.
         sent: every message, in order, as it would lie in its queue: JSON and nothing else.
         announced: routing key and CloudEvents object of every event for the outside world.
     """
@@ -27,6 +28,7 @@ class InlineQueue:
     def __init__(self) -> None:
         self.bus: Bus | None = None
         self.down = False
+        self.full: set[str] = set()
         self.sent: list[Envelope] = []
         self.announced: list[tuple[str, dict[str, Any]]] = []
         self._faults: list[Exception] = []
@@ -42,10 +44,15 @@ class InlineQueue:
         self.sent.append(as_delivered(envelope))
         self._pending.put(self.sent[-1])
 
-    def announce(self, routing_key: str, cloud_event: Mapping[str, Any], deadline: float) -> None:
-        """Keep the event, unless the broker is away."""
-        self.check(deadline)
-        self.announced.append((routing_key, json.loads(json.dumps(cloud_event))))
+    def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
+        """Take the messages, and keep the events, unless the broker is away or the queue full."""
+        taken = [] if self.down else [envelope for envelope in envelopes if envelope.queue not in self.full]
+        for envelope in taken:
+            if envelope.queue == EVENTS_EXCHANGE:
+                self.announced.append((envelope.name, json.loads(json.dumps(envelope.body))))
+            else:
+                self.send(envelope, deadline)
+        return {envelope.id for envelope in taken}
 
     def check(self, deadline: float) -> None:
         """Refuse while the broker is away."""

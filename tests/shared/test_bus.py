@@ -15,10 +15,11 @@ from uuid_utils.compat import uuid7
 
 from backend.shared.application.context import Context, current_context
 from backend.shared.application.handlers import Handlers
-from backend.shared.application.messages import Command, Envelope, SyncCommand
+from backend.shared.application.messages import EVENTS_EXCHANGE, Command, Envelope, SyncCommand
 from backend.shared.domain.aggregate import Aggregate
 from backend.shared.domain.errors import Conflict
 from backend.shared.domain.event import Event
+from backend.shared.infrastructure import outbox
 from backend.shared.infrastructure.bus import Bus, Unavailable
 from backend.shared.infrastructure.codec import Undecodable
 from backend.shared.infrastructure.database import Database
@@ -239,6 +240,20 @@ def test_events_written_while_the_broker_is_away_are_swept_up_in_order(bus: Bus,
     queue.drain()
     assert [event["subject"] for _, event in queue.announced] == ["a", "b", "c"]
     assert sorted(rows(bus, "select note from copies")) == [("a",), ("b",), ("c",)]
+
+
+def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(bus: Bus, queue: InlineQueue) -> None:
+    told = [Envelope(uuid7(), name, EVENTS_EXCHANGE, {}, {}) for name in ("first", "second")]
+    with bus.database.transaction() as connection:
+        outbox.write(connection, [("x", one) for one in (message("a"), told[0], message("b"), told[1])])
+    age_outbox(bus)
+    queue.full = {"notes.commands"}
+    assert bus.relay_leftovers() == 2
+    assert [name for name, _ in queue.announced] == ["first", "second"]
+    assert rows(bus, "select body ->> 'note' from outbox order by position") == [("a",), ("b",)]
+    queue.full = set()
+    assert bus.relay_leftovers() == 2
+    assert [envelope.body["note"] for envelope in queue.sent[:2]] == ["a", "b"]
 
 
 def test_sweeps_side_by_side_publish_each_event_once(bus: Bus, queue: InlineQueue) -> None:

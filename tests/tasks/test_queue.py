@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from backend.shared.application.messages import Envelope, QueueUnavailable
+from backend.shared.application.messages import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from tests.broker import RabbitMQ
 from tests.proxy import Proxy
 from tests.tasks.conftest import Broker, Deliver, envelope, through
@@ -59,16 +59,26 @@ def test_the_headers_of_the_largest_body_fit_into_a_frame(delivery_to: Deliver, 
 
 def test_an_event_reaches_whoever_bound_a_queue_and_nobody_need_have(delivery_to: Deliver, broker: Broker) -> None:
     queue = delivery_to(broker.url).queue()
-    event = {"specversion": "1.0", "id": str(uuid4()), "source": "/users", "type": "users.user_created.v1", "data": {}}
-    queue.announce(event["type"], event, 10)
+    event = _event()
+    assert queue.send_all([event], 10) == {event.id}
     mine = broker.channel.queue_declare(exclusive=True, auto_delete=False).queue
     broker.channel.queue_bind(mine, "events", "users.#")
-    queue.announce(event["type"], event, 10)
+    assert queue.send_all([event], 10) == {event.id}
     message = broker.next_in(mine)
-    assert json.loads(message.body) == event
+    assert json.loads(message.body) == event.body
     assert message.properties["content_type"] == "application/cloudevents+json"
     assert message.properties["delivery_mode"] == 2
     assert broker.waiting_in(mine) == 0
+
+
+def test_of_several_at_once_those_are_told_that_the_broker_took(delivery_to: Deliver, broker: Broker) -> None:
+    queue = delivery_to(broker.url).queue()
+    good = [envelope(number=number) for number in range(50)]
+    lost = envelope(queue="users.no_such_lane")
+    event = _event()
+    assert queue.send_all([*good[:25], lost, event, *good[25:]], 10) == {event.id, *(one.id for one in good)}
+    arrived = {broker.next_in(_LANE).properties["correlation_id"] for _ in good}
+    assert arrived == {str(one.id) for one in good}
 
 
 def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(delivery_to: Deliver, broker: Broker) -> None:
@@ -252,13 +262,20 @@ def test_the_embedded_transport_carries_the_same_message(
     sent = envelope(name="Ada", password="sealed:gAAAA")
     queue = delivery.queue()
     queue.send(sent, 10)
-    queue.announce("users.user_created.v1", {"id": "1"}, 10)
+    event = _event()
+    assert queue.send_all([event], 10) == {event.id}
     with delivery.app.connection_for_read() as connection:
         message = connection.default_channel.basic_get(_LANE, no_ack=True)
         assert message.headers["envelope"] == dict(sent.headers)
         assert message.headers["kwargsrepr"] == repr({"name": "Ada", "password": "•••"})
         assert json.loads(message.body)[1] == dict(sent.body)
     assert not list((tmp_path / "broker" / "messages").iterdir())
+
+
+def _event() -> Envelope:
+    name = "users.user_created.v1"
+    body = {"specversion": "1.0", "id": str(uuid4()), "source": "/users", "type": name, "data": {}}
+    return Envelope(uuid4(), name, EVENTS_EXCHANGE, body, {})
 
 
 def _sends(queue: Any, one: Envelope | None = None) -> bool:

@@ -44,6 +44,10 @@ class Progress:
     failures: Sequence[Any] = ()
 
 
+EVENTS_EXCHANGE = "events"
+"""The `queue` of an envelope that is a CloudEvents copy for the outside world, not a worker's message."""
+
+
 @dataclass(frozen=True)
 class Envelope:
     """One message as it lies in a queue.
@@ -80,11 +84,12 @@ class Queue(Protocol):
             QueueUnavailable: not confirmed within `deadline` seconds.
         """
 
-    def announce(self, routing_key: str, cloud_event: Mapping[str, Any], deadline: float) -> None:
-        """Publish a CloudEvents 1.0 object on the topic exchange `events`.
+    def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
+        """Hand over several messages side by side, in no order among them, and CloudEvents 1.0 objects likewise:
+        an envelope whose queue is `EVENTS_EXCHANGE` goes to that topic exchange, with its name as routing key.
 
-        Raises:
-            QueueUnavailable: not confirmed within `deadline` seconds.
+        Returns:
+            The ids of those that were confirmed within `deadline` seconds.
         """
 
     def check(self, deadline: float) -> None:

@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from backend.shared.application.context import Context, current_context
 from backend.shared.application.handlers import Handler, Handlers, Lane
 from backend.shared.application.messages import (
+    EVENTS_EXCHANGE,
     Command,
     Envelope,
     Progress,
@@ -351,7 +352,7 @@ class Bus:
         }
         if traceparent := current_context.get().traceparent:
             body["traceparent"] = traceparent
-        return Envelope(event_id, name, outbox.EVENTS_EXCHANGE, body, {})
+        return Envelope(event_id, name, EVENTS_EXCHANGE, body, {})
 
     def _envelope(self, message_id: UUID, handler: Handler, message: object, **headers: Any) -> Envelope:
         context = {name: str(value) for name, value in vars(current_context.get()).items() if value}

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import marshmallow as ma
 import msgspec
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
@@ -36,6 +36,7 @@ _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 """Fractions are read as they are written: as floats, 0.10000000000000000001 and 0.1 would be the same."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -90,6 +91,11 @@ class Api:
     waiters: Waiters
     authenticate: Authenticate
     await_revocations: Callable[[], None]
+
+
+def behind(proxy: T) -> T:
+    """The object that one of Flask's proxies stands for at present: each attribute of the proxy looks it up again."""
+    return cast("T", proxy._get_current_object())  # type: ignore[attr-defined]
 
 
 def api() -> Api:
@@ -177,6 +183,10 @@ class Parser(FlaskParser):
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": ma.RAISE,
     }
+
+    def get_default_request(self) -> Request:
+        """The request itself."""
+        return behind(request)
 
     def load_json(self, req: Any, schema: ma.Schema) -> Any:
         """The body's JSON value."""

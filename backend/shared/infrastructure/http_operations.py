@@ -19,7 +19,17 @@ from werkzeug.http import parse_list_header
 from backend.shared.application.messages import Command, Progress, Query
 from backend.shared.domain.errors import NotFound
 from backend.shared.infrastructure.faults import DatabaseAway
-from backend.shared.infrastructure.http import PREFIX, api, bus, caller, invalid, json_response, problem_response, shown
+from backend.shared.infrastructure.http import (
+    PREFIX,
+    api,
+    behind,
+    bus,
+    caller,
+    invalid,
+    json_response,
+    problem_response,
+    shown,
+)
 from backend.shared.infrastructure.operations import FAILED, Outcome
 from backend.shared.infrastructure.problems import Problem, problem
 from backend.shared.infrastructure.sealing import BadSignature
@@ -129,16 +139,17 @@ def operation_id() -> UUID:
     With an Idempotency-Key it is derived from caller, method, path and key (and the body of
     someone anonymous), so the same request names the same operation on every process.
     """
-    if "operation_id" not in g:
-        g.fingerprint = ""
-        g.operation_id = uuid7()
-        key = request.headers.get("Idempotency-Key")
+    kept = behind(g)
+    if "operation_id" not in kept:
+        kept.fingerprint, identity = "", uuid7()
+        key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
         if key is not None:
             if not _KEY_FORM.fullmatch(key):
                 invalid([{"parameter": "Idempotency-Key", "detail": "Must be 1 to 128 visible ASCII characters."}])
-            g.fingerprint = _fingerprint()
-            g.operation_id = _derived_id(key, g.fingerprint)
-    return cast("UUID", g.operation_id)
+            kept.fingerprint = _fingerprint()
+            identity = _derived_id(key, kept.fingerprint)
+        kept.operation_id = identity
+    return cast("UUID", kept.operation_id)
 
 
 def dispatched(
@@ -159,16 +170,17 @@ def dispatched(
     Raises:
         Unavailable: nothing was accepted.
     """
-    identity, resource, known = operation_id(), creates or updates, caller()
+    parts, identity, resource, known = api(), operation_id(), creates or updates, caller()
+    fingerprint: str = g.fingerprint
     handle = Handle(
         identity,
         known.user_id if known and not capability else None,
-        g.fingerprint,
-        bus().name_of(command),
+        fingerprint,
+        parts.bus.name_of(command),
         resource.path if resource else "",
     )
     wait = wanted_wait()
-    known_outcome = _outcome_if_known(identity) if g.fingerprint else None
+    known_outcome = _outcome_if_known(identity) if fingerprint else None
 
     def answer(outcome: Outcome) -> Response:
         if as_operation:
@@ -177,12 +189,12 @@ def dispatched(
 
     if known_outcome is not None:  # sent before, with the same key: nothing is to be done again
         return answer(known_outcome) if wait else _known(handle, known_outcome)
-    ready = wait > 0 and api().listener.start(timeout=1)
-    with api().waiters.slot(identity, wanted=ready) as finished:
-        bus().dispatch(
+    ready = wait > 0 and parts.listener.start(timeout=1)
+    with parts.waiters.slot(identity, wanted=ready) as finished:
+        parts.bus.dispatch(
             command,
             identity,
-            fingerprint=g.fingerprint,
+            fingerprint=fingerprint,
             resource=resource.url if resource else "",
             waiting=finished is not None,
         )
@@ -240,7 +252,7 @@ def wanted_wait() -> int:
 def _preferences() -> dict[str, str]:
     """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
     found: dict[str, str] = {}
-    for preference in parse_list_header(",".join(request.headers.getlist("Prefer"))):
+    for preference in parse_list_header(request.environ.get("HTTP_PREFER", "")):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from traceback import walk_tb
 from typing import Any, TextIO
 
@@ -233,6 +234,7 @@ def _masked(value: Any) -> Any:
     return value
 
 
+@lru_cache(1000)
 def _is_secret(key: str) -> bool:
     name = key.lower().replace("-", "_")
     return name in _SECRET_NAMES or any(word in name for word in _SECRET_WORDS)
@@ -253,9 +255,11 @@ def _link_as_text(link: Mapping[str, Any]) -> str:
 
 
 def _json(fields: object, **_options: object) -> str:
-    # `str` of anything unknown: a Secret, and a command that holds one, mask themselves in it.
-    return json.dumps(fields, default=str, ensure_ascii=False)
+    return _ENCODER.encode(fields)
 
+
+# `str` of anything unknown: a Secret, and a command that holds one, mask themselves in it.
+_ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 
 _OURS: list[_Processor] = []
 """Changed in place: loggers that were used before have kept the list."""

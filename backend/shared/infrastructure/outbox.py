@@ -2,11 +2,12 @@
 
 Guarantee: a row is written in the transaction of its cause and deleted after the broker confirmed
 its message. A crash in between publishes it twice; the inbox drops the second. Rows of one
-aggregate are published in the order in which they were written.
+aggregate for one queue are published in the order in which they were written.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
@@ -16,19 +17,15 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.shared.application.messages import Envelope, Queue, QueueUnavailable
+from backend.shared.application.messages import Envelope, Queue
 from backend.shared.infrastructure.database import Database, ReadConnection, Statement, driver_of, metadata, run
 from backend.shared.infrastructure.operations import operations
 
-EVENTS_EXCHANGE = "events"
-"""In the `queue` column: a CloudEvents copy for the outside world, not a worker's message."""
 _SWEEP_DEADLINE = 5.0
 """Seconds a sweep waits for each confirm: nobody waits for a sweep."""
 _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left over by the process that wrote it."""
 _BATCH = 200
-_GIVE_UP_AFTER = 3
-"""Aggregates whose message the broker refused, until a batch takes it for away."""
 
 outbox = sa.Table(
     "outbox",
@@ -156,8 +153,8 @@ def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
 def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:
     """Publish what waits for these aggregates, in order; returns how many messages went.
 
-    Waits a moment for another relay of the same aggregate rather than overtake it. Stops at the
-    first message that the broker does not take within `deadline` seconds: the sweep tries again.
+    Waits a moment for another relay of the same aggregate rather than overtake it. What the broker does not take
+    within `deadline` seconds stays, with all that follows it to the same queue: the sweep tries again.
 
     Raises:
         psycopg.errors.LockNotAvailable: the other relay takes too long; it, or the sweep, publishes the rest.
@@ -181,32 +178,24 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
 
 
 def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
-    """One batch. Its aggregates stay locked while it is published, which the deadline bounds."""
-    sent: list[UUID] = []
-    stuck: set[str] = set()
+    """One batch: the first of every aggregate for every queue at once, then the second ones, and so on.
+
+    Its aggregates stay locked meanwhile, which the deadline bounds.
+    """
+    sent: set[UUID] = set()
     with database.transaction() as connection:
         run(connection, "set local lock_timeout = '1s'", {})
         # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
-        waiting = run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH})
-        for aggregate, envelope in [(row[0], Envelope(*row[1:])) for row in waiting]:
-            if aggregate in stuck:
-                continue
-            try:
-                _send(queue, envelope, deadline)
-            except QueueUnavailable:
-                stuck.add(aggregate)
-                if len(stuck) == _GIVE_UP_AFTER:
-                    break
-            else:
-                sent.append(envelope.id)
+        lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
+        for aggregate, *row in run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}):
+            envelope = Envelope(*row)
+            lines[aggregate, envelope.queue].append(envelope)
+        while lines:
+            taken = queue.send_all([line[0] for line in lines.values()], deadline)
+            sent |= taken
+            # Who is refused holds up those behind: after a broker that is away nobody asks twice.
+            lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
         if sent:
-            run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": sent})
+            run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": list(sent)})
     return len(sent)
-
-
-def _send(queue: Queue, envelope: Envelope, deadline: float) -> None:
-    if envelope.queue == EVENTS_EXCHANGE:
-        queue.announce(envelope.name, envelope.body, deadline)
-    else:
-        queue.send(envelope, deadline)

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from backend.shared.application.messages import EVENTS_EXCHANGE
 from backend.shared.infrastructure.audit import audit_log
 from backend.shared.infrastructure.database import metadata
 from backend.shared.infrastructure.dead_letters import dead_letters
 from backend.shared.infrastructure.operations import operations
-from backend.shared.infrastructure.outbox import EVENTS_EXCHANGE, outbox
+from backend.shared.infrastructure.outbox import outbox
 
 _NOT_KEPT = """\
 not kept: which worker, redeliveries after a crash, when a message was published, \
