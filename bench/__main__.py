@@ -122,8 +122,8 @@ def waited(environment: dict[str, str]) -> Figure:
 
 
 def _users_per_second(environment: dict[str, str], processes: int) -> float:
-    """From the times of the outcomes, without the start of the worker and the first two of each process."""
-    count = 18 * processes
+    """From the times of the outcomes: after the first two of each process, as long as every process is at work."""
+    count = 34 * processes
     with servers(environment):
         for _ in range(count):
             _post({})
@@ -139,9 +139,8 @@ def _users_per_second(environment: dict[str, str], processes: int) -> float:
                 break
             time.sleep(0.2)
         connection.execute("truncate operations, users, outbox cascade")
-    warm = 2 * processes
-    first, last = times[warm - 1][0], times[-1][0]
-    return float((len(times) - warm) / (last - first).total_seconds())
+    counted = [time for (time,) in times[2 * processes - 1 : 1 - processes or None]]
+    return float((len(counted) - 1) / (counted[-1] - counted[0]).total_seconds())
 
 
 def _one_hash() -> float:

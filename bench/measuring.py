@@ -146,7 +146,7 @@ def process(environment: dict[str, str], *command: str) -> Iterator[None]:
 
 def granian(application: str, port: int) -> list[str]:
     server = [program("granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    return [*server, "--workers", "2", "--blocking-threads", "16", application]
+    return [*server, "--workers", "2", "--blocking-threads", "16", "--workers-kill-timeout", "30", application]
 
 
 def await_http(url: str) -> None:
