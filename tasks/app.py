@@ -73,8 +73,8 @@ def _close(**_: Any) -> None:
 
     if os.getpid() in _open:
         found, queue = _open.pop(os.getpid())
-        queue.close()
         found.close()
+        queue.close()
     shutdown_tracing()
 
 

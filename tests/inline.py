@@ -62,6 +62,10 @@ class InlineQueue:
     def drain(self) -> None:
         """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
         self._pending.join()
+        if self.bus is not None:
+            self.bus.relayed()
+            if self._pending.unfinished_tasks:
+                self.drain()
         if self._faults:
             raise self._faults.pop(0)
 

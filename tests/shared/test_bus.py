@@ -233,6 +233,7 @@ def test_events_written_while_the_broker_is_away_are_swept_up_in_order(bus: Bus,
     queue.down = True
     for note in ("a", "b", "c"):
         bus.receive(message(note))
+    bus.relayed()
     assert queue.announced == []
     age_outbox(bus)
     queue.down = False
@@ -260,6 +261,7 @@ def test_sweeps_side_by_side_publish_each_event_once(bus: Bus, queue: InlineQueu
     queue.down = True
     for number in range(40):
         bus.receive(message(str(number)))
+    bus.relayed()
     age_outbox(bus)
     queue.down = False
     with ThreadPoolExecutor(6) as sweepers:

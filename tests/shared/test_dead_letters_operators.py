@@ -41,6 +41,9 @@ class GivesUp:
     def receive(self, envelope: Envelope) -> None:
         self._bus.give_up(envelope, FAULT, KeyError("a value"))
 
+    def relayed(self) -> None:
+        self._bus.relayed()
+
 
 @pytest.fixture
 def queue() -> Iterator[InlineQueue]:

@@ -131,6 +131,9 @@ class _Nobody:
     def receive(self, envelope: object) -> None:
         """Leave it."""
 
+    def relayed(self) -> None:
+        """There is nothing to relay."""
+
 
 def test_a_signed_in_caller_who_creates_a_user_is_the_caller(ada: Person, visitor: Browser) -> None:
     accepted = ada.post("/users", {**ADA, "email": "child@example.com"}, Prefer="respond-async")

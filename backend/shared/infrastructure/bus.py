@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
@@ -48,6 +51,8 @@ Purge = Callable[[sa.Connection, int], int]
 """Deletes at most so many rows past their retention; returns how many went."""
 
 _CONFLICT_TRIES = 5
+_MOST_RELAYS = 32
+"""Messages whose events may wait for the relay, before the next one is begun."""
 _SPOOL_SHARE = 0.3
 """The part of the publish deadline kept for the spool, should the broker not answer."""
 
@@ -93,6 +98,8 @@ class Bus:
         self._progress: dict[str, TellProgress] = {}
         self._purges: list[Purge] = [operations.purge, audit.purge, dead_letters.purge]
         self._on_notices: dict[str, Callable[[Sequence[str]], None]] = {}
+        self._relays = ThreadPoolExecutor(1, "relay")
+        self._room = BoundedSemaphore(_MOST_RELAYS)
 
     def include(self, handlers: Handlers[P], open_ports: Callable[[UnitOfWork], P]) -> None:
         """Add a context: its handlers, and how to open its ports for one transaction."""
@@ -199,7 +206,7 @@ class Bus:
                 self._tell_the_waiting(envelope)
             else:
                 log.info("message refused" if refusal else "message carried out", outcome=_outcome(refusal))
-                self._relay(written)
+                self._relay_meanwhile(written)
 
     def give_up(self, envelope: Envelope, reason: str = dead_letters.FAULT, error: BaseException | None = None) -> None:
         """Record that the message is a dead letter, for operators and for the one who asks for its outcome.
@@ -246,8 +253,13 @@ class Bus:
         tell = self._progress.get(command_name)
         return self.database.read(lambda connection: tell(operation_id, connection), fresh=True) if tell else None
 
+    def relayed(self) -> None:
+        """Return once the events of every message received by now have been offered to the queue."""
+        self._relays.submit(lambda: None).result()
+
     def close(self) -> None:
-        """Give back the database connections."""
+        """Relay what is left to relay, then give back the database connections."""
+        self._relays.shutdown()
         self.database.close()
 
     def _purge_all(self, purge: Purge, batch: int) -> int:
@@ -403,9 +415,15 @@ class Bus:
             with self.database.transaction() as connection:
                 operations.notify_waiting(connection, envelope)
 
-    def _relay(self, aggregates: Iterable[str]) -> None:
+    def _relay_meanwhile(self, aggregates: Sequence[str]) -> None:
+        """Publish while the next message is carried out. Whoever is far ahead of its relays waits for them."""
+        if aggregates:
+            self._room.acquire()
+            relay = self._relays.submit(copy_context().run, self._relay, aggregates)
+            relay.add_done_callback(lambda _: self._room.release())
+
+    def _relay(self, names: Sequence[str]) -> None:
         """Publish what was just committed. What fails here is left to the sweep: the effect has happened."""
-        names = list(aggregates)
         if names:
             try:
                 outbox.relay(self.database, self.queue, names, self._publish_deadline)
