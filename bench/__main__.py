@@ -137,7 +137,7 @@ def _users_per_second(environment: dict[str, str], processes: int) -> float:
             ).fetchall()
             if len(times) >= count:
                 break
-            time.sleep(0.2)
+            time.sleep(1)
         connection.execute("truncate operations, users, outbox cascade")
     counted = [time for (time,) in times[2 * processes - 1 : 1 - processes or None]]
     return float((len(counted) - 1) / (counted[-1] - counted[0]).total_seconds())
