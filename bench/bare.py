@@ -6,6 +6,7 @@ import os
 from typing import Any
 from uuid import uuid4
 
+from celery import Celery
 from flask import Flask, jsonify, request
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -81,3 +82,21 @@ def publish() -> Any:
             confirm_timeout=2,
         )
     return jsonify(id=message_id), 202
+
+
+_celery = Celery("bare")
+_celery.config_from_object("celeryconfig")
+
+
+@app.post("/tasks")
+def send_task() -> Any:
+    """The body as it came, as the Celery task that our worker would carry out, sent as confirmed and mandatory."""
+    sent = _celery.send_task(
+        "users.create_user",
+        kwargs=request.get_json(),
+        exchange=celeryconfig.COMMANDS,
+        routing_key="users.hashing",
+        mandatory=True,
+        confirm_timeout=2,
+    )
+    return jsonify(id=sent.id), 202
