@@ -148,11 +148,11 @@ def signed_in_caller() -> Caller:
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        _identify(session_may_have_ended=session_may_have_ended)
-        if access != "public":
-            known = signed_in_caller()
-            if access == "admin" and not known.is_admin:
-                raise Forbidden
+        known = _identified(session_may_have_ended=session_may_have_ended)
+        if known is None and access != "public":
+            raise InvalidToken
+        if access == "admin" and not (known and known.is_admin):
+            raise Forbidden
         return view(*args, **kwargs)
 
     # The test of the route map and the OpenAPI document read it here.
@@ -160,20 +160,22 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
     return cast("F", guarded)
 
 
-def _identify(*, session_may_have_ended: bool) -> None:
+def _identified(*, session_may_have_ended: bool) -> Caller | None:
     header = request.environ.get("HTTP_AUTHORIZATION")
     if header is None:
-        return
+        return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise InvalidToken
     try:
-        g.caller = api().authenticate(token.strip())
+        found = api().authenticate(token.strip())
     except SessionEnded as ended:
         if not session_may_have_ended:
             raise
-        g.caller = ended.caller
-    current_context.set(replace(current_context.get(), actor=g.caller.user_id))
+        found = ended.caller
+    g.caller = found
+    current_context.set(replace(current_context.get(), actor=found.user_id))
+    return found
 
 
 class Parser(FlaskParser):
