@@ -61,11 +61,13 @@ class InlineQueue:
 
     def drain(self) -> None:
         """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
-        self._pending.join()
-        if self.bus is not None:
-            self.bus.relayed()
-            if self._pending.unfinished_tasks:
-                self.drain()
+        while True:
+            self._pending.join()
+            sent = len(self.sent)
+            if self.bus is not None:
+                self.bus.relayed()
+            if len(self.sent) == sent:
+                break
         if self._faults:
             raise self._faults.pop(0)
 

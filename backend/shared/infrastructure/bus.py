@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from threading import BoundedSemaphore
+from threading import Condition
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
@@ -99,7 +99,8 @@ class Bus:
         self._purges: list[Purge] = [operations.purge, audit.purge, dead_letters.purge]
         self._on_notices: dict[str, Callable[[Sequence[str]], None]] = {}
         self._relays = ThreadPoolExecutor(1, "relay")
-        self._room = BoundedSemaphore(_MOST_RELAYS)
+        self._relaying = 0
+        self._relayed = Condition()
 
     def include(self, handlers: Handlers[P], open_ports: Callable[[UnitOfWork], P]) -> None:
         """Add a context: its handlers, and how to open its ports for one transaction."""
@@ -255,7 +256,8 @@ class Bus:
 
     def relayed(self) -> None:
         """Return once the events of every message received by now have been offered to the queue."""
-        self._relays.submit(lambda: None).result()
+        with self._relayed:
+            self._relayed.wait_for(lambda: not self._relaying)
 
     def close(self) -> None:
         """Relay what is left to relay, then give back the database connections."""
@@ -418,9 +420,15 @@ class Bus:
     def _relay_meanwhile(self, aggregates: Sequence[str]) -> None:
         """Publish while the next message is carried out. Whoever is far ahead of its relays waits for them."""
         if aggregates:
-            self._room.acquire()
-            relay = self._relays.submit(copy_context().run, self._relay, aggregates)
-            relay.add_done_callback(lambda _: self._room.release())
+            with self._relayed:
+                self._relayed.wait_for(lambda: self._relaying < _MOST_RELAYS)
+                self._relaying += 1
+            self._relays.submit(copy_context().run, self._relay, aggregates).add_done_callback(self._note_relayed)
+
+    def _note_relayed(self, _relay: Future[None]) -> None:
+        with self._relayed:
+            self._relaying -= 1
+            self._relayed.notify_all()
 
     def _relay(self, names: Sequence[str]) -> None:
         """Publish what was just committed. What fails here is left to the sweep: the effect has happened."""
