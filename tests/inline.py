@@ -61,13 +61,7 @@ class InlineQueue:
 
     def drain(self) -> None:
         """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
-        while True:
-            self._pending.join()
-            sent = len(self.sent)
-            if self.bus is not None:
-                self.bus.relayed()
-            if len(self.sent) == sent:
-                break
+        self._settle()
         if self._faults:
             raise self._faults.pop(0)
 
@@ -81,11 +75,21 @@ class InlineQueue:
         self.drain()
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, once everything is carried out."""
+        self._settle()
         if self._worker is not None:
             self._pending.put(None)
             self._worker.join()
             self._worker = None
+
+    def _settle(self) -> None:
+        while True:
+            self._pending.join()
+            sent = len(self.sent)
+            if self.bus is not None:
+                self.bus.relayed()
+            if len(self.sent) == sent:
+                return
 
     def _carry_out(self) -> None:
         if self.bus is None:
