@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import pytest
 
 from backend import development
 from backend.settings import ROOT
+from tests.worker import eventually
 
 PATIENCE = 90.0
 
@@ -138,11 +138,8 @@ def _programs(process: subprocess.Popen[bytes], word: str) -> list[psutil.Proces
 
 
 def _await(process: subprocess.Popen[bytes], log: Path, line: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while line not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
+    eventually(lambda: line in log.read_text() or process.poll() is not None)
+    assert process.poll() is None, log.read_text()
 
 
 def _tour(checkout: Path, port: int) -> int:

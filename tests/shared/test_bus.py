@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -241,6 +242,33 @@ def test_events_written_while_the_broker_is_away_are_swept_up_in_order(bus: Bus,
     queue.drain()
     assert [event["subject"] for _, event in queue.announced] == ["a", "b", "c"]
     assert sorted(rows(bus, "select note from copies")) == [("a",), ("b",), ("c",)]
+
+
+def test_a_broker_that_is_slow_with_events_holds_up_no_message(
+    bus: Bus, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, send_all = threading.Event(), queue.send_all
+
+    def slow(envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
+        assert answers.wait(10)
+        return send_all(envelopes, deadline)
+
+    monkeypatch.setattr(queue, "send_all", slow)
+    for note in ("a", "b"):
+        bus.receive(message(note))
+    assert queue.announced == []
+    answers.set()
+    bus.relayed()
+    assert [event["subject"] for _, event in queue.announced] == ["a", "b"]
+
+
+def test_a_message_that_ends_beside_the_worker_leaves_its_events_to_the_sweep(bus: Bus, queue: InlineQueue) -> None:
+    bus.close()
+    bus.receive(message("a"))
+    assert queue.announced == []
+    age_outbox(bus)
+    assert bus.relay_leftovers() == 2
+    assert [event["subject"] for _, event in queue.announced] == ["a"]
 
 
 def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(bus: Bus, queue: InlineQueue) -> None:

@@ -422,8 +422,13 @@ class Bus:
         if aggregates:
             with self._relayed:
                 self._relayed.wait_for(lambda: self._relaying < _MOST_RELAYS)
+                try:
+                    relay = self._relays.submit(copy_context().run, self._relay, aggregates)
+                except RuntimeError:  # closed beside the message; what fails after the commit must not fail it
+                    log.warning("outbox left to the sweep", reason="closed")
+                    return
                 self._relaying += 1
-            self._relays.submit(copy_context().run, self._relay, aggregates).add_done_callback(self._note_relayed)
+            relay.add_done_callback(self._note_relayed)
 
     def _note_relayed(self, _relay: Future[None]) -> None:
         with self._relayed:

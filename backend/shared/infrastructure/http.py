@@ -18,6 +18,7 @@ from flask import Request, Response, current_app, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.local import LocalProxy
 
 from backend.settings import Settings
 from backend.shared.application.context import current_context
@@ -95,7 +96,7 @@ class Api:
 
 def behind(proxy: T) -> T:
     """The object that one of Flask's proxies stands for at present: each attribute of the proxy looks it up again."""
-    return cast("T", proxy._get_current_object())  # type: ignore[attr-defined]
+    return cast("LocalProxy[T]", proxy)._get_current_object()
 
 
 def api() -> Api:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from backend.shared.infrastructure.database import Database, ReadConnection, Sta
 from backend.shared.infrastructure.operations import operations
 
 _SWEEP_DEADLINE = 5.0
-"""Seconds a sweep waits for each confirm: nobody waits for a sweep."""
+"""Seconds a sweep waits for the confirms of a batch: nobody waits for a sweep."""
 _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left over by the process that wrote it."""
 _BATCH = 200
@@ -182,9 +183,10 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
 def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
     """One batch: the first of every aggregate for every queue at once, then the second ones, and so on.
 
-    Its aggregates stay locked meanwhile, which the deadline bounds.
+    Its aggregates stay locked meanwhile, which the deadline of all together bounds.
     """
     sent: set[UUID] = set()
+    until = monotonic() + deadline
     with database.transaction() as connection:
         run(connection, _QUICKLY, {})
         # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
@@ -193,8 +195,8 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
         for aggregate, *row in run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}):
             envelope = Envelope(*row)
             lines[aggregate, envelope.queue].append(envelope)
-        while lines:
-            taken = queue.send_all([line[0] for line in lines.values()], deadline)
+        while lines and (left := until - monotonic()) > 0:
+            taken = queue.send_all([line[0] for line in lines.values()], left)
             sent |= taken
             # Who is refused holds up those behind: after a broker that is away nobody asks twice.
             lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
