@@ -53,6 +53,9 @@ class InMemoryUsers:
     def remove(self, user: User) -> None:
         del self.by_id[user.id]
 
+    def hold_address(self, email: str) -> None:
+        """One thread: nobody else."""
+
     def holder_of(self, email: str) -> User | None:
         return next((user for user in self.by_id.values() if user.email == email and not user.pending), None)
 
@@ -80,6 +83,7 @@ class _Issued:
 class InMemoryLinks:
     """`Links` in a dict; the hour never ends and nothing expires."""
 
+    users: InMemoryUsers
     issued: dict[str, _Issued] = field(default_factory=dict)
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
@@ -97,6 +101,10 @@ class InMemoryLinks:
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
         return self._live(token, purpose).user_id
+
+    def address(self, token: Secret, *purposes: Purpose) -> str:
+        link = self._live(token, *purposes)
+        return link.email or self.users.get(link.user_id).email
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
         link = self._live(token, *purposes)
@@ -163,10 +171,13 @@ class World:
     """Everything a users handler reaches."""
 
     users: InMemoryUsers = field(default_factory=InMemoryUsers)
-    links: InMemoryLinks = field(default_factory=InMemoryLinks)
+    links: InMemoryLinks = field(init=False)
     access: SessionsInMemory = field(default_factory=SessionsInMemory)
     attempts: AttemptsInMemory = field(default_factory=AttemptsInMemory)
     verification_required: bool = False
+
+    def __post_init__(self) -> None:
+        self.links = InMemoryLinks(self.users)
 
     @property
     def ports(self) -> UsersPorts:

@@ -60,6 +60,7 @@ def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
     user = _registered(CreateUser(command.user_id, command.name, command.email, command.password), ports)
     user.set_roles([ADMIN])
     user.verify_email()
+    ports.users.hold_address(user.email)
     ports.users.add(user)
     _remove_rivals(user, ports)
 
@@ -157,7 +158,9 @@ def send_fresh_link(event: UnverifiedSignIn, ports: UsersPorts) -> None:
 @handlers.on(VerifyEmail)
 def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
     """Whoever reads the mailbox has the address; other registrations that wait for it are gone."""
-    link = ports.links.use(command.token, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    purposes = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    ports.users.hold_address(ports.links.address(command.token, *purposes))
+    link = ports.links.use(command.token, *purposes)
     user = ports.users.get(link.user_id)
     if link.email is None:
         user.verify_email()

@@ -54,6 +54,11 @@ class Users(Protocol):
     def remove(self, user: User) -> None:
         """Forget a user and everything kept with them."""
 
+    def hold_address(self, email: str) -> None:
+        """Until the transaction ends nobody else is given this address. Whoever gives one to somebody asks for it
+        before any user: of two who hold each other's users, neither would come to an end.
+        """
+
     def holder_of(self, email: str) -> User | None:
         """The one who has this address, to be changed, like `get`. Pending accounts do not have theirs."""
 
@@ -84,8 +89,15 @@ class Links(Protocol):
             InvalidToken: forged, used, ended or expired.
         """
 
+    def address(self, token: Secret, *purposes: Purpose) -> str:
+        """The address that a live link proves.
+
+        Raises:
+            InvalidToken: forged, used, ended, expired, or for another purpose.
+        """
+
     def use(self, token: Secret, *purposes: Purpose) -> Link:
-        """Use a live link up.
+        """Use a live link up; its owner is locked, like with `Users.get`.
 
         Raises:
             InvalidToken: forged, used, ended, expired, or for another purpose.

@@ -16,7 +16,7 @@ from backend.shared.infrastructure.sealing import BadSignature, Keyring
 from backend.shared.infrastructure.unit_of_work import UnitOfWork
 from backend.users.domain.errors import InvalidToken
 from backend.users.domain.links import LIFETIME, PER_HOUR, Link, Occasion, Purpose
-from backend.users.infrastructure.tables import links
+from backend.users.infrastructure.tables import links, users
 
 _TOKEN = "mail link"  # noqa: S105 - what a signature is for
 _HOUR = timedelta(hours=1)
@@ -71,11 +71,27 @@ class SqlLinks:
             raise InvalidToken
         return UUID(str(owner))
 
+    def address(self, token: Secret, *purposes: Purpose) -> str:
+        """The link's, or its owner's."""
+        proven = sa.select(sa.func.coalesce(links.c.email, users.c.email)).join(users, users.c.id == links.c.user_id)
+        address = self._unit.connection.scalar(
+            proven.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
+        )
+        if address is None:
+            raise InvalidToken
+        return str(address)
+
     def use(self, token: Secret, *purposes: Purpose) -> Link:
-        """One statement finds and ends it: of two that use the same token one finds nothing."""
+        """One statement finds and ends it: of two that use the same token one finds nothing.
+
+        The user is locked before their link, as by everybody else who locks both.
+        """
+        link_id = self._id_of(token)
+        theirs = sa.select(links.c.user_id).where(links.c.id == link_id).scalar_subquery()
+        owner = sa.select(users.c.id).where(users.c.id == theirs).with_for_update().cte("owner")
         used = self._unit.connection.execute(
             links.update()
-            .where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
+            .where(links.c.id == link_id, links.c.user_id == owner.c.id, links.c.purpose.in_(purposes), _LIVE)
             .values(ended_at=sa.func.now())
             .returning(links.c.user_id, links.c.purpose, links.c.email)
         ).one_or_none()

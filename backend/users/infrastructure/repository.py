@@ -67,6 +67,11 @@ class SqlUsers:
         self._unit.session.delete(user)
         self._unit.session.flush()
 
+    def hold_address(self, email: str) -> None:
+        """A lock that bears the address as its name."""
+        name = sa.func.hashtextextended(f"users.address {email}", 0)
+        self._unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
+
     def holder_of(self, email: str) -> User | None:
         """The one whose address it is, locked."""
         found = self._locked(sa.select(User).where(users.c.email == email, ~users.c.pending))
