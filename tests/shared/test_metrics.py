@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,21 +78,23 @@ def test_commands_are_counted_by_name_and_way() -> None:
     assert figure("commands_refused_total", command="users.create_user") == refused + 1
 
 
+STATES = """
+from backend.shared.infrastructure import metrics
+for slots, is_open, connected in ((3, True, False), (0, False, True)):
+    metrics.set_waiting_slots(slots)
+    metrics.set_breaker_open(is_open)
+    metrics.set_listener_connected(connected)
+    print(metrics.metrics_response()[0].decode(), end="END")
+"""
+
+
 def test_the_state_of_the_process_is_shown() -> None:
-    for other in [thread for thread in threading.enumerate() if thread.name == "listener"]:
-        other.join(10)  # an earlier test told it to stop; as it does, it says so here
-    metrics.set_waiting_slots(3)
-    metrics.set_breaker_open(is_open=True)
-    metrics.set_listener_connected(connected=False)
-    assert figure("waiting_slots_in_use") == 3
-    assert figure("breakers_open") == 1
-    assert (figure("listeners"), figure("listeners_connected")) == (1, 0)
-    metrics.set_waiting_slots(0)
-    metrics.set_breaker_open(is_open=False)
-    metrics.set_listener_connected(connected=True)
-    assert figure("waiting_slots_in_use") == 0
-    assert figure("breakers_open") == 0
-    assert (figure("listeners"), figure("listeners_connected")) == (1, 1)
+    """In a process of its own: listeners that earlier tests told to stop say so here as they do."""
+    printed = subprocess.run([sys.executable, "-c", STATES], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    before, after, _ = map(figures, printed.stdout.split("END"))
+    names = ("waiting_slots_in_use", "breakers_open", "listeners", "listeners_connected")
+    assert [before[name, ()] for name in names] == [3, 1, 1, 0]
+    assert [after[name, ()] for name in names] == [0, 0, 1, 1]
 
 
 def test_the_backlog_is_read_at_each_scrape() -> None:
