@@ -104,6 +104,7 @@ def surroundings() -> Iterator[dict[str, str]]:
         "DATABASE_URL": f"{server.rpartition('/')[0]}/{name}",
         "BROKER_URL": f"{broker.rstrip('/')}/{name}",
         "BCRYPT_ROUNDS": str(ROUNDS),
+        "LOG_FORMAT": "json",  # as in production
         "JWT_SECRET": uuid4().hex * 2,
     }
     try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(NamedTuple):
     """What the outside world says about the work at hand; it travels with commands and events.
 
     Attributes:
@@ -25,4 +24,4 @@ class Context:
     traceparent: str = ""
 
 
-current_context: ContextVar[Context] = ContextVar("current_context", default=Context())  # noqa: B039 - it is frozen
+current_context: ContextVar[Context] = ContextVar("current_context", default=Context())  # noqa: B039 - it is a tuple

@@ -369,7 +369,7 @@ class Bus:
         return Envelope(event_id, name, EVENTS_EXCHANGE, body, {})
 
     def _envelope(self, message_id: UUID, handler: Handler, message: object, **headers: Any) -> Envelope:
-        context = {name: str(value) for name, value in vars(current_context.get()).items() if value}
+        context = {name: str(value) for name, value in current_context.get()._asdict().items() if value}
         body = self._codec.encode(message)
         return Envelope(
             message_id,
@@ -381,9 +381,9 @@ class Bus:
 
     @contextmanager
     def _context_of(self, envelope: Envelope) -> Iterator[None]:
-        headers = {name: envelope.headers[name] for name in Context.__dataclass_fields__ if name in envelope.headers}
+        headers = {name: envelope.headers[name] for name in Context._fields if name in envelope.headers}
         actor = headers.pop("actor", None)
-        token = current_context.set(replace(Context(**headers), actor=UUID(actor) if actor else None))
+        token = current_context.set(Context(**headers, actor=UUID(actor) if actor else None))
         try:
             yield
         finally:

@@ -95,8 +95,12 @@ class Database:
         pool = self._primary_reads if fresh else self._reads
         for last_try in (False, True):
             try:
-                with pool.connection(timeout) as connection:
+                # Not its `connection()`: that commits, which does nothing here and costs as much as the pool itself.
+                connection = pool.getconn(timeout)
+                try:
                     return ask(connection)
+                finally:
+                    pool.putconn(connection)
             except psycopg.Error as error:
                 if not is_database_away(error):
                     raise

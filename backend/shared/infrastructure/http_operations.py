@@ -242,17 +242,20 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
 
 def wanted_wait() -> int:
     """Seconds the caller prefers to wait, capped; 0 when not at all."""
-    preferences = _preferences()
+    header = request.environ.get("HTTP_PREFER")
+    if header is None:
+        return 0
+    preferences = _preferences(header)
     wait = preferences.get("wait", "")
     if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
         return 0
     return min(int(wait), LONGEST_WAIT)
 
 
-def _preferences() -> dict[str, str]:
-    """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
+def _preferences(header: str) -> dict[str, str]:
+    """Those of Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
     found: dict[str, str] = {}
-    for preference in parse_list_header(request.environ.get("HTTP_PREFER", "")):
+    for preference in parse_list_header(header):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found

@@ -19,7 +19,7 @@ from traceback import walk_tb
 from typing import Any, TextIO
 
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, merge_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars, merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 
 from backend.settings import Settings
@@ -76,20 +76,14 @@ def configure_logging(settings: Settings) -> None:
 def bind_request(request_id: str, **extra: object) -> None:
     """Begin a request or a message: every later line of this thread carries `request_id` and `extra`.
 
-    What an earlier request left behind is forgotten, so call it before anything else binds.
+    It takes the place of an earlier one that had the same names in `extra`.
     """
-    clear_contextvars()
     bind_contextvars(request_id=request_id, **extra)
 
 
 def bound(**values: object) -> AbstractContextManager[None]:
     """Lines written inside the `with` block carry `values` too."""
     return bound_contextvars(**values)
-
-
-def clear() -> None:
-    """End a request or a message: later lines of this thread carry nothing of it."""
-    clear_contextvars()
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
@@ -221,7 +215,7 @@ def _redact(_logger: Any, _method: str, fields: _Fields) -> _Fields:
 
 
 def _masked(value: Any) -> Any:
-    if isinstance(value, str | int | float | None):
+    if value is None or isinstance(value, (str, int, float)):  # a union is built anew for each value
         return value
     if isinstance(value, Secret):
         return MASK

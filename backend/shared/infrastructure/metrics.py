@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +77,13 @@ def observe_request(method: str, rule: str | None, status: int, seconds: float) 
 
 def command_accepted(command: str, way: Literal["broker", "spool"]) -> None:
     """Count a command that can no longer be lost, by its wire name and the way it took."""
-    _accepted.labels(command, way).inc()
+    _accepted_of(command, way).inc()
+
+
+@cache
+def _accepted_of(command: str, way: str) -> Counter:
+    """Saves the lookup of labels, like `_requests_seen`."""
+    return _accepted.labels(command, way)
 
 
 def command_refused(command: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import marshmallow as ma
 
 from backend.shared.domain.errors import Invalid
 from backend.shared.domain.secret import Secret
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def example(value: object, text: str = "") -> dict[str, Any]:
@@ -31,7 +34,7 @@ class Text(ma.fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        if _UNSTORABLE.search(text):
             raise self.make_error("unstorable")
         spelled: str = ruled(self._rule, text)
         return spelled
