@@ -109,12 +109,15 @@ def post_user(environment: dict[str, str]) -> str:
 
 
 def persisted(environment: dict[str, str]) -> Figure:
-    """Users carried out per second, by a pool for hashing, against what bcrypt alone allows as many processes."""
-    pairs = []
+    """Users carried out per second, by a pool for hashing, against what bcrypt alone allows as many processes.
+
+    There is one process more than there are cores: another one hashes while one waits for database and broker.
+    """
+    processes, pairs = 1 + (os.cpu_count() or 1), []
     for _ in range(REPEATS):
-        bare = hashes_per_second(os.cpu_count() or 1)
-        pairs.append((_users_per_second(environment, os.cpu_count() or 1), bare))
-    return Figure("users persisted", ">= 0.95", "users/s", pairs)
+        bare = hashes_per_second(processes)
+        pairs.append((_users_per_second(environment, processes), bare))
+    return Figure(f"users persisted, by {processes} processes", ">= 0.95", "users/s", pairs)
 
 
 def waited(environment: dict[str, str]) -> Figure:

@@ -100,12 +100,17 @@ def behind(proxy: T) -> T:
 
 def api() -> Api:
     """The running application's parts."""
-    return cast("Api", current_app.extensions["api"])
+    return cast("Api", behind(current_app).extensions["api"])
 
 
 def bus() -> Bus:
     """The running application's bus."""
     return api().bus
+
+
+def header(name: str) -> str | None:
+    """A header of the request by its name in WSGI (PEP 3333), such as HTTP_PREFER; None without it."""
+    return cast("str | None", behind(request).environ.get(name))
 
 
 def public(view: F) -> F:
@@ -130,7 +135,7 @@ def admin_only(view: F) -> F:
 
 def caller() -> Caller | None:
     """Who calls, None for someone anonymous."""
-    return cast("Caller | None", g.get("caller"))
+    return cast("Caller | None", behind(g).get("caller"))
 
 
 def signed_in_caller() -> Caller:
@@ -161,10 +166,10 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
 
 
 def _identified(*, session_may_have_ended: bool) -> Caller | None:
-    header = request.environ.get("HTTP_AUTHORIZATION")
-    if header is None:
+    authorization = header("HTTP_AUTHORIZATION")
+    if authorization is None:
         return None
-    scheme, _, token = header.partition(" ")
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise InvalidToken
     try:
@@ -173,7 +178,7 @@ def _identified(*, session_may_have_ended: bool) -> Caller | None:
         if not session_may_have_ended:
             raise
         found = ended.caller
-    g.caller = found
+    behind(g).caller = found
     current_context.set(current_context.get()._replace(actor=found.user_id))
     return found
 
@@ -276,7 +281,7 @@ def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
         part: what to show of the view, when not all of it.
     """
     etag = f"{view.version}" if part is None else f"{view.version}-part"
-    asked = "HTTP_IF_NONE_MATCH" in request.environ and status == HTTPStatus.OK
+    asked = header("HTTP_IF_NONE_MATCH") is not None and status == HTTPStatus.OK
     if asked and request.if_none_match.contains_weak(etag):
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return json_response(view if part is None else part, status, {"ETag": f'"{etag}"'})
@@ -288,12 +293,12 @@ def expected_version() -> int | None:
     Versions only grow, so of several the highest decides. What is no tag of ours matches no
     version: it reads as -1, because a condition must never become an unconditional write.
     """
-    header = request.environ.get("HTTP_IF_MATCH")
-    if header is None or header.strip() == "*":
+    condition = header("HTTP_IF_MATCH")
+    if condition is None or condition.strip() == "*":
         return None
-    if not _ENTITY_TAGS.fullmatch(header):
+    if not _ENTITY_TAGS.fullmatch(condition):
         return -1
-    return max((int(version) for version in _OUR_TAG.findall(header)), default=-1)
+    return max((int(version) for version in _OUR_TAG.findall(condition)), default=-1)
 
 
 class _Limit(ma.fields.Integer):

@@ -25,6 +25,7 @@ from backend.shared.infrastructure.http import (
     behind,
     bus,
     caller,
+    header,
     invalid,
     json_response,
     problem_response,
@@ -142,7 +143,7 @@ def operation_id() -> UUID:
     kept = behind(g)
     if "operation_id" not in kept:
         kept.fingerprint, identity = "", uuid7()
-        key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+        key = header("HTTP_IDEMPOTENCY_KEY")
         if key is not None:
             if not _KEY_FORM.fullmatch(key):
                 invalid([{"parameter": "Idempotency-Key", "detail": "Must be 1 to 128 visible ASCII characters."}])
@@ -171,7 +172,7 @@ def dispatched(
         Unavailable: nothing was accepted.
     """
     parts, identity, resource, known = api(), operation_id(), creates or updates, caller()
-    fingerprint: str = g.fingerprint
+    fingerprint: str = behind(g).fingerprint
     handle = Handle(
         identity,
         known.user_id if known and not capability else None,
@@ -242,20 +243,20 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
 
 def wanted_wait() -> int:
     """Seconds the caller prefers to wait, capped; 0 when not at all."""
-    header = request.environ.get("HTTP_PREFER")
-    if header is None:
+    preferred = header("HTTP_PREFER")
+    if preferred is None:
         return 0
-    preferences = _preferences(header)
+    preferences = _preferences(preferred)
     wait = preferences.get("wait", "")
     if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
         return 0
     return min(int(wait), LONGEST_WAIT)
 
 
-def _preferences(header: str) -> dict[str, str]:
+def _preferences(preferred: str) -> dict[str, str]:
     """Those of Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
     found: dict[str, str] = {}
-    for preference in parse_list_header(header):
+    for preference in parse_list_header(preferred):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found
