@@ -16,8 +16,8 @@ help: ## list the targets
 run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL is set) PostgreSQL; Ctrl-C ends all
 	@$(BIN)/python -m backend.development
 
-test: $(INSTALLED) ## run every test; ARGS="-k word" selects
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## run every test, in two processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint ## run everything that must pass before a change lands
 	@$(MAKE) test

@@ -154,6 +154,8 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     elif urlsplit(url).hostname in _LOCAL and _controls_the_local_node():
         with _vhost(url, _control_local) as fresh:
             yield fresh
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.fail("two processes cannot share the RabbitMQ of TEST_BROKER_URL: test in one, with ARGS='-n 0'")
     else:
         _forget_queues(url)
         yield url

@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: the one of `TEST_DATABASE_URL`, whose tables are emptied, or an embedded one."""
+"""PostgreSQL for the tests: one of `TEST_DATABASE_URL`, whose tables are emptied, or an embedded one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from psycopg import sql
+from sqlalchemy import make_url
 
 from backend.development import postgres_url, start_postgres
 from backend.settings import ROOT
@@ -68,9 +69,23 @@ def postgres_server(_embedded_postgres: Postgres) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database. Its content is whatever earlier tests left: see `clean_database`."""
-    url: str = os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("_embedded_postgres").url
+    given = os.environ.get("TEST_DATABASE_URL")
+    url: str = _for_this_process(given) if given else request.getfixturevalue("_embedded_postgres").url
     migrate(url)
     return url
+
+
+def _for_this_process(given: str) -> str:
+    """Processes that test side by side would empty each other's tables: each makes itself a database of its own."""
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    if process is None:
+        return given
+    url = make_url(given)
+    name = f"{url.database}_{process}"
+    with psycopg.connect(given, autocommit=True) as connection:
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).rowcount:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return url.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture
