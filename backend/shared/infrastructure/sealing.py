@@ -24,9 +24,11 @@ def masked(value: Any) -> Any:
     """The value with every sealed field masked: it is unreadable, but need not be shown either."""
     if isinstance(value, str):
         return MASK if value.startswith(SEALED_PREFIX) else value
+    if value is None:  # as most fields of most messages
+        return value
     if isinstance(value, Mapping):
         return {key: masked(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [masked(inner) for inner in value]
     return value
 
