@@ -24,4 +24,5 @@ class Context(NamedTuple):
     traceparent: str = ""
 
 
-current_context: ContextVar[Context] = ContextVar("current_context", default=Context())  # noqa: B039 - it is a tuple
+_NOTHING_KNOWN = Context()
+current_context: ContextVar[Context] = ContextVar("current_context", default=_NOTHING_KNOWN)

@@ -95,7 +95,7 @@ class Database:
         pool = self._primary_reads if fresh else self._reads
         for last_try in (False, True):
             try:
-                # Not its `connection()`: that commits, which does nothing here and costs as much as the pool itself.
+                # Not its `connection()`: that commits, which does nothing here and costs nearly as much as the pool.
                 connection = pool.getconn(timeout)
                 try:
                     return ask(connection)

@@ -256,9 +256,7 @@ def fail(body: Problem, headers: Mapping[str, str] | None = None) -> NoReturn:
 
 def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Problem details as a response."""
-    response = Response(msgspec.json.encode(body), body["status"], content_type=CONTENT_TYPE)
-    response.headers.update(headers or {})
-    return response
+    return json_response(body, body["status"], headers, CONTENT_TYPE)
 
 
 class _Finished(Response):
@@ -269,9 +267,14 @@ class _Finished(Response):
         return self.headers
 
 
-def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    body: object,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Response:
     """Any plain data or view as JSON."""
-    response = _Finished(msgspec.json.encode(body), status, content_type="application/json")
+    response = _Finished(msgspec.json.encode(body), status, content_type=content_type)
     for name, value in (headers or {}).items():  # cheaper than `update`
         response.headers[name] = value
     return response
@@ -292,8 +295,7 @@ def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
         part: what to show of the view, when not all of it.
     """
     etag = f"{view.version}" if part is None else f"{view.version}-part"
-    asked = header("HTTP_IF_NONE_MATCH") is not None and status == HTTPStatus.OK
-    if asked and request.if_none_match.contains_weak(etag):
+    if status == HTTPStatus.OK and behind(request).if_none_match.contains_weak(etag):
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return json_response(view if part is None else part, status, {"ETag": f'"{etag}"'})
 

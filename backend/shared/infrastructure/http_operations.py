@@ -243,20 +243,17 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
 
 def wanted_wait() -> int:
     """Seconds the caller prefers to wait, capped; 0 when not at all."""
-    preferred = header("HTTP_PREFER")
-    if preferred is None:
-        return 0
-    preferences = _preferences(preferred)
+    preferences = _preferences()
     wait = preferences.get("wait", "")
     if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
         return 0
     return min(int(wait), LONGEST_WAIT)
 
 
-def _preferences(preferred: str) -> dict[str, str]:
-    """Those of Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
+def _preferences() -> dict[str, str]:
+    """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
     found: dict[str, str] = {}
-    for preference in parse_list_header(preferred):
+    for preference in parse_list_header(header("HTTP_PREFER") or ""):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found

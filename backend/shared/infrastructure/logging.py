@@ -19,7 +19,7 @@ from traceback import walk_tb
 from typing import Any, TextIO
 
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars, merge_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 
 from backend.settings import Settings
@@ -76,8 +76,9 @@ def configure_logging(settings: Settings) -> None:
 def bind_request(request_id: str, **extra: object) -> None:
     """Begin a request or a message: every later line of this thread carries `request_id` and `extra`.
 
-    It takes the place of an earlier one that had the same names in `extra`.
+    What an earlier request left behind is forgotten, so call it before anything else binds.
     """
+    clear_contextvars()
     bind_contextvars(request_id=request_id, **extra)
 
 

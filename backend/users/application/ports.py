@@ -55,8 +55,8 @@ class Users(Protocol):
         """Forget a user and everything kept with them."""
 
     def hold_address(self, email: str) -> None:
-        """Until the transaction ends nobody else is given this address. Whoever gives one to somebody asks for it
-        before any user: of two who hold each other's users, neither would come to an end.
+        """Until the transaction ends nobody else holds this address. Whoever removes those that wait for one holds
+        it before any user: of two who remove each other, neither would come to an end.
         """
 
     def holder_of(self, email: str) -> User | None:

@@ -49,8 +49,7 @@ def user_resource(user_id: UUID) -> Resource:
 
 def register(new_user: dict[str, Any]) -> Response:
     """Dispatch a registration. Where verification is required the answer tells nothing of the address."""
-    accepted = request.accept_languages
-    language = accepted.best_match(LANGUAGES, LANGUAGES[0]) if accepted else LANGUAGES[0]
+    language = request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
     return dispatched(
         CreateUser(operation_id(), language=language, **new_user),
         creates=user_resource(operation_id()),
