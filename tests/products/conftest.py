@@ -46,6 +46,7 @@ def bus(settings: Settings, queue: InlineQueue) -> Iterator[Bus]:
 @pytest.fixture
 def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
     app = create_app(settings, bus, authenticate)
+    assert app.extensions["api"].listener.start(timeout=10)  # or else who waits may be answered 202
     yield app
     app.extensions["api"].listener.stop()
 
