@@ -10,7 +10,7 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
-from backend.bootstrap import HANDLERS
+from backend.program import HANDLERS
 from backend.settings import VAR, load_settings
 
 _settings = load_settings()

@@ -1,10 +1,10 @@
 """The web process: `granian --interface wsgi wsgi:app`."""
 
-from backend.api import create_app
-from backend.bootstrap import build_bus
+from backend.kernel.http.web import create_app
+from backend.kernel.observe.logging import configure_logging
+from backend.kernel.observe.tracing import configure_tracing
+from backend.program import build_bus
 from backend.settings import load_settings
-from backend.shared.infrastructure.logging import configure_logging
-from backend.shared.infrastructure.tracing import configure_tracing
 from tasks.queue import CeleryQueue
 
 settings = load_settings()

@@ -8,8 +8,8 @@ from itertools import cycle, islice
 import psycopg
 from uuid_utils.compat import uuid7
 
-from backend.bootstrap import build_bus
-from backend.products.application.commands import AddStock
+from backend.contexts.products.application.commands import AddStock
+from backend.program import build_bus
 from backend.settings import load_settings
 
 

@@ -7,9 +7,9 @@ import logging
 import sqlalchemy as sa
 from alembic import context
 
-import backend.bootstrap  # noqa: F401 - imports every context's tables into the metadata
+import backend.program  # noqa: F401 - imports every context's tables into the metadata
+from backend.kernel.postgres.database import metadata
 from backend.settings import load_settings
-from backend.shared.infrastructure.database import metadata
 
 # Whoever waits for a table's lock makes every later query of that table wait too: give up instead, and try again.
 LOCK_TIMEOUT = "5s"

@@ -18,12 +18,12 @@ from celery.signals import (
     worker_shutdown,
 )
 
+from backend.kernel.messages.registry import Lane
 from backend.settings import CONTEXTS, load_settings
-from backend.shared.application.handlers import Lane
 from tasks.redaction import SafeAMQP
 
 if TYPE_CHECKING:
-    from backend.shared.infrastructure.bus import Bus
+    from backend.kernel.delivery.bus import Bus
     from tasks.queue import CeleryQueue
 
 app = Celery("tasks", amqp=SafeAMQP, include=["tasks.messages", "tasks.maintenance", "tasks.dead_letters"])
@@ -38,7 +38,7 @@ def bus() -> Bus:
     """The bus of this process, built on first use: connections do not survive the fork of a pool's child."""
     found = _open.get(os.getpid())
     if found is None:
-        from backend.bootstrap import build_bus  # noqa: PLC0415 - tasks.queue imports this module
+        from backend.program import build_bus  # noqa: PLC0415 - tasks.queue imports this module
         from tasks.queue import CeleryQueue  # noqa: PLC0415
 
         with _building:
@@ -51,7 +51,7 @@ def bus() -> Bus:
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logging(**_: Any) -> None:
-    from backend.shared.infrastructure.logging import configure_logging  # noqa: PLC0415
+    from backend.kernel.observe.logging import configure_logging  # noqa: PLC0415
 
     configure_logging(load_settings())
 
@@ -60,7 +60,7 @@ def _configure_logging(**_: Any) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _configure_tracing(**_: Any) -> None:
     """In each process that may work: a pool's child, or with threads the worker itself."""
-    from backend.shared.infrastructure.tracing import configure_tracing  # noqa: PLC0415
+    from backend.kernel.observe.tracing import configure_tracing  # noqa: PLC0415
 
     configure_tracing(load_settings(), "worker")
 
@@ -69,7 +69,7 @@ def _configure_tracing(**_: Any) -> None:
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _close(**_: Any) -> None:
     """A pool's child ends without `atexit`: publish and send what waits, and take leave of broker and database."""
-    from backend.shared.infrastructure.tracing import shutdown_tracing  # noqa: PLC0415
+    from backend.kernel.observe.tracing import shutdown_tracing  # noqa: PLC0415
 
     if os.getpid() in _open:
         found, queue = _open.pop(os.getpid())

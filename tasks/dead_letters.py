@@ -16,8 +16,7 @@ from uuid import UUID
 import structlog
 from kombu import Connection
 
-from backend.shared.application.messages import Envelope
-from backend.shared.infrastructure.dead_letters import (
+from backend.kernel.delivery.dead_letters import (
     DELIVERY_LIMIT,
     MALFORMED,
     REJECTED,
@@ -25,7 +24,8 @@ from backend.shared.infrastructure.dead_letters import (
     DeadLetter,
     storable,
 )
-from backend.shared.infrastructure.faults import DatabaseAway
+from backend.kernel.messages.message import Envelope
+from backend.kernel.postgres.faults import DatabaseAway
 from celeryconfig import DEAD_LETTERS, LANES
 from tasks.app import app, bus
 from tasks.consumer import malformed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backend.bootstrap import HANDLERS
+from backend.program import HANDLERS
 from celeryconfig import MAINTENANCE
 
 _REQUIRED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from backend.shared.infrastructure.faults import DatabaseAway
+from backend.kernel.postgres.faults import DatabaseAway
 from tasks.app import app, bus
 
 log = structlog.get_logger(__name__)

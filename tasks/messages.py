@@ -14,14 +14,14 @@ from celery import Task
 from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
 from opentelemetry.trace import SpanKind
 
-from backend.bootstrap import HANDLERS
-from backend.shared.application.handlers import Handler
-from backend.shared.application.messages import Envelope
-from backend.shared.infrastructure.codec import Undecodable
-from backend.shared.infrastructure.dead_letters import FAULT, UNDECODABLE
-from backend.shared.infrastructure.faults import DatabaseAway
-from backend.shared.infrastructure.logging import bind_request
-from backend.shared.infrastructure.tracing import continued
+from backend.kernel.delivery.codec import Undecodable
+from backend.kernel.delivery.dead_letters import FAULT, UNDECODABLE
+from backend.kernel.messages.message import Envelope
+from backend.kernel.messages.registry import Handler
+from backend.kernel.observe.logging import bind_request
+from backend.kernel.observe.tracing import continued
+from backend.kernel.postgres.faults import DatabaseAway
+from backend.program import HANDLERS
 from tasks.app import app, bus
 
 _LONGEST_ABSENCE_DELAY = 10

@@ -22,8 +22,8 @@ import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 
 import celeryconfig
-from backend.shared.application.messages import EVENTS_EXCHANGE, Envelope, QueueUnavailable
-from backend.shared.infrastructure import metrics
+from backend.kernel.messages.message import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.observe import metrics
 from tasks.app import app
 from tasks.delivery import check_delivery
 from tasks.publisher import Message, Publication, Publishers

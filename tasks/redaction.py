@@ -7,7 +7,7 @@ from typing import Any
 from celery.app.amqp import AMQP
 from celery.worker.request import Request
 
-from backend.shared.infrastructure.sealing import masked
+from backend.kernel.delivery.sealing import masked
 
 _LONGEST = 1000
 """Characters of a representation. AMQP headers must fit into one frame, or the broker ends the connection."""

@@ -12,7 +12,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Connection, Exchange, Queue
 
 import celeryconfig
-from backend.shared.application.messages import EVENTS_EXCHANGE
+from backend.kernel.messages.message import EVENTS_EXCHANGE
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.shared.application.messages import EVENTS_EXCHANGE, Envelope, QueueUnavailable
-from backend.shared.infrastructure.bus import Bus
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.messages.message import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 
 
 class InlineQueue:

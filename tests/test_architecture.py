@@ -18,17 +18,17 @@ PURE = "Domain and application know no framework"
 CONTEXTS = "Contexts meet only through domain.events and application.queries of the other"
 
 BREAKS = [
-    (WEB_AND_WORKERS, "backend/bootstrap.py", "import tasks.app"),
-    (WEB_AND_WORKERS, "backend/shared/infrastructure/bus.py", "import wsgi"),
-    (LAYERS, "backend/users/domain/user.py", "import backend.users.application.ports"),
-    (LAYERS, "backend/users/application/handlers.py", "import backend.users.infrastructure.tables"),
-    (LAYERS, "backend/shared/domain/event.py", "import backend.shared.application.messages"),
-    (PURE, "backend/users/domain/user.py", "import sqlalchemy"),
-    (PURE, "backend/users/application/handlers.py", "from flask import g"),
-    (PURE, "backend/users/application/handlers.py", "from celery import current_task"),
-    (CONTEXTS, "backend/shared/domain/event.py", "import backend.users.domain.events"),
-    (CONTEXTS, "backend/notifications/domain/mail.py", "import backend.users.domain.user"),
-    (CONTEXTS, "backend/notifications/infrastructure/mail.py", "import backend.users.infrastructure.tables"),
+    (WEB_AND_WORKERS, "backend/program.py", "import tasks.app"),
+    (WEB_AND_WORKERS, "backend/kernel/delivery/bus.py", "import wsgi"),
+    (LAYERS, "backend/contexts/users/domain/user.py", "import backend.contexts.users.application.ports"),
+    (LAYERS, "backend/contexts/users/application/handlers.py", "import backend.contexts.users.infrastructure.tables"),
+    (LAYERS, "backend/kernel/messages/event.py", "import backend.kernel.messages.message"),
+    (PURE, "backend/contexts/users/domain/user.py", "import sqlalchemy"),
+    (PURE, "backend/contexts/users/application/handlers.py", "from flask import g"),
+    (PURE, "backend/contexts/users/application/handlers.py", "from celery import current_task"),
+    (CONTEXTS, "backend/kernel/messages/event.py", "import backend.contexts.users.domain.events"),
+    (CONTEXTS, "backend/contexts/notifications/domain/mail.py", "import backend.contexts.users.domain.user"),
+    (CONTEXTS, "backend/contexts/notifications/infrastructure/mail.py", "import backend.contexts.users.infrastructure.tables"),
 ]
 
 
@@ -54,9 +54,9 @@ def test_a_broken_rule_is_told_by_its_contract(tree: Path, contract: str, module
 
 def test_a_framework_behind_a_helper_is_a_framework_all_the_same(tree: Path) -> None:
     _append(tree / "backend/shared/application/helper.py", "import kombu")
-    _append(tree / "backend/users/application/handlers.py", "import backend.shared.application.helper")
+    _append(tree / "backend/contexts/users/application/handlers.py", "import backend.shared.application.helper")
 
-    assert "backend.users.application is not allowed to import kombu" in _lint(tree).stdout
+    assert "backend.contexts.users.application is not allowed to import kombu" in _lint(tree).stdout
 
 
 def test_a_context_that_no_contract_knows_is_told(tree: Path) -> None:
@@ -68,9 +68,9 @@ def test_a_context_that_no_contract_knows_is_told(tree: Path) -> None:
     assert "orders" in verdict.stdout
 
 
-@pytest.mark.parametrize("module", ["backend.users.domain.events", "backend.users.application.queries"])
+@pytest.mark.parametrize("module", ["backend.contexts.users.domain.events", "backend.contexts.users.application.queries"])
 def test_what_a_context_publishes_is_open_to_the_others(tree: Path, module: str) -> None:
-    _append(tree / "backend/notifications/application/reactions.py", f"import {module}")
+    _append(tree / "backend/contexts/notifications/application/reactions.py", f"import {module}")
 
     assert _lint(tree).returncode == 0
 

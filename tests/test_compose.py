@@ -11,8 +11,8 @@ import pytest
 import yaml
 from flower.options import options as flower_options
 
-from backend.api import create_app
-from backend.bootstrap import build_bus
+from backend.kernel.http.web import create_app
+from backend.program import build_bus
 from backend.settings import CONTEXTS, ROOT
 from tests import deployment
 from tests.inline import InlineQueue

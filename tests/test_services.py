@@ -13,12 +13,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from backend.api import create_app
-from backend.bootstrap import HANDLERS, build_bus
+from backend.contexts.users.application.commands import CreateAdmin
+from backend.contexts.users.domain.user import PersonName
+from backend.kernel.http.web import create_app
+from backend.kernel.messages.secret import Secret
+from backend.program import HANDLERS, build_bus
 from backend.settings import ROOT, new_key
-from backend.shared.domain.secret import Secret
-from backend.users.application.commands import CreateAdmin
-from backend.users.domain.user import PersonName
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 from tests.worker import environment

@@ -7,12 +7,12 @@ from typing import Any
 import marshmallow as ma
 import pytest
 
-from backend.products.application.queries import MovementView, ProductView
-from backend.products.infrastructure.schemas import MovementSchema, ProductSchema
-from backend.shared.infrastructure.blueprints import OperationSchema
-from backend.shared.infrastructure.http_operations import OperationView
-from backend.users.application.queries import PublicUserView, UserView
-from backend.users.infrastructure.schemas import PublicUserSchema, UserSchema
+from backend.contexts.products.application.queries import MovementView, ProductView
+from backend.contexts.products.infrastructure.schemas import MovementSchema, ProductSchema
+from backend.contexts.users.application.queries import PublicUserView, UserView
+from backend.contexts.users.infrastructure.schemas import PublicUserSchema, UserSchema
+from backend.kernel.http.commands import OperationView
+from backend.kernel.http.openapi import OperationSchema
 
 
 @pytest.mark.parametrize(

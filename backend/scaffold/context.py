@@ -19,8 +19,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import rev_id
 
+from backend.kernel.postgres.database import metadata
 from backend.settings import ROOT
-from backend.shared.infrastructure.database import metadata
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SNAKE_CASE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -118,11 +118,11 @@ def _wiring(context: NewContext) -> Iterator[tuple[Path, str]]:
     settings = ROOT / "backend/settings.py"
     yield settings, _with_entry(settings.read_text(), "CONTEXTS = (", f'"{name}",')
 
-    api = ROOT / "backend/api.py"
+    api = ROOT / "backend/kernel/http/web.py"
     text = _with_import(api.read_text(), f"from {package}.infrastructure.routes import blueprint as {name}_routes")
     yield api, _with_entry(text, "_ROUTES = {", f'"{name}": [{name}_routes],')
 
-    bootstrap = ROOT / "backend/bootstrap.py"
+    bootstrap = ROOT / "backend/program.py"
     text = bootstrap.read_text()
     for line in (
         f"from {package}.application.handlers import handlers as {name}",

@@ -27,9 +27,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from backend.api import create_app
-from backend.bootstrap import build_bus
-from backend.shared.infrastructure.http import Caller, InvalidToken
+from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.web import create_app
+from backend.program import build_bus
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 

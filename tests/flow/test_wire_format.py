@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backend.bootstrap import HANDLERS
-from backend.shared.infrastructure.codec import Codec
-from backend.shared.infrastructure.sealing import SEALED_PREFIX, Keyring
+from backend.kernel.delivery.codec import Codec
+from backend.kernel.delivery.sealing import SEALED_PREFIX, Keyring
+from backend.program import HANDLERS
 from tests.flow.wire import pinned, public_events
 from tests.worker import SECRET_KEY
 

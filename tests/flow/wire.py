@@ -11,10 +11,10 @@ from typing import Any
 
 from msgspec import inspect
 
-from backend.bootstrap import HANDLERS
+from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.messages.event import Event
+from backend.program import HANDLERS
 from backend.settings import ROOT
-from backend.shared.domain.event import Event
-from backend.shared.infrastructure.sealing import Keyring
 from tests.worker import SECRET_KEY
 
 _FILE = Path(__file__).with_name("wire.json")

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import backend.bootstrap
-from backend.shared.application.handlers import Handlers, Lane
-from backend.shared.application.messages import Command, Envelope
-from backend.shared.infrastructure.codec import Undecodable
-from backend.shared.infrastructure.faults import DatabaseAway
+import backend.program
+from backend.kernel.delivery.codec import Undecodable
+from backend.kernel.messages.message import Command, Envelope
+from backend.kernel.messages.registry import Handlers, Lane
+from backend.kernel.postgres.faults import DatabaseAway
 
 handlers = Handlers[None]("sample")
 
@@ -122,9 +122,9 @@ def _say(*lines: str) -> None:
     os.write(1, "".join(f"{line}\n" for line in lines).encode())
 
 
-backend.bootstrap.HANDLERS.clear()
-backend.bootstrap.HANDLERS.update({handler.name: handler for handler in handlers.queued()})
-backend.bootstrap.build_bus = lambda *_: ScriptedBus()  # type: ignore[assignment]
+backend.program.HANDLERS.clear()
+backend.program.HANDLERS.update({handler.name: handler for handler in handlers.queued()})
+backend.program.build_bus = lambda *_: ScriptedBus()  # type: ignore[assignment]
 
 from tasks.app import app  # noqa: E402 - it reads the handlers
 

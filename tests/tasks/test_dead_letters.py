@@ -14,10 +14,10 @@ import kombu.pools
 import pytest
 from amqp import Message
 
-from backend.bootstrap import build_bus
-from backend.shared.infrastructure import dead_letters
-from backend.shared.infrastructure.bus import Bus
-from backend.shared.infrastructure.dead_letters import DeadLetter, DeadLetterView
+from backend.kernel.delivery import dead_letters
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.dead_letters import DeadLetter, DeadLetterView
+from backend.program import build_bus
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 from tests.tasks.conftest import Broker, Deliver

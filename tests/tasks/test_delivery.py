@@ -70,7 +70,7 @@ def test_a_lane_that_does_not_survive_or_cannot_delay_is_refused(delivery_to: De
 
 
 def test_every_handler_has_a_lane_and_an_unknown_task_has_none(delivery_to: Deliver) -> None:
-    from backend.bootstrap import HANDLERS  # noqa: PLC0415
+    from backend.program import HANDLERS  # noqa: PLC0415
 
     delivery = delivery_to(_NOWHERE)
     routed = {name: delivery.app.amqp.router.route({}, name)["queue"].name for name in HANDLERS}

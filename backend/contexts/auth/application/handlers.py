@@ -1,0 +1,163 @@
+"""What the auth context does, one function per message.
+
+A password is checked before the first use of the transaction: that is slow, and nothing is to be held meanwhile.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from backend.contexts.auth.application.commands import (
+    CodeSent,
+    EndSession,
+    EndSessions,
+    Refresh,
+    ResendCode,
+    SignIn,
+    SignInWithCode,
+    SignOut,
+    TokenPair,
+)
+from backend.contexts.auth.application.ports import AuthPorts
+from backend.contexts.auth.domain import challenge as challenges
+from backend.contexts.auth.domain.account import Account
+from backend.contexts.auth.domain.challenge import Challenge
+from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
+from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
+from backend.contexts.auth.domain.session import Session
+from backend.contexts.auth.domain.throttle import LONGEST_BLOCK
+from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.registry import Handlers
+from backend.kernel.messages.secret import Secret
+
+handlers = Handlers[AuthPorts]("auth", audited=True)
+
+
+@handlers.on(SignIn)
+def sign_in(command: SignIn, ports: AuthPorts) -> TokenPair | CodeSent:
+    """Whatever is wrong, the answer is the same."""
+    seen = ports.accounts.named(command.login)
+    right = ports.guesses.password(command.login, seen, command.password)
+    if not right or seen is None or not seen.is_active:
+        raise InvalidCredentials
+    account = _admitted(seen, ports)
+    if account.two_step:
+        return _challenge(account, ports)
+    return _start_session(account, ports)
+
+
+@handlers.on(SignInWithCode)
+def sign_in_with_code(command: SignInWithCode, ports: AuthPorts) -> TokenPair:
+    """The count of tries stays when the code is wrong."""
+    challenge_id, user_id = ports.tokens.read_challenge(command.challenge.value)
+    ports.guesses.code(user_id)
+    challenge = ports.challenges.get(challenge_id)
+    right = challenge.answer(ports.tokens.code_digest(challenge_id, command.code), ports.now())
+    account = ports.accounts.held(user_id) if right else None
+    if account is None or not account.is_active:
+        raise InvalidCode
+    return _start_session(account, ports)
+
+
+@handlers.on(ResendCode)
+def resend_code(command: ResendCode, ports: AuthPorts) -> None:
+    """Another code, the same challenge."""
+    challenge_id, user_id = ports.tokens.read_challenge(command.challenge.value)
+    challenge = ports.challenges.get(challenge_id)
+    account = ports.accounts.held(user_id)
+    now = ports.now()
+    if account is None or not account.is_active or not challenge.is_live(now):
+        raise InvalidCode
+    wait = challenge.wait_before_resend(now).total_seconds()
+    if wait > 0:
+        raise TooManyAttempts(ceil(wait))
+    code = ports.tokens.new_code()
+    challenge.resend(ports.tokens.code_digest(challenge_id, code), now)
+    _mail_code(account, challenge, code)
+
+
+@handlers.on(Refresh)
+def refresh(command: Refresh, ports: AuthPorts) -> TokenPair:
+    """The roles are read after the session is held: a change of theirs either raised its generation
+    before, or waits and refuses the token made here.
+    """
+    token = ports.tokens.read_refresh_token(command.refresh_token.value)
+    session = ports.sessions.get(token.session_id)
+    account = ports.accounts.of(session)
+    if account is None or not account.is_active or not session.is_live(ports.now()):
+        raise InvalidRefreshToken
+    successor = ports.tokens.successor(token)
+    if not session.exchange(token, successor, ports.now()):
+        _end_copied(session, account, ports)
+    return ports.tokens.pair(session, account.roles, successor)
+
+
+@handlers.on(SignOut)
+def sign_out(command: SignOut, ports: AuthPorts) -> None:
+    """Twice is fine."""
+    ports.sessions.end(command.user_id, command.session_id)
+
+
+@handlers.on(EndSession)
+def end_session(command: EndSession, ports: AuthPorts) -> None:
+    """Another person's session is as unknown as one that never was."""
+    if not ports.sessions.end(command.user_id, command.session_id):
+        raise SessionNotFound
+
+
+@handlers.on(EndSessions)
+def end_sessions(command: EndSessions, ports: AuthPorts) -> None:
+    """Sign out everywhere."""
+    ports.sessions.end_sessions(command.user_id)
+
+
+def _admitted(seen: Account, ports: AuthPorts) -> Account:
+    """The account as it is now, whose password was right a moment ago."""
+    account = ports.accounts.held(seen.user_id)
+    if account is None or not account.is_active or account.password_hash != seen.password_hash:
+        raise InvalidCredentials
+    if ports.verification_required and not account.email_verified:
+        account.record(UnverifiedSignIn(account.user_id))
+        raise InvalidCredentials
+    return account
+
+
+def _start_session(account: Account, ports: AuthPorts) -> TokenPair:
+    context = current_context.get()
+    token = ports.tokens.first_refresh_token()
+    session = Session.start(account.user_id, token, ports.now(), context.ip, context.user_agent)
+    ports.sessions.add(session)
+    ports.guesses.signed_in(account.user_id)
+    return ports.tokens.pair(session, account.roles, token)
+
+
+def _challenge(account: Account, ports: AuthPorts) -> CodeSent:
+    if ports.challenges.count_lately(account.user_id) >= challenges.PER_HOUR:
+        raise TooManyAttempts(int(LONGEST_BLOCK.total_seconds()))
+    challenge_id: UUID = uuid7()
+    code = ports.tokens.new_code()
+    challenge = Challenge.open(challenge_id, account.user_id, ports.tokens.code_digest(challenge_id, code), ports.now())
+    ports.challenges.add(challenge)
+    _mail_code(account, challenge, code)
+    ports.guesses.right(account.user_id)
+    lifetime = int(challenges.LIFETIME.total_seconds())
+    return CodeSent(two_step=True, challenge=ports.tokens.challenge(challenge), expires_in=lifetime)
+
+
+def _mail_code(account: Account, challenge: Challenge, code: Secret) -> None:
+    account.record(
+        SignInCodeRequested(
+            account.user_id, account.email, account.name, account.language, code, challenge.id, challenge.expires_at
+        )
+    )
+
+
+def _end_copied(session: Session, account: Account, ports: AuthPorts) -> None:
+    ports.sessions.end(account.user_id, session.id)
+    ip = current_context.get().ip
+    account.record(RefreshTokenReused(account.user_id, account.email, account.name, account.language, session.id, ip))
+    raise InvalidRefreshToken

@@ -1,0 +1,58 @@
+"""How many failures are borne, and how long nobody may try after too many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+from backend.kernel.messages.refusals import TooManyAttempts
+
+WINDOW = timedelta(minutes=5)
+LONGEST_BLOCK = timedelta(minutes=15)
+QUIET = timedelta(hours=1)
+"""Without a failure for so long, earlier blocks are forgotten."""
+
+PER_ACCOUNT_AND_ADDRESS = 5
+PER_ACCOUNT = 50
+PER_ADDRESS = 20
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The latest failures of one account, one address, or one account from one address.
+
+    Attributes:
+        times: in order, within the window.
+        blocks: how often the limit was reached before; each makes the next block longer.
+    """
+
+    times: tuple[datetime, ...] = ()
+    blocks: int = 0
+
+    def plus(self, now: datetime, limit: int, *, refusing: bool = True) -> Failures:
+        """One more.
+
+        Refused attempts are not counted: whoever goes on trying cannot keep the owner out for ever.
+
+        Args:
+            refusing: False: count, but let it pass.
+
+        Raises:
+            TooManyAttempts: the limit is reached, and the block is not over.
+        """
+        if not self.times or now - self.times[-1] > QUIET:
+            return Failures((now,))
+        if len(self.times) >= limit:
+            block = min(WINDOW * (self.blocks + 1), LONGEST_BLOCK)
+            left = self.times[-1] + block - now
+            if left <= timedelta():
+                return Failures((now,), self.blocks + 1)
+            if refusing:
+                raise TooManyAttempts(ceil(left.total_seconds()))
+        recent = [time for time in self.times if now - time < WINDOW]
+        return Failures((*recent[-limit:], now), self.blocks)
+
+    def minus_one(self) -> Failures:
+        """The last attempt was right after all."""
+        return Failures(self.times[:-1], self.blocks)

@@ -1,0 +1,45 @@
+"""`flask keys …`: new keys beside the old ones."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from flask.cli import AppGroup
+
+from backend.contexts.auth.infrastructure.keys import pem_blocks
+from backend.kernel.http.http import api
+from backend.settings import SYMMETRIC_ALGORITHMS, Settings, keep_key, new_key
+
+keys = AppGroup("keys", help="Keys that sign and seal.")
+
+
+@keys.command("rotate")
+def rotate() -> None:
+    """Put a new key before those that sign and seal.
+
+    A key of development is written under var/; one that the environment sets is printed, to be set there.
+    Every process must be started anew, API processes last. The key before stays good: what it signed is out
+    in the world. Of JWT keys two are kept. No secret key is dropped: passwords are peppered with them.
+    """
+    for variable, (name, content) in _rotated(api().settings).items():
+        if os.environ.get(variable):
+            click.echo(f"Set {variable} to:\n{content}\n")
+        else:
+            keep_key(name, content, replace=True)
+            click.echo(f"{variable}: wrote var/keys/{name}")
+
+
+def _rotated(settings: Settings) -> dict[str, tuple[str, str]]:
+    """For each variable the name of development's file, and the new content."""
+    name = "secret-key"
+    rotated = {"SECRET_KEYS": (name, ",".join([new_key(name), *settings.secret_keys]))}
+    if settings.jwt_algorithm in SYMMETRIC_ALGORITHMS:
+        name = "jwt-secret"
+        newest, *_ = settings.jwt_secret.split(",")
+        rotated["JWT_SECRET"] = name, f"{new_key(name)},{newest}"
+    else:
+        name = f"jwt-{settings.jwt_algorithm}.pem"
+        newest, *_ = pem_blocks(settings.jwt_private_key)
+        rotated["JWT_PRIVATE_KEY"] = name, f"{new_key(name)}{newest}\n"
+    return rotated

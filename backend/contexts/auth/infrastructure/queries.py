@@ -1,0 +1,34 @@
+"""The auth context's questions, in SQL."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from backend.contexts.auth.application.queries import ListSessions, SessionView
+from backend.contexts.auth.domain.session import LIFETIME
+from backend.contexts.auth.infrastructure.tables import sessions
+from backend.kernel.delivery.bus import Queries
+from backend.kernel.postgres.database import ReadConnection, Statement
+
+queries = Queries("auth")
+
+_OF_USER = Statement(
+    sa.select(
+        *(sessions.c[name] for name in ("id", "created_at", "last_used_at", "ip", "user_agent")),
+        (sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid)).label("current"),
+    )
+    .where(
+        sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid),
+        sessions.c.ended_at.is_(None),
+        sessions.c.last_used_at > sa.func.now() - sa.bindparam("lifetime", type_=sa.Interval),
+    )
+    .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
+    .limit(sa.literal_column("100")),
+    SessionView,
+)
+
+
+@queries.on(ListSessions)
+def list_sessions(query: ListSessions, connection: ReadConnection) -> list[SessionView]:
+    """The live sessions of a user."""
+    return _OF_USER.all(connection, user_id=query.user_id, session_id=query.session_id, lifetime=LIFETIME)

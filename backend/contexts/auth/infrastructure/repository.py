@@ -1,0 +1,158 @@
+"""Sessions and challenges in PostgreSQL.
+
+Whatever refuses access tokens tells every API process in the transaction of the change (`revocation.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from backend.contexts.auth.domain.account import Account
+from backend.contexts.auth.domain.challenge import Challenge
+from backend.contexts.auth.domain.errors import InvalidCode, InvalidRefreshToken
+from backend.contexts.auth.domain.session import Session
+from backend.contexts.auth.infrastructure.revocation import CHANNEL, notice
+from backend.contexts.auth.infrastructure.tables import challenges, sessions
+from backend.contexts.users.application.queries import CredentialsView, FindCredentials, GetCredentials
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.message import Query
+
+_HOUR = timedelta(hours=1)
+
+
+class SqlSessions:
+    """`Sessions`, and what the users context needs of them, within one unit of work."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def add(self, session: Session) -> None:
+        """Keep a new session."""
+        self._unit.session.add(session)
+
+    def get(self, session_id: UUID) -> Session:
+        """One session, locked until the transaction ends."""
+        session = self._unit.session.get(Session, session_id, with_for_update=True)
+        if session is None:
+            raise InvalidRefreshToken
+        return session
+
+    def end(self, user_id: UUID, session_id: UUID) -> bool:
+        """End one session of that user."""
+        return self._end(sessions.c.user_id == user_id, sessions.c.id == session_id)
+
+    def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
+        """End the others, and the sign-ins that were begun with what is no longer so."""
+        self._end(sessions.c.user_id == user_id, sessions.c.id != keep if keep else sa.true())
+        waiting = challenges.update().where(challenges.c.user_id == user_id, challenges.c.ended_at.is_(None))
+        self._unit.connection.execute(waiting.values(ended_at=sa.func.now()))
+
+    def refuse_tokens(self, user_id: UUID) -> None:
+        """Raise the generation of each live session."""
+        self._revoke(sessions.c.user_id == user_id, generation=sessions.c.generation + 1)
+
+    def _end(self, *which: sa.ColumnElement[bool]) -> bool:
+        return self._revoke(*which, ended_at=sa.func.now())
+
+    def _revoke(self, *which: sa.ColumnElement[bool], **change: Any) -> bool:
+        revoked = self._unit.connection.execute(
+            sessions.update()
+            .where(sessions.c.ended_at.is_(None), *which)
+            .values(revoked_at=sa.func.now(), **change)
+            .returning(sessions.c.id, sessions.c.generation, sessions.c.ended_at)
+        ).all()
+        for session in revoked:
+            self._unit.notify(CHANNEL, notice(session.id, session.generation, ended=session.ended_at is not None))
+        return bool(revoked)
+
+
+class SqlChallenges:
+    """`Challenges` within one unit of work."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def count_lately(self, user_id: UUID) -> int:
+        """The lock comes first: the count then sees what its last holder committed."""
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"auth.challenges {user_id}", 0))
+        self._unit.connection.execute(sa.select(lock))
+        lately = sa.select(sa.func.count()).where(
+            challenges.c.user_id == user_id, challenges.c.created_at > sa.func.now() - _HOUR
+        )
+        return self._unit.connection.scalar(lately) or 0
+
+    def add(self, challenge: Challenge) -> None:
+        """Keep a new one."""
+        self._unit.session.add(challenge)
+
+    def get(self, challenge_id: UUID) -> Challenge:
+        """One of them, locked until the transaction ends."""
+        challenge = self._unit.session.get(Challenge, challenge_id, with_for_update=True)
+        if challenge is None:
+            raise InvalidCode
+        return challenge
+
+
+class SqlAccounts:
+    """`Accounts`, by asking the users context."""
+
+    def __init__(self, bus: Bus, unit: UnitOfWork) -> None:
+        self._bus = bus
+        self._unit = unit
+
+    def named(self, login: str) -> Account | None:
+        """A username holds no `@`, an address always does."""
+        query = FindCredentials(email=login) if "@" in login else FindCredentials(username=login)
+        return self._known(self._bus.ask(query, fresh=True))
+
+    def held(self, user_id: UUID) -> Account | None:
+        """Locked against changes, and not against other readers."""
+        return self._within(GetCredentials(user_id, hold=True))
+
+    def of(self, session: Session) -> Account | None:
+        """The user of a locked session."""
+        return self._within(GetCredentials(session.user_id))
+
+    def _within(self, query: Query[CredentialsView | None]) -> Account | None:
+        return self._known(self._bus.ask_within(self._unit, query))
+
+    def _known(self, found: CredentialsView | None) -> Account | None:
+        if found is None:
+            return None
+        self._unit.about = found.id
+        return self._unit.track(
+            Account(
+                found.id,
+                found.email,
+                found.name,
+                found.language,
+                tuple(found.roles),
+                found.is_active,
+                found.email_verified,
+                found.two_step,
+                found.password_hash,
+            )
+        )
+
+
+def purge_sessions(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` sessions nobody has used for so long that no token of theirs is good."""
+    old = sessions.c.last_used_at < sa.func.now() - timedelta(days=60)
+    return _delete(connection, sessions, sessions.c.id, old, batch)
+
+
+def purge_challenges(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` challenges that no longer count for their hour."""
+    return _delete(connection, challenges, challenges.c.id, challenges.c.created_at < sa.func.now() - 2 * _HOUR, batch)
+
+
+def _delete(
+    connection: sa.Connection, table: sa.Table, key: sa.Column[object], old: sa.ColumnElement[bool], batch: int
+) -> int:
+    some = sa.select(key).where(old).limit(batch)
+    return connection.execute(table.delete().where(key.in_(some))).rowcount

@@ -1,0 +1,190 @@
+"""Which access tokens are refused before they expire, without a query per request.
+
+Guarantee: whatever refuses tokens notifies every API process in the transaction of the change, and
+each keeps in memory, for as long as tokens last, which generation of a session is the lowest good
+one. While a process is not connected it asks the database at each request; when it connects it
+first catches up with everything revoked within a token's lifetime. So memory is complete, or not used.
+
+A process that ends a session itself answers only after every process has confirmed that it knows,
+or half a second has passed: a client may send its next request to any of them. The outcome of a
+command that ended sessions in a worker is told in the same way: the first to ask waits for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+from threading import Lock, Semaphore
+from time import monotonic
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+
+from backend.contexts.auth.infrastructure.tables import sessions
+from backend.contexts.auth.infrastructure.tokens import AccessTokens, Claims
+from backend.kernel.http.http import Caller, SessionEnded
+from backend.kernel.postgres.database import Database, ReadConnection, Statement
+from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.listener import APPLICATION_NAME, Listener
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "sessions"
+"""NOTIFY channel; the payload is `notice`."""
+_NONE_IS_GOOD = 2**31 - 1
+_LONGEST_WAIT = 0.5
+_CLOCKS_DIFFER_BY = 60
+"""Seconds that the clocks of this machine and of the database may differ by."""
+
+
+@dataclass(frozen=True)
+class _State:
+    id: UUID
+    generation: int
+    ended_at: datetime | None
+
+    @property
+    def lowest_good(self) -> int:
+        return _NONE_IS_GOOD if self.ended_at else self.generation
+
+
+_COLUMNS = sa.select(*(sessions.c[name] for name in _State.__dataclass_fields__))
+_ONE = Statement(_COLUMNS.where(sessions.c.id == sa.bindparam("id", type_=sa.Uuid)), _State)
+_REVOKED_LATELY = Statement(
+    _COLUMNS.where(sessions.c.revoked_at > sa.func.now() - sa.bindparam("age", type_=sa.Interval)), _State
+)
+
+
+def notice(session_id: UUID, generation: int, *, ended: bool) -> str:
+    """What the API processes are told of a session whose tokens are refused below a generation."""
+    return f"refuse {session_id} {_NONE_IS_GOOD if ended else generation}"
+
+
+def _ask_everybody(primary: ReadConnection, question: str) -> int:
+    """Returns how many processes will answer."""
+    asked = primary.execute(
+        "select count(*), pg_notify(%s, %s) from pg_stat_activity"
+        " where datname = current_database() and application_name = %s",
+        (CHANNEL, f"confirm {question}", APPLICATION_NAME),
+    )
+    return int(asked.fetchall()[0][0])
+
+
+class Revocations:
+    """What this process knows of refused tokens.
+
+    Args:
+        lifetime: seconds an access token lasts.
+    """
+
+    def __init__(self, database: Database, lifetime: int) -> None:
+        self._database = database
+        self._keep = lifetime + _CLOCKS_DIFFER_BY
+        self._lock = Lock()
+        self._known: dict[UUID, tuple[int, float]] = {}
+        self._confirmations: dict[str, Semaphore] = {}
+
+    def hear(self, payload: str) -> str | None:
+        """Take note of what arrives on the channel; returns what to reply."""
+        match payload.split():
+            case ["refuse", session_id, lowest_good]:
+                self._note(UUID(session_id), int(lowest_good))
+            case ["confirm", question]:
+                return f"confirmed {question}"
+            case ["confirmed", question] if question in self._confirmations:
+                self._confirmations[question].release()
+        return None
+
+    def await_others(self) -> None:
+        """Wait until every process that listens knows what has been committed by now, half a second at most.
+
+        Notifications arrive in the order of the commits, so a process that hears the question knows.
+        """
+        question, confirmed = uuid4().hex, Semaphore(0)
+        self._confirmations[question] = confirmed
+        until = monotonic() + _LONGEST_WAIT
+        try:
+            listeners = self._database.read(lambda primary: _ask_everybody(primary, question), fresh=True)
+            if not all(confirmed.acquire(timeout=max(until - monotonic(), 0)) for _ in range(listeners)):
+                log.warning("an API process did not confirm a revocation", listeners=listeners)
+        except DatabaseAway:
+            log.warning("nobody could be asked to confirm a revocation")
+        finally:
+            del self._confirmations[question]
+
+    def catch_up(self) -> None:
+        """Take note of everything revoked within a token's lifetime."""
+        age = timedelta(seconds=self._keep)
+        for state in self._database.read(lambda primary: _REVOKED_LATELY.all(primary, age=age), fresh=True):
+            self._note(state.id, state.lowest_good)
+
+    def lowest_good(self, session_id: UUID) -> int:
+        """The lowest generation of the session that is good, as far as memory knows."""
+        return self._known.get(session_id, (0, 0))[0]
+
+    def ask(self, session_id: UUID) -> int:
+        """The same, as the database knows it.
+
+        Raises:
+            DatabaseAway: it cannot be told.
+        """
+
+        def state(primary: ReadConnection) -> _State | None:
+            return _ONE.one(primary, id=session_id)
+
+        found = self._database.read(state, fresh=True)
+        return found.lowest_good if found else _NONE_IS_GOOD
+
+    def _note(self, session_id: UUID, lowest_good: int) -> None:
+        now = monotonic()
+        with self._lock:
+            known, _ = self._known.pop(session_id, (0, 0.0))
+            self._known[session_id] = max(known, lowest_good), now + self._keep
+            expired = takewhile(lambda one: self._known[one][1] < now, self._known)
+            for gone in list(islice(expired, 2)):  # the oldest come first; two for each new one is enough
+                del self._known[gone]
+
+
+class Gate:
+    """From an access token to the caller.
+
+    `authenticate` asks the database only while `listener` is not connected.
+    """
+
+    def __init__(self, tokens: AccessTokens, revocations: Revocations, listener: Listener) -> None:
+        self._tokens = tokens
+        self._revocations = revocations
+        self._listener = listener
+
+    def spread(self, notices: Sequence[str]) -> None:
+        """See to it that no process takes a token any more that this one has refused just now."""
+        for one in notices:
+            self._revocations.hear(one)
+        self.settle()
+
+    def settle(self) -> None:
+        """Return once every process knows what has been revoked by now, half a second later at most."""
+        if self._listener.start(timeout=_LONGEST_WAIT):  # confirmations arrive there
+            self._revocations.await_others()
+
+    def authenticate(self, access_token: str) -> Caller:
+        """Who presents the token.
+
+        Raises:
+            SessionEnded: the token is ours and unexpired, but no longer good.
+            InvalidToken: it is anything else.
+            DatabaseAway: whether it is still good cannot be told.
+        """
+        claims = self._tokens.read(access_token)
+        known = self._revocations.lowest_good if self._listener.connected else self._revocations.ask
+        caller = _caller(claims)
+        if claims.gen < known(claims.sid):
+            raise SessionEnded(caller)
+        return caller
+
+
+def _caller(claims: Claims) -> Caller:
+    return Caller(claims.sub, claims.sid, claims.roles, claims.exp)

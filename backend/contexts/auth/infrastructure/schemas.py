@@ -1,0 +1,107 @@
+"""The bodies of the auth context and what its answers look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from backend.kernel.http.schemas import SecretText, Text, example
+
+_ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
+_TIME = "2026-01-02T03:04:05.678901Z"
+
+
+class Credentials(ma.Schema):
+    """Who signs in, by address or by username, and their password."""
+
+    email = Text(allow_none=True, metadata=example("ada@example.com", "Or `username`."))
+    username = Text(allow_none=True, metadata=example("ada", "Or `email`."))
+    password = SecretText(required=True, metadata=example("correct horse battery"))
+
+    @ma.validates_schema(skip_on_field_errors=True)
+    def _one_name(self, data: dict[str, Any], **_: Any) -> None:
+        if (data.get("email") is None) == (data.get("username") is None):
+            raise ma.ValidationError("Give either `email` or `username`.", "email")
+
+    @ma.post_load
+    def _fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The command's fields."""
+        login = data["email"] if data.get("email") is not None else data["username"]
+        return {"login": login.strip(), "password": data["password"]}
+
+
+class ChallengeAnswer(ma.Schema):
+    """The code that came by mail."""
+
+    challenge = SecretText(required=True, metadata=example("IkFaQ…"))
+    code = SecretText(required=True, metadata=example("042137", "Six digits."))
+
+
+class ChallengeName(ma.Schema):
+    """A sign-in that waits for its code."""
+
+    challenge = SecretText(required=True, metadata=example("IkFaQ…"))
+
+
+class RefreshRequest(ma.Schema):
+    """The refresh token to exchange."""
+
+    refresh_token = SecretText(required=True, metadata=example("IkFaQ…"))
+
+
+class TokenToCheck(ma.Schema):
+    """An access token somebody holds."""
+
+    access_token = SecretText(required=True, metadata=example("eyJhbGciOi…"))
+
+
+class TokenPairSchema(ma.Schema):
+    """What a signed-in client holds."""
+
+    access_token = ma.fields.String(required=True, metadata=example("eyJhbGciOi…", "A JWT (RFC 9068)."))
+    token_type = ma.fields.String(required=True, validate=ma.validate.OneOf(["Bearer"]))
+    expires_in = ma.fields.Integer(required=True, metadata=example(900, "Seconds the access token lasts."))
+    refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Good for one exchange."))
+
+
+class CodeSentSchema(ma.Schema):
+    """The password was right; a code was mailed."""
+
+    two_step = ma.fields.Boolean(required=True, metadata=example(value=True))
+    challenge = ma.fields.String(required=True, metadata=example("IkFaQ…"))
+    expires_in = ma.fields.Integer(required=True, metadata=example(300, "Seconds."))
+
+
+SIGNED_IN_OR_CODE_SENT = {"oneOf": [TokenPairSchema, CodeSentSchema]}
+
+
+class SessionSchema(ma.Schema):
+    """A device somebody is signed in on."""
+
+    id = ma.fields.UUID(required=True, metadata=example(_ID))
+    created_at = ma.fields.DateTime(required=True, metadata=example(_TIME))
+    last_used_at = ma.fields.DateTime(required=True, metadata=example(_TIME, "When it was last refreshed."))
+    ip = ma.fields.String(required=True, metadata=example("203.0.113.7"))
+    user_agent = ma.fields.String(required=True, metadata=example("curl/8.5.0"))
+    current = ma.fields.Boolean(required=True, metadata=example(value=True))
+
+
+class SessionList(ma.Schema):
+    """The live sessions, the latest used first."""
+
+    items = ma.fields.List(ma.fields.Nested(SessionSchema), required=True)
+
+
+class TokenValidity(ma.Schema):
+    """Whether a token is good, and nothing more."""
+
+    is_valid = ma.fields.Boolean(required=True)
+    user_id = ma.fields.UUID(metadata=example(_ID, "Only of a good token."))
+    exp = ma.fields.Integer(metadata=example(1767323045, "Seconds since 1970. Only of a good token."))
+
+
+class CodeOnItsWay(ma.Schema):
+    """Another code was mailed."""
+
+    detail = ma.fields.String(required=True)

@@ -1,0 +1,60 @@
+"""Where sessions, challenges and failures are kept, and how rows become entities."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from backend.contexts.auth.domain.challenge import Challenge
+from backend.contexts.auth.domain.session import Session
+from backend.kernel.postgres.database import mapper_registry, metadata
+
+_TIME = sa.DateTime(timezone=True)
+
+# No foreign key to users: a session that ended with its account must still be known as ended.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("user_id", sa.Uuid, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("refresh_fingerprint", sa.Text, nullable=False),
+    sa.Column("spent", JSONB, nullable=False),
+    sa.Column("ip", sa.Text, nullable=False),
+    sa.Column("user_agent", sa.Text, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("last_used_at", _TIME, nullable=False),
+    sa.Column("ended_at", _TIME),
+    sa.Column("revoked_at", _TIME),
+    sa.Index("sessions_live_idx", "user_id", "last_used_at", postgresql_where=sa.text("ended_at is null")),
+    sa.Index(None, "revoked_at"),
+    sa.Index(None, "last_used_at"),
+)
+
+challenges = sa.Table(
+    "challenges",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("user_id", sa.Uuid, nullable=False),
+    sa.Column("code_digest", sa.LargeBinary, nullable=False),
+    sa.Column("tries", sa.SmallInteger, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("sent_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("ended_at", _TIME),
+    sa.Index(None, "user_id", "created_at"),
+    sa.Index(None, "created_at"),
+)
+
+failures = sa.Table(
+    "failures",
+    metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("times", ARRAY(_TIME), nullable=False),
+    sa.Column("blocks", sa.Integer, nullable=False),
+    sa.Column("updated_at", _TIME, nullable=False, server_default=sa.func.now()),
+    sa.Index(None, "updated_at"),
+)
+
+mapper_registry.map_imperatively(Session, sessions)
+mapper_registry.map_imperatively(Challenge, challenges)

@@ -1,0 +1,167 @@
+"""What auth gives out: access tokens (JWT, RFC 9068), refresh tokens, challenges, codes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from time import time
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from itsdangerous import base64_decode, base64_encode
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import Key
+from uuid_utils.compat import uuid7
+
+from backend.contexts.auth.application.commands import TokenPair
+from backend.contexts.auth.domain.challenge import Challenge
+from backend.contexts.auth.domain.errors import InvalidCode, InvalidRefreshToken
+from backend.contexts.auth.domain.session import RefreshToken, Session
+from backend.contexts.auth.infrastructure.keys import SigningKeys
+from backend.kernel.delivery.sealing import BadSignature, Keyring
+from backend.kernel.http.http import PREFIX, InvalidToken
+from backend.kernel.messages.secret import Secret
+from backend.settings import Settings
+
+_TYPE = "at+jwt"
+_MOST_REMEMBERED = 10_000
+_REFRESH = "refresh token"
+_SUCCESSOR = "refresh token successor"
+_CHALLENGE = "sign-in challenge"
+_CODE = "sign-in code"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an access token says.
+
+    Attributes:
+        gen: the session's generation when it was issued.
+    """
+
+    iss: str
+    aud: str
+    sub: UUID
+    sid: UUID
+    jti: UUID
+    iat: int
+    exp: int
+    roles: tuple[str, ...]
+    gen: int
+
+
+class AccessTokens:
+    """Signs and reads access tokens."""
+
+    def __init__(self, settings: Settings, keys: SigningKeys) -> None:
+        self._keys = keys
+        self._issuer = settings.public_url
+        self._audience = settings.public_url + PREFIX
+        self.lifetime = settings.jwt_expire_minutes * 60
+        """Seconds."""
+        # A signature does not change: the tokens in use are verified once, then looked up.
+        self._verified = lru_cache(_MOST_REMEMBERED)(self._verify)
+
+    def issue(self, session: Session, roles: tuple[str, ...]) -> str:
+        """An access token of that session."""
+        now = int(datetime.now(UTC).timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(session.user_id),
+            "sid": str(session.id),
+            "jti": str(uuid7()),
+            "iat": now,
+            "exp": now + self.lifetime,
+            "roles": list(roles),
+            "gen": session.generation,
+        }
+        key = self._keys.newest
+        header = {"alg": self._keys.algorithm, "typ": _TYPE, "kid": key.kid}
+        return jwt.encode(header, claims, key, registry=self._keys.registry)
+
+    def read(self, text: str) -> Claims:
+        """What a token says, provided that we issued it and that it has not expired.
+
+        Nothing in the token chooses how it is verified: not `alg`, not `jwk` or `jku` (RFC 8725, 3.1).
+
+        Raises:
+            InvalidToken: it is anything else.
+        """
+        claims = self._verified(text)
+        # Not only `exp`: revocation looks back no longer than tokens last by the present setting.
+        if time() >= min(claims.exp, claims.iat + self.lifetime):
+            raise InvalidToken
+        return claims
+
+    def _verify(self, text: str) -> Claims:
+        """All but the times."""
+        try:
+            token = jwt.decode(text, self._key_of, registry=self._keys.registry)
+            claims = msgspec.convert(token.claims, Claims)
+        except (JoseError, msgspec.ValidationError, ValueError, TypeError):
+            raise InvalidToken from None
+        if token.header.get("typ") != _TYPE or claims.iss != self._issuer or claims.aud != self._audience:
+            raise InvalidToken
+        return claims
+
+    def _key_of(self, token: Any) -> Key:
+        key = self._keys.get(token.headers().get("kid"))
+        if key is None:
+            raise InvalidToken
+        return key
+
+
+class SignedTokens:
+    """`Tokens`: what only we read is signed, one purpose each."""
+
+    def __init__(self, access: AccessTokens, keyring: Keyring) -> None:
+        self._access = access
+        self._keyring = keyring
+
+    def first_refresh_token(self) -> RefreshToken:
+        """A random one, of a session that is still to be."""
+        return RefreshToken(uuid7(), secrets.token_bytes(32))
+
+    def successor(self, token: RefreshToken) -> RefreshToken:
+        """Derived, so that it needs no storing to be told again."""
+        return RefreshToken(token.session_id, self._keyring.digest(_SUCCESSOR, token.secret))
+
+    def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
+        """A new access token beside that refresh token."""
+        text = self._keyring.sign(_REFRESH, base64_encode(token.session_id.bytes + token.secret).decode())
+        return TokenPair(self._access.issue(session, roles), "Bearer", self._access.lifetime, text)
+
+    def read_refresh_token(self, text: str) -> RefreshToken:
+        """The signature tells a used token from an invented one, which must not end anybody's session."""
+        raw = base64_decode(self._verified(_REFRESH, text, InvalidRefreshToken))
+        return RefreshToken(UUID(bytes=raw[:16]), raw[16:])
+
+    def challenge(self, challenge: Challenge) -> str:
+        """Its id and its user's."""
+        return self._keyring.sign(_CHALLENGE, base64_encode(challenge.id.bytes + challenge.user_id.bytes).decode())
+
+    def read_challenge(self, text: str) -> tuple[UUID, UUID]:
+        """The ids that `challenge` signed."""
+        raw = base64_decode(self._verified(_CHALLENGE, text, InvalidCode))
+        return UUID(bytes=raw[:16]), UUID(bytes=raw[16:])
+
+    def new_code(self) -> Secret:
+        """Leading zeros belong to it."""
+        return Secret(f"{secrets.randbelow(10**6):06}")
+
+    def code_digest(self, challenge_id: UUID, code: Secret) -> bytes:
+        """Keyed: a million codes are soon tried against a plain hash."""
+        plain = hashlib.sha256(code.value.encode("utf-8", "surrogatepass")).digest()
+        return self._keyring.digest(_CODE, challenge_id.bytes + plain)
+
+    def _verified(self, purpose: str, text: str, refusal: type[Exception]) -> str:
+        try:
+            return str(self._keyring.verify(purpose, text))
+        except (BadSignature, ValueError):
+            raise refusal from None

@@ -1,0 +1,106 @@
+"""Which event is told to whom by mail, one function per event."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid5
+
+from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested
+from backend.contexts.notifications.application.ports import (
+    HandedOver,
+    Mail,
+    NotificationsPorts,
+    Template,
+    Undeliverable,
+)
+from backend.contexts.products.domain.events import StockLow
+from backend.contexts.users.domain.events import (
+    EmailChangeNoticed,
+    EmailChangeRequested,
+    EmailVerificationRequested,
+    PasswordChanged,
+    PasswordResetRequested,
+    TakenEmailRegistered,
+)
+from backend.kernel.messages.registry import Handlers, Lane
+
+handlers = Handlers[NotificationsPorts]("notifications")
+
+
+@handlers.on(EmailVerificationRequested, lane=Lane.MAIL)
+def mail_verification_link(event: EmailVerificationRequested, ports: NotificationsPorts) -> None:
+    """To an address that shall be proven."""
+    _send(ports, Template.VERIFY_EMAIL, event.email, language=event.language, token=event.token.value)
+
+
+@handlers.on(TakenEmailRegistered, lane=Lane.MAIL)
+def mail_notice_of_taken_email(event: TakenEmailRegistered, ports: NotificationsPorts) -> None:
+    """To the owner of an account that somebody tried to register again."""
+    _send(ports, Template.EMAIL_ALREADY_REGISTERED, event.email, language=event.language)
+
+
+@handlers.on(PasswordResetRequested, lane=Lane.MAIL)
+def mail_password_reset_link(event: PasswordResetRequested, ports: NotificationsPorts) -> None:
+    """To somebody who forgot their password."""
+    _send(ports, Template.RESET_PASSWORD, event.email, language=event.language, token=event.token.value)
+
+
+@handlers.on(PasswordChanged, lane=Lane.MAIL)
+def mail_notice_of_new_password(event: PasswordChanged, ports: NotificationsPorts) -> None:
+    """To the owner of an account whose password is another one now."""
+    _send(ports, Template.PASSWORD_CHANGED, event.email, language=event.language)
+
+
+@handlers.on(EmailChangeRequested, lane=Lane.MAIL)
+def mail_email_change_link(event: EmailChangeRequested, ports: NotificationsPorts) -> None:
+    """To the new address."""
+    _send(ports, Template.CONFIRM_NEW_EMAIL, event.email, language=event.language, token=event.token.value)
+
+
+@handlers.on(EmailChangeNoticed, lane=Lane.MAIL)
+def mail_notice_of_email_change(event: EmailChangeNoticed, ports: NotificationsPorts) -> None:
+    """To the old address."""
+    _send(ports, Template.EMAIL_CHANGE_NOTICE, event.email, language=event.language)
+
+
+@handlers.on(SignInCodeRequested, lane=Lane.CODES)
+def mail_sign_in_code(event: SignInCodeRequested, ports: NotificationsPorts) -> None:
+    """To somebody who is waiting for it: it has a lane of its own, and too late it is not sent at all."""
+    _send(
+        ports,
+        Template.SIGN_IN_CODE,
+        event.email,
+        language=event.language,
+        values={"code": event.code.value},
+        useful_until=event.expires_at,
+    )
+
+
+@handlers.on(RefreshTokenReused, lane=Lane.MAIL)
+def mail_notice_of_ended_session(event: RefreshTokenReused, ports: NotificationsPorts) -> None:
+    """To the owner of a session that somebody else seems to have a copy of."""
+    _send(ports, Template.SESSION_ENDED, event.email, language=event.language, values={"ip": event.ip})
+
+
+@handlers.on(StockLow, lane=Lane.MAIL)
+def mail_low_stock(event: StockLow, ports: NotificationsPorts) -> None:
+    """To every active administrator; one who was told already is not told again when another could not be."""
+    values = {"name": event.name, "sku": event.sku, "stock": event.stock, "threshold": event.threshold}
+    for admin in ports.admins():
+        _send(ports, Template.STOCK_LOW, admin.email, language=admin.language, values=values)
+
+
+def _send(ports: NotificationsPorts, template: Template, to: str, **details: Any) -> None:
+    """Send a mail, unless it was sent before or comes too late."""
+    mail = Mail(uuid5(ports.message_id, to), template, to, **details)
+    if ports.ledger.knows(mail):
+        return
+    if mail.useful_until is not None and mail.useful_until <= ports.now():
+        ports.ledger.drop(mail, "expired")
+        return
+    try:
+        ports.mailer.send(mail, ports.ledger.once(mail))
+    except Undeliverable:
+        ports.ledger.drop(mail, "undeliverable")
+    except HandedOver:
+        pass  # another delivery of the same message was quicker

@@ -1,0 +1,97 @@
+"""The `mails` table: what was sent, so that no mail is sent twice.
+
+Guarantee: a row is committed before the text of its mail leaves, and no mail with a row is sent. A
+process that dies, or loses its server, between the two leaves a row in `sending`: whether that mail
+arrived nobody can say, and it is not sent again (docs/adr/0020-mail-at-most-once-when-in-doubt.md).
+Neither address nor content is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects.postgresql import insert
+
+from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken
+from backend.kernel.messages.origin import current_context
+from backend.kernel.postgres.database import Database, Statement, metadata
+
+_RETENTION_DAYS = 90
+"""Longer than operations are kept: while a message may be replayed, its mails must be remembered."""
+
+log = structlog.get_logger(__name__)
+
+mails = sa.Table(
+    "mails",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("template", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("sent_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("status in ('sending', 'sent', 'expired', 'undeliverable')", name="status"),
+    sa.Index(None, "created_at"),
+)
+
+
+@dataclass(frozen=True)
+class _Known:
+    status: str
+
+
+_STATUS = Statement(sa.select(mails.c.status).where(mails.c.id == sa.bindparam("id", type_=sa.Uuid)), _Known)
+
+
+class SqlLedger:
+    """`Ledger` in PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def knows(self, mail: Mail) -> bool:
+        """Whether the mail was handed over, or is not to be."""
+        known = self._database.read(lambda connection: _STATUS.one(connection, id=mail.id), fresh=True)
+        if known is not None and known.status == "sending":
+            log.warning("mail left in doubt", mail_id=str(mail.id), template=mail.template)
+        return known is not None
+
+    @contextmanager
+    def once(self, mail: Mail) -> Iterator[None]:
+        """Commit the row first; take it back only when the server has said that it did not take the mail."""
+        if not self._write(mail, "sending"):
+            raise HandedOver
+        try:
+            yield
+        except NotTaken:
+            with self._database.transaction() as connection:
+                connection.execute(mails.delete().where(mails.c.id == mail.id))
+            raise
+        with self._database.transaction() as connection:
+            connection.execute(mails.update().where(mails.c.id == mail.id).values(status="sent", sent_at=sa.func.now()))
+        log.info("mail sent", mail_id=str(mail.id), template=mail.template)
+
+    def drop(self, mail: Mail, outcome: str) -> None:
+        """Note that the mail is not to be sent, and why."""
+        if self._write(mail, outcome):
+            log.warning("mail dropped", mail_id=str(mail.id), template=mail.template, outcome=outcome)
+
+    def _write(self, mail: Mail, status: str) -> bool:
+        request_id = current_context.get().request_id or None
+        row = insert(mails).values(id=mail.id, template=mail.template, status=status, request_id=request_id)
+        with self._database.transaction() as connection:
+            return connection.execute(row.on_conflict_do_nothing().returning(mails.c.id)).first() is not None
+
+
+def purge(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` rows past their retention; returns how many went."""
+    old = (
+        sa.select(mails.c.id)
+        .where(mails.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
+        .limit(batch)
+    )
+    return connection.execute(mails.delete().where(mails.c.id.in_(old))).rowcount

@@ -1,0 +1,76 @@
+"""The audit log over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from flask import Response
+from flask.views import MethodView
+
+from backend.kernel.http.http import Listing, PageArguments, admin_only, bus
+from backend.kernel.http.openapi import Blueprint
+from backend.kernel.http.schemas import Text
+from backend.kernel.observe import audit
+from backend.kernel.observe.audit import AuditEntry
+
+blueprint = Blueprint("audit", __name__, description="Who had what done")
+listing = Listing[AuditEntry]("audit")
+
+_USER = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
+_TIME = "2026-01-02T03:04:05.678901Z"
+
+
+class AuditFilter(PageArguments):
+    """Which entries to list."""
+
+    actor = ma.fields.UUID(metadata={"description": "The user who asked for it."})
+    about = ma.fields.UUID(metadata={"description": "The user or resource it was done to."})
+    action = Text(metadata={"description": "Exactly this action.", "examples": ["users.delete_user"]})
+    outcome = Text(metadata={"description": "`succeeded`, or a problem's code.", "examples": ["last_admin"]})
+    request_id = Text(metadata={"description": "The `X-Request-ID` that caused it."})
+    since = ma.fields.AwareDateTime(metadata={"description": "Not before this time.", "examples": [_TIME]})
+    until = ma.fields.AwareDateTime(metadata={"description": "Before this time.", "examples": [_TIME]})
+
+
+class AuditEntrySchema(ma.Schema):
+    """One thing that was done, or refused."""
+
+    id = ma.fields.UUID(required=True, metadata={"examples": ["0190a2b4-8d10-7b21-9c3d-5e7f10293a4b"]})
+    at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    actor = ma.fields.UUID(
+        required=True, allow_none=True, metadata={"examples": [_USER], "description": "null: somebody anonymous."}
+    )
+    action = ma.fields.String(required=True, metadata={"examples": ["users.delete_user"]})
+    about = ma.fields.UUID(required=True, allow_none=True, metadata={"examples": [_USER]})
+    outcome = ma.fields.String(
+        required=True, metadata={"examples": ["succeeded"], "description": "`succeeded`, or a problem's code."}
+    )
+    ip = ma.fields.String(required=True, allow_none=True, metadata={"examples": ["192.0.2.7"]})
+    request_id = ma.fields.String(
+        required=True, allow_none=True, metadata={"examples": ["0190a2b47c3e7d1a8f003b5e9c2d4a10"]}
+    )
+
+
+class AuditPage(ma.Schema):
+    """A page of the audit log."""
+
+    items = ma.fields.List(ma.fields.Nested(AuditEntrySchema), required=True)
+    next_cursor = ma.fields.String(required=True, allow_none=True)
+
+
+@blueprint.route("/audit")
+class AuditLog(MethodView):
+    """The audit log."""
+
+    @admin_only
+    @blueprint.arguments(AuditFilter, location="query")
+    @blueprint.response(200, AuditPage)
+    def get(self, wanted: dict[str, Any]) -> Response:
+        """List what was done
+
+        Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days; nobody can
+        change or remove one before.
+        """
+        after = listing.after(wanted.pop("cursor", None))
+        return listing.answer(bus().database.read(lambda connection: audit.entries(connection, after=after, **wanted)))

@@ -1,0 +1,161 @@
+"""`flask dead-letters …` and `flask trace`: the operators' commands. They need no token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import click
+import msgspec
+from flask.cli import AppGroup, with_appcontext
+from uuid_utils.compat import uuid7
+
+from backend.contexts.operators.application.dead_letters import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
+from backend.kernel.delivery import dead_letters
+from backend.kernel.delivery.dead_letters import OPEN, REASONS, STATUSES, DeadLetterSummary
+from backend.kernel.delivery.sealing import BadSignature
+from backend.kernel.http.commands import Handle
+from backend.kernel.http.http import api
+from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.refusals import Refusal
+from backend.kernel.observe.timeline import trace as trace_of
+from backend.kernel.postgres.faults import DatabaseAway
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def told(command: F) -> F:
+    """Say in one line what went wrong; begin a request id that is on every log line and audit entry."""
+
+    @wraps(command)
+    def telling(*args: Any, **kwargs: Any) -> None:
+        current_context.set(Context(request_id=f"cli-{uuid7().hex}"))
+        try:
+            command(*args, **kwargs)
+        except Refusal as refusal:
+            reasons = [f"{error.field}: {error.detail}".removeprefix(": ") for error in refusal.errors]
+            raise click.ClickException(" ".join(reasons) or refusal.detail) from None
+        except DatabaseAway:
+            raise click.ClickException("PostgreSQL cannot be reached; see DATABASE_URL.") from None
+
+    return cast("F", telling)
+
+
+def _filters(command: F) -> F:
+    for option in (
+        click.option("--error", help="Exactly this type of fault."),
+        click.option("--reason", type=click.Choice(REASONS)),
+        click.option("--task", help="Exactly this task, such as users.create_user."),
+    ):
+        command = option(command)
+    return command
+
+
+letters = AppGroup("dead-letters", help="Messages that nobody could carry out: list, show, replay, discard.")
+
+
+@letters.command("list")
+@_filters
+@click.option("--status", type=click.Choice((*STATUSES, "all")), default=OPEN, show_default=True)
+@click.option("--groups", is_flag=True, help="Count them by task, reason and error.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@told
+def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None) -> None:
+    """List dead letters, the latest first."""
+    asked: dict[str, Any] = {**filters, "status": None if status == "all" else status}
+    given = {name: value for name, value in asked.items() if value is not None}
+    read = api().bus.database.read
+    if groups:
+        for group in read(lambda connection: dead_letters.groups(connection, **given)):
+            click.echo("  ".join((f"{group.number:>6}", group.task or "-", group.reason, group.error or "-")))
+        return
+    page = read(lambda connection: dead_letters.listing(connection, limit, **given))
+    for letter in page.items:
+        click.echo(_line(letter))
+    if page.after:
+        click.echo(f"… and more: raise --limit, or narrow it. {limit} are shown.", err=True)
+
+
+@letters.command("show")
+@click.argument("dead_letter", type=click.UUID)
+@told
+def show(dead_letter: UUID) -> None:
+    """Show all that is known of a DEAD_LETTER, as JSON. Secrets are masked."""
+    found = api().bus.database.read(lambda connection: dead_letters.dead_letter(connection, dead_letter), fresh=True)
+    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+
+
+@letters.command("replay")
+@click.argument("chosen", metavar="[DEAD_LETTER]...", type=click.UUID, nargs=-1)
+@_filters
+@told
+def replay(*, chosen: tuple[UUID, ...], **filters: str | None) -> None:
+    """Deliver messages once more: each DEAD_LETTER, or the open ones of a group that the options name."""
+    if bool(chosen) == any(filters.values()):
+        raise click.UsageError("Name either dead letters or a group.")
+    if chosen:
+        for dead_letter in chosen:
+            api().bus.execute(ReplayDeadLetter(dead_letter))
+            click.echo(f"{dead_letter}  replayed")
+        return
+    done = api().bus.execute(ReplayGroup(Group(**filters)))
+    click.echo(f"{done.replayed} replayed, {done.remaining} of the group are still open")
+
+
+@letters.command("discard")
+@click.argument("chosen", metavar="DEAD_LETTER...", type=click.UUID, nargs=-1, required=True)
+@click.option("--reason", required=True, help="Why nobody will try again.")
+@told
+def discard(*, chosen: tuple[UUID, ...], reason: str) -> None:
+    """Settle each open DEAD_LETTER without another try."""
+    for dead_letter in chosen:
+        api().bus.execute(DiscardDeadLetter(dead_letter, reason))
+        click.echo(f"{dead_letter}  discarded")
+
+
+@click.command("trace")
+@click.argument("identity", metavar="OPERATION_OR_REQUEST")
+@with_appcontext
+@told
+def trace(identity: str) -> None:
+    """Show one timeline of all that a request caused.
+
+    It is named by the handle or the id of one of its operations, or by its X-Request-ID.
+    """
+    with api().bus.database.transaction() as connection:
+        found = trace_of(connection, identity, _operation_id(identity))
+    for request_id in found.request_ids:
+        click.echo(f"request {request_id}")
+    for step in found.steps:
+        click.echo(f"{_time(step.at)}  {step.what:<11}  {step.subject:<32}  {step.detail}")
+    click.echo(f"note: {found.unknown}")
+
+
+def _operation_id(identity: str) -> UUID | None:
+    """From a handle or an id; None when it can only be a request's."""
+    with suppress(BadSignature, ValueError):
+        return Handle.parse(identity).operation_id
+    with suppress(ValueError):
+        return UUID(identity)
+    return None
+
+
+def _line(letter: DeadLetterSummary) -> str:
+    parts = (
+        str(letter.id),
+        _time(letter.last_dead_at),
+        letter.status,
+        f"{letter.times}x",
+        letter.task or "-",
+        letter.reason,
+        letter.error or "-",
+        letter.note or "",
+    )
+    return "  ".join(parts).rstrip()
+
+
+def _time(at: Any) -> str:
+    return str(at.isoformat(timespec="milliseconds")).replace("+00:00", "Z")

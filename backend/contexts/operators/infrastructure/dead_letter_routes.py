@@ -1,0 +1,231 @@
+"""The dead letters over HTTP, for administrators."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+from flask import Response
+from flask.views import MethodView
+
+from backend.contexts.operators.application.dead_letters import (
+    MOST_AT_ONCE,
+    DeadLetterNotFound,
+    DeadLetterSettled,
+    DiscardDeadLetter,
+    Group,
+    NotReplayable,
+    ReplayDeadLetter,
+    ReplayGroup,
+)
+from backend.kernel.delivery import dead_letters
+from backend.kernel.delivery.dead_letters import REASONS, STATUSES, DeadLetterSummary
+from backend.kernel.http.http import Listing, PageArguments, admin_only, bus, json_response
+from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.http.schemas import Text
+
+blueprint = Blueprint("dead-letters", __name__, description="Messages that nobody could carry out")
+listing = Listing[DeadLetterSummary]("dead-letters")
+
+_ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
+_TIME = "2026-01-02T03:04:05.678901Z"
+_LONGEST_NOTE = 500
+
+
+class DeadLetterFilter(ma.Schema):
+    """Which dead letters to show."""
+
+    task = Text(metadata={"examples": ["users.create_user"]})
+    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
+    reason = ma.fields.String(validate=ma.validate.OneOf(REASONS))
+    error = Text(metadata={"description": "The fault's type.", "examples": ["ZeroDivisionError"]})
+
+
+class DeadLetterListing(DeadLetterFilter, PageArguments):
+    """Which dead letters to list."""
+
+    request_id = Text(metadata={"description": "The `X-Request-ID` that caused it."})
+
+
+class GroupSchema(ma.Schema):
+    """Which open dead letters to replay: those that match everything given, and something must be."""
+
+    task = Text()
+    reason = ma.fields.String(validate=ma.validate.OneOf(REASONS))
+    error = Text()
+
+    @ma.validates_schema
+    def _something(self, group: dict[str, str], **_: Any) -> None:
+        if not group:
+            raise ma.ValidationError("Name a task, a reason or an error.")
+
+
+class Discarding(ma.Schema):
+    """Why nobody will try again."""
+
+    reason = Text(required=True, validate=ma.validate.Length(1, _LONGEST_NOTE))
+
+
+class DeadLetterSummarySchema(ma.Schema):
+    """A dead letter in a listing."""
+
+    id = ma.fields.UUID(required=True, metadata={"examples": [_ID]})
+    message_id = ma.fields.UUID(required=True, metadata={"description": "The operation's id, too.", "examples": [_ID]})
+    task = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
+    lane = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
+    reason = ma.fields.String(required=True, validate=ma.validate.OneOf(REASONS))
+    error = ma.fields.String(required=True, metadata={"description": "The fault's type.", "examples": ["KeyError"]})
+    status = ma.fields.String(required=True, validate=ma.validate.OneOf(STATUSES))
+    times = ma.fields.Integer(required=True, metadata={"description": "1, and 1 more per replay that failed."})
+    first_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    last_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    note = ma.fields.String(required=True, allow_none=True, metadata={"description": "Why it was discarded."})
+    request_id = ma.fields.String(required=True, allow_none=True)
+
+
+class DeadLetterSchema(DeadLetterSummarySchema):
+    """All there is to see of a dead letter. Secrets are masked; a traceback holds no values."""
+
+    headers = ma.fields.Dict(required=True)
+    body = ma.fields.Dict(required=True, allow_none=True, metadata={"description": "null when nobody could read it."})
+    raw = ma.fields.String(required=True, allow_none=True, metadata={"description": "Then its bytes, in base64."})
+    content_type = ma.fields.String(required=True)
+    traceback = ma.fields.List(ma.fields.Dict(), required=True)
+    operation = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "The status of its operation at present."}
+    )
+
+
+class DeadLetterPage(ma.Schema):
+    """A page of dead letters."""
+
+    items = ma.fields.List(ma.fields.Nested(DeadLetterSummarySchema), required=True)
+    next_cursor = ma.fields.String(required=True, allow_none=True)
+
+
+class DeadLetterGroupSchema(ma.Schema):
+    """Dead letters with the same task, reason and error."""
+
+    task = ma.fields.String(required=True)
+    reason = ma.fields.String(required=True)
+    error = ma.fields.String(required=True)
+    number = ma.fields.Integer(required=True)
+    first_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    last_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+
+
+class DeadLetterGroups(ma.Schema):
+    """The groups, the largest first."""
+
+    items = ma.fields.List(ma.fields.Nested(DeadLetterGroupSchema), required=True)
+
+
+class ReplayedSchema(ma.Schema):
+    """What became of the order."""
+
+    replayed = ma.fields.Integer(required=True)
+    remaining = ma.fields.Integer(
+        required=True, metadata={"description": f"Open ones left: beyond {MOST_AT_ONCE} at once, or not replayable."}
+    )
+
+
+@blueprint.route("/dead-letters")
+class DeadLetterCollection(MethodView):
+    """All dead letters."""
+
+    @admin_only
+    @blueprint.arguments(DeadLetterListing, location="query")
+    @blueprint.response(200, DeadLetterPage)
+    def get(self, wanted: dict[str, Any]) -> Response:
+        """List dead letters
+
+        The latest first. They are kept for 14 days.
+        """
+        after = listing.after(wanted.pop("cursor", None))
+        read = bus().database.read
+        return listing.answer(read(lambda connection: dead_letters.listing(connection, after=after, **wanted)))
+
+
+@blueprint.route("/dead-letters/groups")
+class DeadLetterGrouping(MethodView):
+    """Dead letters by what went wrong."""
+
+    @admin_only
+    @blueprint.arguments(DeadLetterFilter, location="query")
+    @blueprint.response(200, DeadLetterGroups)
+    def get(self, wanted: dict[str, Any]) -> Response:
+        """Group dead letters by task, reason and error
+
+        The largest group first, at most 100 of them.
+        """
+        return json_response(
+            {"items": bus().database.read(lambda connection: dead_letters.groups(connection, **wanted))}
+        )
+
+
+@blueprint.route("/dead-letters/replay")
+class DeadLetterGroupReplay(MethodView):
+    """Another try for many."""
+
+    @admin_only
+    @blueprint.arguments(GroupSchema)
+    @blueprint.response(200, ReplayedSchema)
+    def post(self, group: dict[str, str]) -> Response:
+        """Replay the open dead letters of a group
+
+        At most 1000 at once, the oldest first: repeat it until nothing remains.
+        """
+        return json_response(bus().execute(ReplayGroup(Group(**group))))
+
+
+@blueprint.route("/dead-letters/<uuid:dead_letter_id>")
+class DeadLetterItem(MethodView):
+    """One dead letter."""
+
+    @admin_only
+    @refuses(DeadLetterNotFound)
+    @blueprint.response(200, DeadLetterSchema)
+    def get(self, dead_letter_id: UUID) -> Response:
+        """Show a dead letter"""
+        return _shown(dead_letter_id)
+
+
+@blueprint.route("/dead-letters/<uuid:dead_letter_id>/replay")
+class DeadLetterReplay(MethodView):
+    """Another try."""
+
+    @admin_only
+    @refuses(DeadLetterNotFound, NotReplayable)
+    @blueprint.response(200, DeadLetterSchema)
+    def post(self, dead_letter_id: UUID) -> Response:
+        """Replay a dead letter
+
+        Its message is delivered once more, within seconds, on behalf of whoever sent it first. It is carried out once
+        in effect, however often it is replayed; its operation may go from `failed` to `succeeded`. If it fails again
+        it is open again, with one more under `times`.
+        """
+        bus().execute(ReplayDeadLetter(dead_letter_id))
+        return _shown(dead_letter_id)
+
+
+@blueprint.route("/dead-letters/<uuid:dead_letter_id>/discard")
+class DeadLetterDiscard(MethodView):
+    """No other try."""
+
+    @admin_only
+    @blueprint.arguments(Discarding)
+    @refuses(DeadLetterNotFound, DeadLetterSettled)
+    @blueprint.response(200, DeadLetterSchema)
+    def post(self, discarding: dict[str, str], dead_letter_id: UUID) -> Response:
+        """Discard a dead letter
+
+        Its operation stays `failed`. A discarded one can still be replayed.
+        """
+        bus().execute(DiscardDeadLetter(dead_letter_id, **discarding))
+        return _shown(dead_letter_id)
+
+
+def _shown(dead_letter_id: UUID) -> Response:
+    read = bus().database.read
+    return json_response(read(lambda connection: dead_letters.dead_letter(connection, dead_letter_id), fresh=True))

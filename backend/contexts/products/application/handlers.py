@@ -1,0 +1,108 @@
+"""What the products context does, one function per message."""
+
+from __future__ import annotations
+
+from backend.contexts.products.application.commands import (
+    ActivateProduct,
+    AddStock,
+    CreateProduct,
+    DeactivateProduct,
+    ImportProducts,
+    ProductCommand,
+    RemoveStock,
+    StageImport,
+    UpdateProduct,
+)
+from backend.contexts.products.application.ports import ImportedRow, ProductsPorts
+from backend.contexts.products.domain.product import Product
+from backend.kernel.messages.message import Progress
+from backend.kernel.messages.refusals import Invalid, Refusal, require_version
+from backend.kernel.messages.registry import Handlers
+
+ROWS_PER_STEP = 50
+"""So few that the events of a step are relayed in one batch and its locks are soon gone."""
+
+handlers = Handlers[ProductsPorts]("products", audited=True)
+
+
+@handlers.on(CreateProduct)
+def create_product(command: CreateProduct, ports: ProductsPorts) -> None:
+    """The first stock is moved before the product is kept, so that the product begins as version 1."""
+    product = Product.create(
+        command.product_id,
+        command.name,
+        command.price,
+        description=command.description,
+        sku=command.sku,
+        low_stock_threshold=command.low_stock_threshold,
+    )
+    movements = product.first_stock(command.stock, ports.actor_id)
+    ports.products.add(product)
+    for movement in movements:
+        ports.ledger.add(movement)
+
+
+@handlers.on(StageImport)
+def stage_import(command: StageImport, ports: ProductsPorts) -> None:
+    """Keep the upload."""
+    ports.imports.stage(command.import_id, command.media_type, command.content, command.rows)
+
+
+@handlers.on(ImportProducts)
+def import_products(command: ImportProducts, ports: ProductsPorts) -> Progress:
+    """One step: some rows, in one transaction with the note that they are done."""
+    rows = ports.imports.next_rows(command.import_id, ROWS_PER_STEP)
+    refused = [(row.line, refusal) for row in rows if (refusal := _refusal_of(row, ports))]
+    return ports.imports.advance(command.import_id, len(rows), refused)
+
+
+def _refusal_of(row: ImportedRow, ports: ProductsPorts) -> Refusal | None:
+    """Offer the row's product; returns why it was refused, if it was."""
+    if isinstance(row.product, Invalid):
+        return row.product
+    try:
+        create_product(row.product, ports)
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+@handlers.on(UpdateProduct)
+def update_product(command: UpdateProduct, ports: ProductsPorts) -> None:
+    """Change the fields that were given."""
+    product = _ordered(command, ports)
+    product.change(command.changes)
+    ports.products.save(product)
+
+
+@handlers.on(AddStock)
+def add_stock(command: AddStock, ports: ProductsPorts) -> None:
+    """Let something in."""
+    product = _ordered(command, ports)
+    ports.ledger.add(product.move_stock(command.movement_id, command.quantity, command.reason, ports.actor_id))
+
+
+@handlers.on(RemoveStock)
+def remove_stock(command: RemoveStock, ports: ProductsPorts) -> None:
+    """Let something out."""
+    product = _ordered(command, ports)
+    ports.ledger.add(product.move_stock(command.movement_id, -command.quantity, command.reason, ports.actor_id))
+
+
+@handlers.on(ActivateProduct)
+def activate_product(command: ActivateProduct, ports: ProductsPorts) -> None:
+    """Show it to everybody."""
+    _ordered(command, ports).activate()
+
+
+@handlers.on(DeactivateProduct)
+def deactivate_product(command: DeactivateProduct, ports: ProductsPorts) -> None:
+    """Hide it from all but administrators."""
+    _ordered(command, ports).deactivate()
+
+
+def _ordered(command: ProductCommand, ports: ProductsPorts) -> Product:
+    """The product that the command is about, in the version it expects."""
+    product = ports.products.get(command.product_id)
+    require_version(product.version, command.expected_version)
+    return product

@@ -1,0 +1,130 @@
+"""A product: what describes it, and how its stock moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypedDict
+from uuid import UUID
+
+from backend.contexts.products.domain.errors import InsufficientStock, StockTooLarge
+from backend.contexts.products.domain.events import (
+    ProductActivated,
+    ProductCreated,
+    ProductDeactivated,
+    ProductUpdated,
+    StockChanged,
+    StockLow,
+)
+from backend.contexts.products.domain.rules import LARGEST_COUNT
+from backend.kernel.messages.aggregate import Aggregate
+
+
+class ProductChanges(TypedDict, total=False):
+    """What shall be different; a field that is absent stays as it is."""
+
+    name: str
+    description: str | None
+    price: Decimal
+    sku: str | None
+    low_stock_threshold: int
+
+
+@dataclass(frozen=True)
+class StockMovement:
+    """One line of the ledger. It is never changed.
+
+    Attributes:
+        id: of the operation that asked for it.
+        quantity: what came (above zero) or went (below).
+        balance: what there is after it.
+        actor_id: who asked for it.
+    """
+
+    id: UUID
+    product_id: UUID
+    quantity: int
+    balance: int
+    reason: str | None
+    actor_id: UUID | None
+
+
+class Product(Aggregate):
+    """Something that is sold.
+
+    Attributes:
+        sku: the seller's own name for it; unique.
+        price: exact, with two places.
+        stock: the balance of its last movement, never below zero.
+        version: raised by the mapper with each change.
+    """
+
+    id: UUID
+    sku: str | None
+    name: str
+    description: str | None
+    price: Decimal
+    stock: int
+    low_stock_threshold: int
+    is_active: bool
+    version: int
+
+    @classmethod
+    def create(  # noqa: PLR0913 - a product has that many fields
+        cls,
+        product_id: UUID,
+        name: str,
+        price: Decimal,
+        *,
+        description: str | None,
+        sku: str | None,
+        low_stock_threshold: int,
+    ) -> Product:
+        """A new, active product, nothing of it in stock."""
+        product = cls()
+        product.id, product.name, product.price = product_id, name, price
+        product.description, product.sku = description, sku
+        product.low_stock_threshold, product.stock, product.is_active = low_stock_threshold, 0, True
+        product.record(ProductCreated(product_id, name, price, sku))
+        return product
+
+    def first_stock(self, quantity: int, actor_id: UUID | None) -> list[StockMovement]:
+        """Let in what there is to begin with; the movement bears the product's id. None for nothing."""
+        return [self.move_stock(self.id, quantity, None, actor_id)] if quantity else []
+
+    def change(self, changes: ProductChanges) -> None:
+        """Describe it anew, as far as anything is said to be different."""
+        changed = sorted(name for name, value in changes.items() if getattr(self, name) != value)
+        for name, value in changes.items():
+            setattr(self, name, value)
+        if changed:
+            self.record(ProductUpdated(self.id, changed))
+
+    def move_stock(self, movement_id: UUID, quantity: int, reason: str | None, actor_id: UUID | None) -> StockMovement:
+        """Let `quantity` come, or go when it is below zero; returns the line for the ledger.
+
+        Raises:
+            InsufficientStock, StockTooLarge: there would be less than nothing, or more than can be counted.
+        """
+        before, balance = self.stock, self.stock + quantity
+        if balance < 0:
+            raise InsufficientStock
+        if balance > LARGEST_COUNT:
+            raise StockTooLarge
+        self.stock = balance
+        self.record(StockChanged(self.id, movement_id, quantity, balance))
+        if before > self.low_stock_threshold >= balance:
+            self.record(StockLow(self.id, self.name, self.sku, balance, self.low_stock_threshold))
+        return StockMovement(movement_id, self.id, quantity, balance, reason, actor_id)
+
+    def activate(self) -> None:
+        """Let everybody see it."""
+        if not self.is_active:
+            self.is_active = True
+            self.record(ProductActivated(self.id))
+
+    def deactivate(self) -> None:
+        """Let only administrators see it."""
+        if self.is_active:
+            self.is_active = False
+            self.record(ProductDeactivated(self.id))

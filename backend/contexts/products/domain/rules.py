@@ -1,0 +1,91 @@
+"""What the parts of a product must be. Each rule returns the accepted spelling."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal
+
+from backend.kernel.messages.refusals import FieldError, Invalid
+
+LARGEST_COUNT = 2**31 - 1
+"""What a stock, a threshold or a quantity may be at most: PostgreSQL's integer."""
+DEFAULT_LOW_STOCK_THRESHOLD = 5
+_CENT = Decimal("0.01")
+_HIGHEST_PRICE = Decimal("9999999999.99")
+_PRICE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
+_LONGEST_NAME = 200
+_LONGEST_DESCRIPTION = 5000
+_LONGEST_SKU = 64
+_LONGEST_REASON = 200
+_LINE_BREAKS = "\t\n\r"
+
+
+def name(text: str, field: str = "name") -> str:
+    """A name: trimmed, 1 to 200 characters, no control characters."""
+    return _text(text, field, 1, _LONGEST_NAME)
+
+
+def description(text: str, field: str = "description") -> str:
+    """A description: trimmed, at most 5000 characters; of control characters, tabs and line breaks only."""
+    return _text(text, field, 0, _LONGEST_DESCRIPTION, allowed=_LINE_BREAKS)
+
+
+def sku(text: str, field: str = "sku") -> str:
+    """A stock keeping unit: trimmed, 1 to 64 characters, no control characters; compared as it is spelled."""
+    return _text(text, field, 1, _LONGEST_SKU)
+
+
+def reason(text: str, field: str = "reason") -> str:
+    """Why the stock moved: trimmed, at most 200 characters, no control characters."""
+    return _text(text, field, 0, _LONGEST_REASON)
+
+
+def price(value: str | int | Decimal, field: str = "price") -> Decimal:
+    """A price, exact: 0 to 9999999999.99, at most two places however it is written."""
+    if isinstance(value, str) and not _PRICE.fullmatch(value):
+        raise _invalid(field, "Must be a decimal such as 899.99: digits, and at most two places.")
+    amount = Decimal(value)
+    if not 0 <= amount <= _HIGHEST_PRICE:
+        raise _invalid(field, f"Must be 0 to {_HIGHEST_PRICE}.")
+    if _places(amount) > _places(_CENT):
+        raise _invalid(field, "Must have at most two places.")
+    return abs(amount.quantize(_CENT))  # -0 is 0
+
+
+def stock(count: int, field: str = "stock") -> int:
+    """What there is: 0 to 2147483647."""
+    return _count(count, field, 0)
+
+
+def low_stock_threshold(count: int, field: str = "low_stock_threshold") -> int:
+    """The stock that counts as low: 0 to 2147483647."""
+    return _count(count, field, 0)
+
+
+def quantity(count: int, field: str = "quantity") -> int:
+    """What comes or goes: 1 to 2147483647."""
+    return _count(count, field, 1)
+
+
+def _count(count: int, field: str, smallest: int) -> int:
+    if not smallest <= count <= LARGEST_COUNT:
+        raise _invalid(field, f"Must be {smallest} to {LARGEST_COUNT}.")
+    return count
+
+
+def _text(text: str, field: str, shortest: int, longest: int, allowed: str = "") -> str:
+    trimmed = unicodedata.normalize("NFC", text).strip()
+    if not shortest <= len(trimmed) <= longest:
+        raise _invalid(field, f"Must have {shortest} to {longest} characters.")
+    if any(unicodedata.category(one) in ("Cc", "Cs") and one not in allowed for one in trimmed):
+        raise _invalid(field, "Must not hold control characters.")
+    return trimmed
+
+
+def _places(amount: Decimal) -> int:
+    return -int(amount.as_tuple().exponent)
+
+
+def _invalid(field: str, detail: str) -> Invalid:
+    return Invalid(errors=[FieldError(field, detail)])

@@ -1,0 +1,49 @@
+"""The products there are and their ledger, in PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from uuid import UUID
+
+from backend.contexts.products.domain.errors import ProductNotFound, SkuTaken
+from backend.contexts.products.domain.product import Product, StockMovement
+from backend.contexts.products.infrastructure.tables import stock_movements
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+
+_TAKEN = {"products_sku_key": SkuTaken}
+
+
+class SqlProducts:
+    """`Products` within one unit of work. The unique constraint decides every race for a SKU."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def add(self, product: Product) -> None:
+        """Keep a new product. The savepoint lets an import go on after a product that is refused."""
+        with self._unit.refusing(_TAKEN), self._unit.session.begin_nested():
+            self._unit.session.add(product)
+        self._unit.track(product)
+
+    def get(self, product_id: UUID) -> Product:
+        """One product, locked until the transaction ends."""
+        product = self._unit.session.get(Product, product_id, with_for_update=True)
+        if product is None:
+            raise ProductNotFound
+        return self._unit.track(product)
+
+    def save(self, product: Product) -> None:
+        """Keep what describes the product now."""
+        with self._unit.refusing(_TAKEN):
+            self._unit.session.flush()
+
+
+class SqlLedger:
+    """`Ledger` within one unit of work."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def add(self, movement: StockMovement) -> None:
+        """Write one more line."""
+        self._unit.connection.execute(stock_movements.insert(), asdict(movement))

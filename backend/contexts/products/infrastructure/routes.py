@@ -1,0 +1,224 @@
+"""The products context over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask.views import MethodView
+
+from backend.contexts.products.application.commands import (
+    ActivateProduct,
+    AddStock,
+    CreateProduct,
+    DeactivateProduct,
+    ImportProducts,
+    RemoveStock,
+    StageImport,
+    UpdateProduct,
+)
+from backend.contexts.products.application.queries import (
+    GetProduct,
+    ListMovements,
+    ListProducts,
+    MovementView,
+    ProductView,
+)
+from backend.contexts.products.domain.errors import InsufficientStock, ProductNotFound, SkuTaken, StockTooLarge
+from backend.contexts.products.domain.product import ProductChanges
+from backend.contexts.products.infrastructure import schemas, transfer
+from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
+from backend.kernel.http.http import (
+    Listing,
+    PageArguments,
+    admin_only,
+    bus,
+    caller,
+    expected_version,
+    public,
+    shown,
+)
+from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.messages.refusals import StaleVersion
+
+blueprint = Blueprint("products", __name__, description="What is sold, and how much of it there is")
+listing = Listing[ProductView]("products")
+ledger = Listing[MovementView]("movements")
+
+
+def product_resource(product_id: UUID) -> Resource:
+    """A product as the answer to a command of an administrator."""
+    return Resource(f"/products/{product_id}", GetProduct(product_id, hidden=True))
+
+
+def of_a_product(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Look for the product first: that there is none is told before what is wrong with the query."""
+
+    @wraps(view)
+    def looked_for(*args: Any, product_id: UUID) -> Response:
+        bus().ask(GetProduct(product_id, hidden=True))
+        return view(*args, product_id=product_id)
+
+    return looked_for
+
+
+def sees_hidden() -> bool:
+    """Whether the caller sees products that are not active."""
+    known = caller()
+    return known is not None and known.is_admin
+
+
+@blueprint.route("/products")
+class ProductCollection(MethodView):
+    """All products."""
+
+    @admin_only
+    @blueprint.arguments(schemas.NewProduct)
+    @accepts_command
+    @refuses(SkuTaken)
+    @blueprint.response(201, schemas.ProductSchema)
+    def post(self, new_product: dict[str, Any]) -> Response:
+        """Create a product"""
+        return dispatched(CreateProduct(operation_id(), **new_product), creates=product_resource(operation_id()))
+
+    @public
+    @blueprint.arguments(schemas.ProductFilter, location="query")
+    @blueprint.response(200, schemas.ProductPage)
+    def get(self, wanted: dict[str, Any]) -> Response:
+        """List products"""
+        after = listing.after(wanted.pop("cursor", None), wanted["sort"])
+        page = bus().ask(ListProducts(after=after, hidden=sees_hidden(), **wanted))
+        return listing.answer(page, wanted["sort"])
+
+
+@blueprint.route("/products/import")
+class ProductImport(MethodView):
+    """Many products at once."""
+
+    @admin_only
+    @accepts_command
+    @refuses(SkuTaken)
+    @blueprint.doc(**transfer.IMPORT_DOCUMENT)
+    def post(self) -> Response:
+        """Create many products
+
+        A CSV file with a header, or a JSON object a line: the fields of a new product, at most 10,000 rows and 5 MiB.
+        The operation tells under `progress` how far it is, and each row that was refused, with its line.
+        """
+        upload = transfer.upload()
+        bus().execute(StageImport(operation_id(), upload.media_type, upload.content, upload.rows))
+        return dispatched(ImportProducts(operation_id()), as_operation=True)
+
+
+@blueprint.route("/products/export")
+class ProductExport(MethodView):
+    """All products, to be taken elsewhere."""
+
+    @admin_only
+    @blueprint.doc(**transfer.EXPORT_DOCUMENT)
+    def get(self) -> Response:
+        """Export all products as CSV
+
+        A cell that a spreadsheet would take for a formula begins with an apostrophe.
+        """
+        return transfer.csv_of(bus())
+
+
+@blueprint.route("/products/<uuid:product_id>")
+class ProductItem(MethodView):
+    """One product."""
+
+    @public
+    @refuses(ProductNotFound)
+    @blueprint.response(200, schemas.ProductSchema)
+    def get(self, product_id: UUID) -> Response:
+        """Show a product"""
+        return shown(bus().ask(GetProduct(product_id, hidden=sees_hidden())))
+
+    @admin_only
+    @blueprint.arguments(schemas.ProductFields(partial=True))
+    @accepts_command
+    @refuses(ProductNotFound, SkuTaken, StaleVersion)
+    @blueprint.response(200, schemas.ProductSchema)
+    def put(self, changes: ProductChanges, product_id: UUID) -> Response:
+        """Change the fields of a product that are given"""
+        command = UpdateProduct(product_id, expected_version(), changes)
+        return dispatched(command, updates=product_resource(product_id))
+
+    patch = put
+
+
+@blueprint.route("/products/<uuid:product_id>/stock/add")
+class StockAddition(MethodView):
+    """What comes in."""
+
+    @admin_only
+    @blueprint.arguments(schemas.NewMovement)
+    @accepts_command
+    @refuses(ProductNotFound, StockTooLarge, StaleVersion)
+    @blueprint.response(200, schemas.ProductSchema)
+    def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
+        """Add to the stock"""
+        command = AddStock(product_id, expected_version(), operation_id(), **movement)
+        return dispatched(command, updates=product_resource(product_id))
+
+
+@blueprint.route("/products/<uuid:product_id>/stock/remove")
+class StockRemoval(MethodView):
+    """What goes out."""
+
+    @admin_only
+    @blueprint.arguments(schemas.NewMovement)
+    @accepts_command
+    @refuses(ProductNotFound, InsufficientStock, StaleVersion)
+    @blueprint.response(200, schemas.ProductSchema)
+    def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
+        """Remove from the stock, all of it or nothing"""
+        command = RemoveStock(product_id, expected_version(), operation_id(), **movement)
+        return dispatched(command, updates=product_resource(product_id))
+
+
+@blueprint.route("/products/<uuid:product_id>/stock/movements")
+class StockMovements(MethodView):
+    """The ledger of a product's stock."""
+
+    @admin_only
+    @of_a_product
+    @blueprint.arguments(PageArguments, location="query")
+    @refuses(ProductNotFound)
+    @blueprint.response(200, schemas.MovementPage)
+    def get(self, wanted: dict[str, Any], product_id: UUID) -> Response:
+        """List the movements of the stock, newest first"""
+        after = ledger.after(wanted.pop("cursor", None))
+        return ledger.answer(bus().ask(ListMovements(product_id, after=after, **wanted)))
+
+
+@blueprint.route("/products/<uuid:product_id>/activate")
+class ProductActivation(MethodView):
+    """Whether everybody sees it."""
+
+    @admin_only
+    @accepts_command
+    @refuses(ProductNotFound, StaleVersion)
+    @blueprint.response(200, schemas.ProductSchema)
+    def post(self, product_id: UUID) -> Response:
+        """Show a product to everybody"""
+        command = ActivateProduct(product_id, expected_version())
+        return dispatched(command, updates=product_resource(product_id))
+
+
+@blueprint.route("/products/<uuid:product_id>/deactivate")
+class ProductDeactivation(MethodView):
+    """Whether only administrators see it."""
+
+    @admin_only
+    @accepts_command
+    @refuses(ProductNotFound, StaleVersion)
+    @blueprint.response(200, schemas.ProductSchema)
+    def post(self, product_id: UUID) -> Response:
+        """Hide a product from all but administrators"""
+        command = DeactivateProduct(product_id, expected_version())
+        return dispatched(command, updates=product_resource(product_id))

@@ -1,0 +1,109 @@
+"""Files of products, row by row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
+from io import StringIO
+from typing import Any, cast
+
+import marshmallow as ma
+import msgspec
+from uuid_utils.compat import uuid7
+
+from backend.contexts.products.application.commands import CreateProduct
+from backend.contexts.products.application.ports import ImportedRow
+from backend.contexts.products.infrastructure.schemas import NewProduct
+from backend.kernel.messages.refusals import FieldError, Invalid
+
+Row = tuple[int, Any]
+"""The line a row begins at, counted from 1, and what it holds: its fields, or what is wrong with it."""
+
+_JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+_WHOLE_NUMBERS = {"stock", "low_stock_threshold"}
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_SCHEMA = NewProduct()
+
+
+class Unreadable(Exception):
+    """The file as a whole is not what its media type promises."""
+
+
+def csv_rows(content: bytes) -> Iterator[Row]:
+    """The rows of a CSV file (RFC 4180) whose first line names the fields. An empty cell is an absent field.
+
+    Raises:
+        Unreadable: it is not UTF-8, has no header, or one with unknown, missing or repeated fields.
+    """
+    reader = csv.reader(StringIO(_text(content), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check(header)
+        begins = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                yield begins, _fields(header, cells)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise Unreadable(f"Line {reader.line_num} is not CSV: {error}.") from None
+
+
+def json_rows(content: bytes) -> Iterator[Row]:
+    """The rows of a file with a JSON object on each line. Empty lines are none.
+
+    Raises:
+        Unreadable: it is not UTF-8.
+    """
+    for line, text in enumerate(_text(content).split("\n"), start=1):
+        if text.strip():
+            try:
+                yield line, _JSON.decode(text)
+            except (msgspec.DecodeError, RecursionError, InvalidOperation):
+                yield line, Invalid("The line is not well-formed JSON.")
+
+
+READERS: dict[str, Callable[[bytes], Iterator[Row]]] = {"text/csv": csv_rows, "application/x-ndjson": json_rows}
+"""By media type."""
+
+
+def imported(row: Row) -> ImportedRow:
+    """The row as the order it gives, under the same rules as the body of a new product."""
+    line, fields = row
+    if isinstance(fields, Invalid):
+        return ImportedRow(line, fields)
+    try:
+        return ImportedRow(line, CreateProduct(uuid7(), **_SCHEMA.load(fields)))
+    except ma.ValidationError as error:
+        messages = cast("dict[str, list[str]]", error.messages)  # one field has no fields of its own
+        reasons = [(name, text) for name, texts in messages.items() for text in texts]
+        errors = [FieldError("" if name == "_schema" else name, text) for name, text in reasons]
+        return ImportedRow(line, Invalid("Some values are not acceptable.", errors))
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unreadable("The file is not UTF-8.") from None
+
+
+def _check(header: list[str]) -> None:
+    unknown = sorted(set(header) - set(_SCHEMA.fields))
+    missing = sorted({name for name, field in _SCHEMA.fields.items() if field.required} - set(header))
+    if missing:
+        raise Unreadable(f"The header lacks {', '.join(missing)}.")
+    if unknown or len(set(header)) < len(header):
+        raise Unreadable(f"The header must name each field once, out of {', '.join(_SCHEMA.fields)}.")
+
+
+def _fields(header: list[str], cells: list[str]) -> dict[str, Any] | Invalid:
+    if len(cells) > len(header):
+        return Invalid("The line has more cells than the header.")
+    return {name: _value(name, cell) for name, cell in zip(header, cells, strict=False) if cell}
+
+
+def _value(name: str, cell: str) -> str | int:
+    """CSV knows texts only."""
+    return int(cell) if name in _WHOLE_NUMBERS and _DIGITS.fullmatch(cell) else cell

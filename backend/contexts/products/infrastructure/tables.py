@@ -1,0 +1,93 @@
+"""Where products and their ledger are kept, and how rows become products."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+
+from backend.contexts.products.domain.product import Product
+from backend.kernel.postgres.database import mapper_registry, metadata
+
+PUNCTUATION = "'[!-/:-@[-`{-~]+'::text"
+"""It parts words, in a product as in a question: otherwise PostgreSQL's parser reads "HP/Dell" as a path."""
+# 'simple' knows no language: every word counts, in each. Spelled as PostgreSQL prints it: Alembic compares the two.
+_WORDS = (
+    "to_tsvector('simple'::regconfig, regexp_replace("
+    f"((name || ' '::text) || COALESCE(description, ''::text)), {PUNCTUATION}, ' '::text, 'g'::text))"
+)
+
+products = sa.Table(
+    "products",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("sku", sa.Text, unique=True),
+    # "C": the order is the same on every server, and no upgrade of its libraries changes it below the index.
+    sa.Column("name", sa.Text(collation="C"), nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("price", sa.Numeric(12, 2), nullable=False),
+    sa.Column("stock", sa.Integer, nullable=False),
+    sa.Column("low_stock_threshold", sa.Integer, nullable=False),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column(
+        "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
+    ),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("words", TSVECTOR, sa.Computed(_WORDS, persisted=True)),
+    sa.Column("in_stock", sa.Boolean, sa.Computed("stock > 0", persisted=True)),
+    sa.CheckConstraint("price >= 0", name="price"),
+    sa.CheckConstraint("stock >= 0", name="stock"),
+    # Each order of the listing, with what the filters ask: a page is chosen without reading the products passed over.
+    # Not the stock itself: as long as no indexed column changes, a movement of stock writes to no index.
+    sa.Index(None, "created_at", "id", postgresql_include=["price", "is_active", "in_stock"]),
+    sa.Index(None, "price", "id", postgresql_include=["created_at", "name", "is_active", "in_stock"]),
+    sa.Index(None, "name", "id", postgresql_include=["price", "is_active", "in_stock"]),
+    sa.Index(None, "words", postgresql_using="gin"),
+    # An index alone answers for pages that were vacuumed since they changed: after 2 % of changes, not PostgreSQL's 20.
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
+)
+
+stock_movements = sa.Table(
+    "stock_movements",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    # The order of the ledger. Times may be equal, or run backwards when a clock is set.
+    sa.Column("position", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("product_id", sa.Uuid, sa.ForeignKey(products.c.id), nullable=False),
+    sa.Column("quantity", sa.Integer, nullable=False),
+    sa.Column("balance", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("actor_id", sa.Uuid),
+    # Not now(): that is when the transaction began, perhaps before it waited for the one of the line above.
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.CheckConstraint("quantity <> 0", name="quantity"),
+    sa.CheckConstraint("balance >= 0", name="balance"),
+    sa.Index(None, "product_id", "position"),
+)
+
+imports = sa.Table(
+    "product_imports",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("media_type", sa.Text, nullable=False),
+    # As it was uploaded: no text or JSON column holds every character that a caller may send.
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Index(None, "created_at"),
+)
+
+import_failures = sa.Table(
+    "product_import_failures",
+    metadata,
+    sa.Column("import_id", sa.ForeignKey(imports.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("line", sa.Integer, primary_key=True),
+    sa.Column("problem", JSONB, nullable=False),
+)
+
+mapper_registry.map_imperatively(
+    Product,
+    products,
+    version_id_col=products.c.version,
+    eager_defaults=False,
+    exclude_properties=["words", "in_stock"],
+)

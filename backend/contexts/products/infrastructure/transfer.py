@@ -1,0 +1,93 @@
+"""Files of products over HTTP: one that is uploaded, and one that is streamed out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from io import StringIO
+from typing import Any
+
+from flask import Response, g, request
+
+from backend.contexts.products.application.queries import ListProducts, ProductView
+from backend.contexts.products.infrastructure.rows import READERS, Unreadable
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.http.http import fail
+from backend.kernel.http.problems import http_problem
+
+_LARGEST = 5 * 1024 * 1024
+_MOST_ROWS = 10_000
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_COLUMNS = tuple(ProductView.__dataclass_fields__)
+_PAGE = 500
+
+_FILE = {"schema": {"type": "string"}}
+IMPORT_DOCUMENT: dict[str, Any] = {
+    "requestBody": {"required": True, "content": dict.fromkeys(READERS, _FILE)},
+    "responses": {status: HTTPStatus(status).name for status in (400, 413, 415)},
+}
+EXPORT_DOCUMENT: dict[str, Any] = {
+    "responses": {200: {"description": "Every product, newest first.", "content": {"text/csv": _FILE}}},
+}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of products.
+
+    Attributes:
+        rows: how many products it holds.
+    """
+
+    media_type: str
+    content: bytes
+    rows: int
+
+
+def upload() -> Upload:
+    """The file in the request's body; the request ends as 415, 413 or 400 when there is none that can be read."""
+    reader = READERS.get(request.mimetype)
+    if reader is None:
+        fail(http_problem(415, g.request_id, f"The body must be sent as {' or '.join(READERS)}."))
+    request.max_content_length = _LARGEST + 1  # a body whose length nobody has told is cut there, not refused
+    content = request.get_data(cache=True)
+    if len(content) > _LARGEST:
+        fail(http_problem(413, g.request_id))
+    try:
+        rows = sum(1 for _ in reader(content))
+    except Unreadable as error:
+        fail(http_problem(400, g.request_id, str(error)))
+    if rows > _MOST_ROWS:
+        fail(http_problem(413, g.request_id, f"At most {_MOST_ROWS} rows are taken at once."))
+    return Upload(request.mimetype, content, rows)
+
+
+def csv_of(bus: Bus) -> Response:
+    """Every product as CSV (RFC 4180), newest first, read page by page while it is sent."""
+    headers = {"Content-Disposition": 'attachment; filename="products.csv"'}
+    return Response(_lines(bus), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _lines(bus: Bus) -> Iterator[str]:
+    yield _line(_COLUMNS)
+    query: ListProducts | None = ListProducts(limit=_PAGE, hidden=True)
+    while query is not None:
+        page = bus.ask(query)
+        yield "".join(_line(_cell(getattr(product, name)) for name in _COLUMNS) for product in page.items)
+        query = ListProducts(limit=_PAGE, hidden=True, after=page.after) if page.after else None
+
+
+def _line(cells: Iterable[str]) -> str:
+    line = StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+def _cell(value: object) -> str:
+    """The value as text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,267 @@
+"""What the users context does, one function per message.
+
+Hashing comes before the first use of the transaction: it is slow, and nothing is to be held meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from uuid import UUID
+
+from backend.contexts.auth.domain.events import UnverifiedSignIn
+from backend.contexts.users.application.commands import (
+    ActivateUser,
+    ChangeEmail,
+    ChangePassword,
+    CreateAdmin,
+    CreateUser,
+    DeactivateUser,
+    DeleteUser,
+    RequestPasswordReset,
+    RequestVerification,
+    ResetPassword,
+    SetRoles,
+    SwitchTwoStep,
+    UpdateProfile,
+    VerifyEmail,
+)
+from backend.contexts.users.application.ports import UsersPorts
+from backend.contexts.users.domain import rules
+from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken, WrongPassword
+from backend.contexts.users.domain.links import Occasion, Purpose
+from backend.contexts.users.domain.user import ADMIN, Profile, User
+from backend.kernel.messages.refusals import require_version
+from backend.kernel.messages.registry import Handlers, Lane
+from backend.kernel.messages.secret import Secret
+
+handlers = Handlers[UsersPorts]("users", audited=True)
+
+
+@handlers.on(CreateUser, lane=Lane.HASHING)
+def create_user(command: CreateUser, ports: UsersPorts) -> None:
+    """Where verification is required, only the one who has the address learns that it was taken.
+
+    The same is written for a taken address and a free one, so that the time tells nothing either:
+    an account that waits, and a link; but for a taken address nobody is mailed the link.
+    """
+    user = _registered(command, ports, pending=ports.verification_required)
+    owner = _owner_to_tell(user, ports) if user.pending else None
+    ports.users.add(user)
+    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, Occasion.REGISTRATION)
+    if owner:
+        owner.tell_of_registration()
+    elif token:
+        user.send_verification(token)
+
+
+@handlers.on(CreateAdmin)
+def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
+    """An operator vouches for the address."""
+    user = _registered(CreateUser(command.user_id, command.name, command.email, command.password), ports)
+    user.set_roles([ADMIN])
+    user.verify_email()
+    ports.users.hold_address(user.email)
+    ports.users.add(user)
+    _remove_rivals(user, ports)
+
+
+@handlers.on(UpdateProfile)
+def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
+    """Only the fields present change."""
+    user = _expected(command.user_id, command.expected_version, ports)
+    user.update(command.changes)
+    ports.users.save(user)
+
+
+@handlers.on(DeleteUser, revokes=True)
+def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
+    """The profile is gone, every session ended, the address free again."""
+    user = _expected(command.user_id, command.expected_version, ports)
+    _keep_an_admin(user, ports)
+    _remove(user, ports)
+
+
+@handlers.on(ActivateUser)
+def activate_user(command: ActivateUser, ports: UsersPorts) -> None:
+    """Sessions that ended do not come back."""
+    _expected(command.user_id, command.expected_version, ports).activate()
+
+
+@handlers.on(DeactivateUser, revokes=True)
+def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
+    """Every session ends at once."""
+    user = _expected(command.user_id, command.expected_version, ports)
+    _keep_an_admin(user, ports)
+    user.deactivate()
+    ports.access.end_sessions(user.id)
+
+
+@handlers.on(SetRoles, revokes=True)
+def set_roles(command: SetRoles, ports: UsersPorts) -> None:
+    """Access tokens name roles: those issued before are refused."""
+    user = _expected(command.user_id, command.expected_version, ports)
+    if ADMIN not in command.roles:
+        _keep_an_admin(user, ports)
+    user.set_roles(command.roles)
+    ports.access.refuse_tokens(user.id)
+
+
+@handlers.on(ChangePassword, lane=Lane.HASHING, revokes=True)
+def change_password(command: ChangePassword, ports: UsersPorts) -> None:
+    """The session that asked stays; every other one ends."""
+    seen = ports.users.peek(command.user_id)
+    rules.password(command.new_password.value, unlike=seen.identity, field="new_password")
+    _check_password(seen, command.old_password, ports)
+    password_hash = ports.passwords.hash(command.new_password)
+    user = _unchanged(seen, ports)
+    require_version(user.version, command.expected_version)
+    _set_password(user, password_hash, ports)
+    ports.access.end_sessions(user.id, keep=command.session_id)
+
+
+@handlers.on(ResetPassword)
+def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
+    """Whoever had signed in with the old password is signed out."""
+    seen = ports.users.peek(ports.links.owner(command.token, Purpose.RESET_PASSWORD))
+    rules.password(command.new_password.value, unlike=seen.identity, field="new_password")
+    password_hash = ports.passwords.hash(command.new_password)
+    link = ports.links.use(command.token, Purpose.RESET_PASSWORD)
+    _set_password(ports.users.get(link.user_id), password_hash, ports)
+    ports.access.end_sessions(link.user_id)
+
+
+@handlers.on(RequestPasswordReset)
+def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
+    """The surplus of an hour is dropped."""
+    user = ports.users.holder_of(command.email)
+    token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST) if user else None
+    if user and token:
+        user.send_password_reset(token)
+
+
+@handlers.on(RequestVerification)
+def request_verification(command: RequestVerification, ports: UsersPorts) -> None:
+    """Of several registrations the newest is asked, and none once somebody has the address and has proven it."""
+    user = ports.users.holder_of(command.email) or next(iter(ports.users.waiting_for(command.email)), None)
+    if user and not user.email_verified:
+        _mail_verification(user, Occasion.REQUEST, ports)
+
+
+@handlers.on(UnverifiedSignIn)
+def send_fresh_link(event: UnverifiedSignIn, ports: UsersPorts) -> None:
+    """Whoever gave the right password lacks nothing but the link."""
+    user = ports.users.get(event.user_id)
+    if not user.email_verified:
+        _mail_verification(user, Occasion.SIGN_IN, ports)
+
+
+@handlers.on(VerifyEmail)
+def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
+    """Whoever reads the mailbox has the address; other registrations that wait for it are gone."""
+    purposes = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    ports.users.hold_address(ports.links.address(command.token, *purposes))
+    link = ports.links.use(command.token, *purposes)
+    user = ports.users.get(link.user_id)
+    if link.email is None:
+        user.verify_email()
+    else:
+        user.change_email(link.email)
+        ports.links.end(user.id, *Purpose)
+    ports.users.save(user)
+    _remove_rivals(user, ports)
+    if user.wanted_username:
+        with suppress(UsernameTaken):
+            ports.users.claim_username(user)
+        user.wanted_username = None
+
+
+@handlers.on(ChangeEmail)
+def change_email(command: ChangeEmail, ports: UsersPorts) -> None:
+    """Whether the new address is taken shows when its link is followed: nobody else is to learn it."""
+    user = _proven(command.user_id, command.password, ports)
+    token = ports.links.issue(user.id, Purpose.CHANGE_EMAIL, Occasion.REQUEST, command.email)
+    if token:
+        user.send_email_change(command.email, token)
+
+
+@handlers.on(SwitchTwoStep)
+def switch_two_step(command: SwitchTwoStep, ports: UsersPorts) -> None:
+    """Only the password's owner may weaken the sign-in, or lock others out with it."""
+    _proven(command.user_id, command.password, ports).switch_two_step(enabled=command.enabled)
+
+
+def _registered(command: CreateUser, ports: UsersPorts, *, pending: bool = False) -> User:
+    rules.password(command.password.value, unlike=(command.email, command.username, command.name.full))
+    return User.register(
+        command.user_id,
+        command.name,
+        command.email,
+        ports.passwords.hash(command.password),
+        Profile(command.username, command.phone_number, command.gender, command.age),
+        language=command.language,
+        pending=pending,
+    )
+
+
+def _owner_to_tell(user: User, ports: UsersPorts) -> User | None:
+    """The one who has the address that `user` wants to register. Usernames are public: a taken one is refused."""
+    if user.wanted_username and ports.users.is_username_taken(user.wanted_username):
+        raise UsernameTaken
+    return ports.users.holder_of(user.email)
+
+
+def _mail_verification(user: User, occasion: Occasion, ports: UsersPorts) -> None:
+    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, occasion)
+    if token:
+        user.send_verification(token)
+
+
+def _remove_rivals(user: User, ports: UsersPorts) -> None:
+    for rival in ports.users.waiting_for(user.email):
+        _remove(rival, ports)
+
+
+def _remove(user: User, ports: UsersPorts) -> None:
+    user.delete()
+    ports.users.remove(user)
+    ports.access.end_sessions(user.id)
+
+
+def _expected(user_id: UUID, version: int | None, ports: UsersPorts) -> User:
+    user = ports.users.get(user_id)
+    require_version(user.version, version)
+    return user
+
+
+def _keep_an_admin(user: User, ports: UsersPorts) -> None:
+    if user.is_active_admin and ports.users.is_last_admin(user):
+        raise LastAdmin
+
+
+def _proven(user_id: UUID, password: Secret, ports: UsersPorts) -> User:
+    """Of a synchronous command: its check takes its turn among the sign-ins, so that the API stays quick."""
+    seen = ports.users.peek(user_id)
+    with ports.attempts.turn(user_id):
+        _check_password(seen, password, ports)
+    return _unchanged(seen, ports)
+
+
+def _check_password(user: User, password: Secret, ports: UsersPorts) -> None:
+    ports.attempts.reserve(user.id)
+    if not ports.passwords.verify(password, user.password_hash):
+        raise WrongPassword
+    ports.attempts.succeeded(user.id)
+
+
+def _unchanged(seen: User, ports: UsersPorts) -> User:
+    """The user to change, provided that the password that was checked is still theirs."""
+    user = ports.users.get(seen.id)
+    if user.password_hash != seen.password_hash:
+        raise WrongPassword
+    return user
+
+
+def _set_password(user: User, password_hash: str, ports: UsersPorts) -> None:
+    """Links that somebody with the old password may have asked for end."""
+    user.change_password(password_hash)
+    ports.links.end(user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)

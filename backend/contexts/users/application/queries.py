@@ -1,0 +1,134 @@
+"""What may be asked of the users context, and the views that answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from backend.kernel.messages.message import Query
+from backend.kernel.messages.paging import Page
+
+
+@dataclass(frozen=True)
+class UserView:
+    """All there is to see of a user; for the user themself and for admins."""
+
+    id: UUID
+    email: str
+    username: str | None
+    name: str
+    first_name: str | None
+    middle_name: str | None
+    last_name: str | None
+    phone_number: str | None
+    gender: str | None
+    age: int | None
+    roles: list[str]
+    is_active: bool
+    email_verified: bool
+    two_step: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    @property
+    def public(self) -> PublicUserView:
+        """What anyone signed in may see of them."""
+        return PublicUserView(self.id, self.name, self.created_at)
+
+
+@dataclass(frozen=True)
+class PublicUserView:
+    """What users see of each other."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class GetUser(Query[UserView]):
+    """One user by id. Refused with UserNotFound."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class ListUsers(Query[Page[UserView]]):
+    """Users, newest first.
+
+    Attributes:
+        q: the beginning of a name, an e-mail address or a username, in any case.
+        after: where the page before ended.
+    """
+
+    limit: int
+    after: tuple[Any, ...] | None = None
+    email: str | None = None
+    username: str | None = None
+    is_active: bool | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True)
+class CredentialsView:
+    """What a sign-in is checked against. It never leaves the program.
+
+    Attributes:
+        pending: registered while verification was required, and not verified yet: it holds neither
+            address nor username, and several accounts may wait for one address.
+        language: of mails, `en` or `es`.
+    """
+
+    id: UUID
+    email: str
+    name: str
+    language: str
+    roles: list[str]
+    is_active: bool
+    email_verified: bool
+    pending: bool
+    two_step: bool
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FindCredentials(Query[CredentialsView | None]):
+    """The account that signs in with this address, or this username; give one of them, in any case.
+
+    An account that holds the address comes before one that waits for it, then the newest.
+    """
+
+    email: str | None = None
+    username: str | None = None
+
+
+@dataclass(frozen=True)
+class GetCredentials(Query[CredentialsView | None]):
+    """The credentials of one user by id.
+
+    Attributes:
+        hold: let nobody change the user until the transaction ends that it is asked in.
+    """
+
+    user_id: UUID
+    hold: bool = False
+
+
+@dataclass(frozen=True)
+class AdminContact:
+    """Where an administrator is reached.
+
+    Attributes:
+        language: of mails, `en` or `es`.
+    """
+
+    email: str
+    language: str
+
+
+@dataclass(frozen=True)
+class ListAdmins(Query[list[AdminContact]]):
+    """Every active administrator."""

@@ -1,0 +1,33 @@
+"""The ways the users context says no."""
+
+from backend.kernel.messages.refusals import Conflict, Denied, FieldError, Invalid, NotFound
+
+
+class EmailTaken(Conflict):
+    """Another user has this e-mail address."""
+
+
+class UsernameTaken(Conflict):
+    """Another user has this username, perhaps spelled in another case."""
+
+
+class LastAdmin(Conflict):
+    """The last active admin cannot be demoted, deactivated or deleted."""
+
+
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+
+class WrongPassword(Denied):
+    """The present password is another one. The attempt was counted."""
+
+
+class InvalidToken(Invalid):
+    """The token is forged, expired, ended or used.
+
+    With 401 it is an access token: refresh it. With 422 it came with a link: ask for a new one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("token", "Forged, expired, ended or used.")])

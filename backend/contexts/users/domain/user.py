@@ -1,0 +1,245 @@
+"""A user: who they are, not how they sign in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from backend.contexts.users.domain import rules
+from backend.contexts.users.domain.events import (
+    EmailChanged,
+    EmailChangeNoticed,
+    EmailChangeRequested,
+    EmailVerificationRequested,
+    EmailVerified,
+    PasswordChanged,
+    PasswordResetRequested,
+    TakenEmailRegistered,
+    TwoStepChanged,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserUpdated,
+)
+from backend.kernel.messages.aggregate import Aggregate
+from backend.kernel.messages.refusals import FieldError, Invalid
+from backend.kernel.messages.secret import Secret
+
+ADMIN = "admin"
+ROLES = (ADMIN,)
+"""Every role there is."""
+
+Changes = Mapping[str, str | int | None]
+"""What somebody says anew about themself, by field; a field that is absent stays as it is."""
+
+_PARTS = ("first_name", "middle_name", "last_name")
+_PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
+
+
+@dataclass(frozen=True)
+class PersonName:
+    """What somebody is called: in full, and in parts where they gave parts."""
+
+    full: str
+    first: str | None = None
+    middle: str | None = None
+    last: str | None = None
+
+    @classmethod
+    def of_parts(cls, first: str | None, middle: str | None = None, last: str | None = None) -> PersonName:
+        """The full name is the parts joined by single spaces.
+
+        Raises:
+            Invalid: no part, or too long together.
+        """
+        full = " ".join(part for part in (first, middle, last) if part)
+        return cls(rules.person_name(full), first, middle, last)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What somebody may say about themself beside their name."""
+
+    username: str | None = None
+    phone_number: str | None = None
+    gender: str | None = None
+    age: int | None = None
+
+
+class User(Aggregate):
+    """Somebody with an account.
+
+    Attributes:
+        email: in the one spelling of `email_address`; unique among accounts that are not pending.
+        username_key: the username without regard to case; unique.
+        pending: registered where verification is required, and not verified yet. A pending account
+            holds neither its address nor a username: whoever proves the address first gets both.
+        wanted_username: what a pending account takes when it is verified, if still free.
+        language: of mails.
+        version: raised by the mapper with each change.
+    """
+
+    id: UUID
+    email: str
+    name: str
+    first_name: str | None
+    middle_name: str | None
+    last_name: str | None
+    username: str | None
+    username_key: str | None
+    wanted_username: str | None
+    phone_number: str | None
+    gender: str | None
+    age: int | None
+    roles: list[str]
+    is_active: bool
+    email_verified: bool
+    pending: bool
+    two_step: bool
+    language: str
+    password_hash: str
+    version: int
+
+    @classmethod
+    def register(  # noqa: PLR0913 - what an account begins with
+        cls,
+        user_id: UUID,
+        name: PersonName,
+        email: str,
+        password_hash: str,
+        profile: Profile = Profile(),
+        *,
+        language: str = "en",
+        pending: bool = False,
+    ) -> User:
+        """A new, active user without roles, whose address is not verified yet."""
+        user = cls()
+        user.id = user_id
+        user.email = email
+        user.password_hash = password_hash
+        user._call(name)
+        user.take_username(None if pending else profile.username)
+        user.wanted_username = profile.username if pending else None
+        user.phone_number, user.gender, user.age = profile.phone_number, profile.gender, profile.age
+        user.roles, user.is_active, user.two_step = [], True, False
+        user.email_verified, user.pending = False, pending
+        user.language = language
+        user.record(UserCreated(user_id, email, name.full, user.username))
+        return user
+
+    @property
+    def is_active_admin(self) -> bool:
+        """Whether they may administer at present."""
+        return self.is_active and ADMIN in self.roles
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What their password must not be."""
+        return (self.email, self.username or self.wanted_username, self.name)
+
+    def update(self, changes: Changes) -> None:
+        """Change the fields present. A changed part recomposes the name; a changed name clears the parts not given.
+
+        Raises:
+            Invalid: no name would be left, or one too long.
+        """
+        before = self._profile()
+        self._rename(changes)
+        if "username" in changes:
+            self.take_username(_text(changes["username"]))
+        for field in ("phone_number", "gender", "age"):
+            setattr(self, field, changes.get(field, getattr(self, field)))
+        if self._profile() != before:
+            self.record(UserUpdated(self.id))
+
+    def take_username(self, username: str | None) -> None:
+        """Be known by this username, or by none."""
+        self.username = username
+        self.username_key = username.lower() if username else None
+
+    def take_wanted_username(self) -> None:
+        """Be known by the username wanted at registration."""
+        self.take_username(self.wanted_username)
+
+    def activate(self) -> None:
+        """Let them in again."""
+        if not self.is_active:
+            self.is_active = True
+            self.record(UserActivated(self.id))
+
+    def deactivate(self) -> None:
+        """Shut them out."""
+        if self.is_active:
+            self.is_active = False
+            self.record(UserDeactivated(self.id))
+
+    def set_roles(self, roles: list[str]) -> None:
+        """Exactly these roles from now on."""
+        if roles != self.roles:
+            self.roles = roles
+            self.record(UserRolesChanged(self.id, roles))
+
+    def delete(self) -> None:
+        """Say that the account is gone."""
+        self.record(UserDeleted(self.id))
+
+    def change_password(self, password_hash: str) -> None:
+        """Another password, and a notice of it by mail."""
+        self.password_hash = password_hash
+        self.record(PasswordChanged(self.id, self.email, self.name, self.language))
+
+    def switch_two_step(self, *, enabled: bool) -> None:
+        """Ask for a code at sign-in, or no longer."""
+        if enabled != self.two_step:
+            self.two_step = enabled
+            self.record(TwoStepChanged(self.id, enabled))
+
+    def verify_email(self) -> None:
+        """The address is theirs."""
+        if not self.email_verified:
+            self.email_verified, self.pending = True, False
+            self.record(EmailVerified(self.id))
+
+    def change_email(self, email: str) -> None:
+        """Another address, proven by its link."""
+        self.email, self.email_verified = email, True
+        self.record(EmailChanged(self.id))
+
+    def send_verification(self, token: Secret) -> None:
+        """Ask for a proof of the address."""
+        self.record(EmailVerificationRequested(self.id, self.email, self.name, self.language, token))
+
+    def send_password_reset(self, token: Secret) -> None:
+        """Offer a way back to somebody who forgot the password."""
+        self.record(PasswordResetRequested(self.id, self.email, self.name, self.language, token))
+
+    def send_email_change(self, email: str, token: Secret) -> None:
+        """Ask for a proof of the new address, and tell the old one."""
+        self.record(EmailChangeRequested(self.id, email, self.name, self.language, token))
+        self.record(EmailChangeNoticed(self.id, self.email, self.name, self.language))
+
+    def tell_of_registration(self) -> None:
+        """Tell them that somebody tried to register their address."""
+        self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
+
+    def _rename(self, changes: Changes) -> None:
+        parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)
+        if "name" in changes:
+            self._call(PersonName(str(changes["name"]), *(_text(changes.get(part)) for part in _PARTS)))
+        elif parts != (self.first_name, self.middle_name, self.last_name):
+            if not any(parts):
+                raise Invalid(errors=[FieldError("first_name", "No name would be left; give `name` instead.")])
+            self._call(PersonName.of_parts(*parts))
+
+    def _call(self, name: PersonName) -> None:
+        self.name, self.first_name, self.middle_name, self.last_name = name.full, name.first, name.middle, name.last
+
+    def _profile(self) -> tuple[object, ...]:
+        return tuple(getattr(self, field) for field in _PROFILE)
+
+
+def _text(value: str | int | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,118 @@
+"""`flask …` commands for operators. They do what the API does, at once and without a token.
+
+The names of users are ids or e-mail addresses; a refusal of the domain ends a command with its reasons.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import UUID
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+from uuid_utils.compat import uuid7
+
+from backend.contexts.auth.infrastructure.keys_cli import keys
+from backend.contexts.operators.infrastructure.cli import letters, told, trace
+from backend.contexts.users.application.commands import ActivateUser, CreateAdmin, DeactivateUser, SetRoles
+from backend.contexts.users.application.queries import FindCredentials, ListUsers, UserView
+from backend.contexts.users.domain import rules
+from backend.contexts.users.domain.errors import UserNotFound
+from backend.contexts.users.domain.user import ROLES, PersonName
+from backend.kernel.http.http import api
+from backend.kernel.messages.message import Command
+from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import email_address
+from backend.scaffold.cli import new
+
+_PAGE = 100
+
+
+def register_commands(app: Flask) -> None:
+    """Add the commands to `flask`."""
+    for commands in (users, keys, letters, trace, new):
+        app.cli.add_command(commands)
+
+
+users = AppGroup("users", help="Accounts: create an administrator, list, shut out, let in, give roles.")
+
+
+@users.command("create-admin")
+@click.option("--email", required=True, help="Counts as verified.")
+@click.option("--name", required=True)
+@told
+def create_admin(email: str, name: str) -> None:
+    """Create an administrator. The password comes from ADMIN_PASSWORD or a prompt."""
+    password = os.environ.get("ADMIN_PASSWORD") or click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    user_id = uuid7()
+    spelled = email_address(email)
+    api().bus.execute(CreateAdmin(user_id, PersonName(rules.person_name(name)), spelled, Secret(password)))
+    click.echo(f"{user_id}  {spelled}")
+
+
+@users.command("list")
+@click.option("--search", help="The beginning of a name, address or username.")
+@told
+def list_users(search: str | None) -> None:
+    """List users, newest first."""
+    for user in _all_users(search):
+        state = "active" if user.is_active else "inactive"
+        click.echo(f"{user.id}  {user.email}  {user.name}  {state}  {','.join(user.roles) or '-'}")
+
+
+@users.command("activate")
+@click.argument("user")
+@told
+def activate(user: str) -> None:
+    """Let a user in again."""
+    _carry_out(ActivateUser(_id_of(user)))
+
+
+@users.command("deactivate")
+@click.argument("user")
+@told
+def deactivate(user: str) -> None:
+    """Shut a user out, at once."""
+    _carry_out(DeactivateUser(_id_of(user)))
+
+
+@users.command("set-roles")
+@click.argument("user")
+@click.argument("roles", nargs=-1, type=click.Choice(ROLES))
+@told
+def set_roles(user: str, roles: tuple[str, ...]) -> None:
+    """Give a user exactly these ROLES; none takes every role."""
+    _carry_out(SetRoles(_id_of(user), sorted(set(roles))))
+
+
+def _carry_out(command: Command) -> None:
+    api().bus.execute(cast("Any", command))
+    click.echo("Done.")
+
+
+def _id_of(user: str) -> UUID:
+    """The id that was given, or the id of the one who has the address.
+
+    Raises:
+        UserNotFound: nobody has it.
+    """
+    try:
+        return UUID(user)
+    except ValueError:
+        found = api().bus.ask(FindCredentials(email=email_address(user, field="user")), fresh=True)
+    if found is None:
+        raise UserNotFound
+    return found.id
+
+
+def _all_users(search: str | None) -> Iterator[UserView]:
+    after = None
+    while True:
+        page = api().bus.ask(ListUsers(limit=_PAGE, after=after, q=search), fresh=True)
+        yield from page.items
+        after = page.after
+        if after is None:
+            return

@@ -1,0 +1,118 @@
+"""The links that were mailed, in PostgreSQL.
+
+A token is the signed id of its row. The table alone makes nobody a token, and the key alone no row.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from backend.contexts.users.domain.errors import InvalidToken
+from backend.contexts.users.domain.links import LIFETIME, PER_HOUR, Link, Occasion, Purpose
+from backend.contexts.users.infrastructure.tables import links, users
+from backend.kernel.delivery.sealing import BadSignature, Keyring
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.secret import Secret
+from backend.kernel.postgres.database import Database, run
+
+_TOKEN = "mail link"  # noqa: S105 - what a signature is for
+_HOUR = timedelta(hours=1)
+# One round trip: every registration pays for it.
+_ISSUE = """
+with lately as (
+    select count(*) as issued from links
+    where user_id = %(user_id)s and purpose = %(purpose)s and occasion = %(occasion)s
+        and created_at > now() - interval '1 hour'
+), ended as (
+    update links set ended_at = now() from lately
+    where issued < %(most)s and user_id = %(user_id)s and purpose = %(purpose)s
+        and ended_at is null and expires_at > now()
+)
+insert into links (id, user_id, purpose, occasion, email, expires_at)
+select %(id)s, %(user_id)s, %(purpose)s, %(occasion)s, %(email)s, now() + %(lifetime)s
+from lately where issued < %(most)s
+"""
+_LIVE = sa.and_(links.c.ended_at.is_(None), links.c.expires_at > sa.func.now())
+
+
+class SqlLinks:
+    """`Links` within one unit of work."""
+
+    def __init__(self, unit: UnitOfWork, database: Database, keyring: Keyring) -> None:
+        self._unit = unit
+        self._database = database
+        self._keyring = keyring
+
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
+        """The caller holds the user's row, so the hour's count cannot be overtaken."""
+        link_id = uuid4()
+        link = {
+            "id": link_id,
+            "user_id": user_id,
+            "purpose": purpose,
+            "occasion": occasion,
+            "email": email,
+            "lifetime": LIFETIME[purpose],
+            "most": PER_HOUR[occasion],
+        }
+        if run(self._unit.connection, _ISSUE, link).rowcount == 0:
+            return None
+        return Secret(self._keyring.sign(_TOKEN, link_id.hex))
+
+    def owner(self, token: Secret, purpose: Purpose) -> UUID:
+        """Read on a connection that is given back at once."""
+        wanted = sa.select(links.c.user_id).where(links.c.id == self._id_of(token), links.c.purpose == purpose, _LIVE)
+        with self._database.transaction() as connection:
+            owner = connection.scalar(wanted)
+        if owner is None:
+            raise InvalidToken
+        return UUID(str(owner))
+
+    def address(self, token: Secret, *purposes: Purpose) -> str:
+        """The link's, or its owner's."""
+        proven = sa.select(sa.func.coalesce(links.c.email, users.c.email)).join(users, users.c.id == links.c.user_id)
+        address = self._unit.connection.scalar(
+            proven.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
+        )
+        if address is None:
+            raise InvalidToken
+        return str(address)
+
+    def use(self, token: Secret, *purposes: Purpose) -> Link:
+        """One statement finds and ends it: of two that use the same token one finds nothing.
+
+        The user is locked before their link, as by everybody else who locks both.
+        """
+        link_id = self._id_of(token)
+        theirs = sa.select(links.c.user_id).where(links.c.id == link_id).scalar_subquery()
+        owner = sa.select(users.c.id).where(users.c.id == theirs).with_for_update().cte("owner")
+        used = self._unit.connection.execute(
+            links.update()
+            .where(links.c.id == link_id, links.c.user_id == owner.c.id, links.c.purpose.in_(purposes), _LIVE)
+            .values(ended_at=sa.func.now())
+            .returning(links.c.user_id, links.c.purpose, links.c.email)
+        ).one_or_none()
+        if used is None:
+            raise InvalidToken
+        return Link(used.user_id, Purpose(used.purpose), used.email)
+
+    def end(self, user_id: UUID, *purposes: Purpose) -> None:
+        """Ended links stay a while: they count for the hour."""
+        theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
+        self._unit.connection.execute(theirs.values(ended_at=sa.func.now()))
+
+    def _id_of(self, token: Secret) -> UUID:
+        try:
+            return UUID(hex=self._keyring.verify(_TOKEN, token.value))
+        except BadSignature:
+            raise InvalidToken from None
+
+
+def purge_links(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` links that are good no more and count for no hour; returns how many went."""
+    past = sa.func.now() - _HOUR
+    old = sa.select(links.c.id).where(links.c.expires_at < past, links.c.created_at < past).limit(batch)
+    return connection.execute(links.delete().where(links.c.id.in_(old))).rowcount

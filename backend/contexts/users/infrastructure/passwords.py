@@ -1,0 +1,66 @@
+"""bcrypt over a keyed SHA-256 of the password.
+
+bcrypt reads 72 bytes and stops; the 44 characters of the digest always fit, so every character
+of the password counts. The key (a pepper) is not in the database: stolen hashes alone cannot be
+guessed against. A hash names its key, `<key id>$2b$…`, so that keys can be rotated.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+
+from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.messages.secret import Secret
+
+_BEHIND_OTHER_WORK = 15
+"""How nice the threads are that check passwords: 36 parts of a core where a read has 1024 (sched(7))."""
+
+
+class BcryptHasher:
+    """`PasswordHasher` with the newest key; verifies with any key still held.
+
+    Args:
+        rounds: the cost; each step doubles the time.
+    """
+
+    def __init__(self, keyring: Keyring, rounds: int) -> None:
+        self._keys = {hashlib.sha256(key).hexdigest()[:8]: key for key in keyring.derived("password pepper")}
+        self._newest = next(iter(self._keys))
+        self._rounds = rounds
+        self._checks = ThreadPoolExecutor(os.cpu_count() or 1, "password-check", _give_way)
+
+    @property
+    def nobodys_hash(self) -> str:
+        """What no password verifies against, as slowly as any other: the stand-in for an account there is not."""
+        return f"nobody$2b${self._rounds:02}${'.' * 53}"
+
+    def hash(self, password: Secret) -> str:
+        """A text that `verify` knows the password by."""
+        hashed = bcrypt.hashpw(_digest(self._keys[self._newest], password), bcrypt.gensalt(self._rounds))
+        return self._newest + hashed.decode()
+
+    def verify(self, password: Secret, password_hash: str) -> bool:
+        """Whether it is the password. False, as slowly, when the key is gone.
+
+        It is checked in a thread of low priority: sign-ins take the cores that nothing else wants.
+        """
+        key_id, dollar, rest = password_hash.partition("$")
+        key = self._keys.get(key_id, b"")
+        check = self._checks.submit(bcrypt.checkpw, _digest(key, password), (dollar + rest).encode())
+        return check.result() and key != b""
+
+
+def _give_way() -> None:
+    if sys.platform == "linux":  # elsewhere it is the whole process that becomes nice
+        os.nice(_BEHIND_OTHER_WORK)
+
+
+def _digest(key: bytes, password: Secret) -> bytes:
+    return base64.b64encode(hmac.digest(key, password.value.encode("utf-8", "surrogatepass"), "sha256"))

@@ -1,0 +1,125 @@
+"""The users context's questions, in SQL."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import sqlalchemy as sa
+
+from backend.contexts.users.application.queries import (
+    AdminContact,
+    CredentialsView,
+    FindCredentials,
+    GetCredentials,
+    GetUser,
+    ListAdmins,
+    ListUsers,
+    UserView,
+)
+from backend.contexts.users.domain.errors import UserNotFound
+from backend.contexts.users.infrastructure.tables import users
+from backend.kernel.delivery.bus import Queries
+from backend.kernel.messages.paging import Page, page_of
+from backend.kernel.messages.refusals import Invalid
+from backend.kernel.messages.values import email_address
+from backend.kernel.postgres.database import ReadConnection, Statement, starts_with
+
+queries = Queries("users")
+
+_VIEW = sa.select(*(users.c[name] for name in UserView.__dataclass_fields__))
+_BY_ID = Statement(_VIEW.where(users.c.id == sa.bindparam("id")), UserView)
+
+_CREDENTIALS = sa.select(*(users.c[name] for name in CredentialsView.__dataclass_fields__))
+_CREDENTIALS_BY_ID = Statement(_CREDENTIALS.where(users.c.id == sa.bindparam("id")), CredentialsView)
+_HELD_CREDENTIALS = Statement(
+    _CREDENTIALS.where(users.c.id == sa.bindparam("id")).with_for_update(read=True), CredentialsView
+)
+_CREDENTIALS_BY_USERNAME = Statement(
+    _CREDENTIALS.where(users.c.username_key == sa.bindparam("username")), CredentialsView
+)
+_CREDENTIALS_BY_EMAIL = Statement(
+    _CREDENTIALS.where(users.c.email == sa.bindparam("email"))
+    .order_by(users.c.pending, users.c.created_at.desc(), users.c.id.desc())
+    .limit(1),
+    CredentialsView,
+)
+
+
+@queries.on(GetUser)
+def get_user(query: GetUser, connection: ReadConnection) -> UserView:
+    """One user."""
+    user = _BY_ID.one(connection, id=query.user_id)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+@queries.on(GetCredentials)
+def get_credentials(query: GetCredentials, connection: ReadConnection) -> CredentialsView | None:
+    """One user's credentials."""
+    statement = _HELD_CREDENTIALS if query.hold else _CREDENTIALS_BY_ID
+    return statement.one(connection, id=query.user_id)
+
+
+@queries.on(FindCredentials)
+def find_credentials(query: FindCredentials, connection: ReadConnection) -> CredentialsView | None:
+    """The credentials of whoever signs in so."""
+    if query.email is not None:
+        return _CREDENTIALS_BY_EMAIL.one(connection, email=_spelled(query.email))
+    return _CREDENTIALS_BY_USERNAME.one(connection, username=(query.username or "").lower())
+
+
+@queries.on(ListUsers)
+def list_users(query: ListUsers, connection: ReadConnection) -> Page[UserView]:
+    """A page of users, newest first."""
+    parameters = {
+        "email": _spelled(query.email) if query.email is not None else None,
+        "username": query.username.lower() if query.username is not None else None,
+        "is_active": query.is_active,
+        "q": starts_with(query.q.lower()) if query.q else None,
+    }
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if query.after:
+        given["created_at"], given["id"] = query.after
+    rows = _listing(frozenset(given)).all(connection, limit=query.limit + 1, **given)
+    return page_of(rows, query.limit, lambda user: (user.created_at.isoformat(), str(user.id)))
+
+
+@cache
+def _listing(given: frozenset[str]) -> Statement[UserView]:
+    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    select = _VIEW.order_by(users.c.created_at.desc(), users.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+    q = sa.bindparam("q", type_=sa.Text)
+    conditions = {
+        "email": users.c.email == sa.bindparam("email"),
+        "username": users.c.username_key == sa.bindparam("username"),
+        "is_active": users.c.is_active == sa.bindparam("is_active"),
+        "q": sa.or_(sa.func.lower(users.c.name).like(q), users.c.email.like(q), users.c.username_key.like(q)),
+        "created_at": sa.tuple_(users.c.created_at, users.c.id)
+        < sa.tuple_(
+            sa.bindparam("created_at", type_=users.c.created_at.type), sa.bindparam("id", type_=users.c.id.type)
+        ),
+    }
+    return Statement(select.where(*(conditions[name] for name in conditions if name in given)), UserView)
+
+
+_ADMINS = Statement(
+    sa.select(users.c.email, users.c.language)
+    .where(users.c.is_active, users.c.roles.contains(sa.cast(["admin"], users.c.roles.type)))
+    .order_by(users.c.id),
+    AdminContact,
+)
+
+
+@queries.on(ListAdmins)
+def list_admins(query: ListAdmins, connection: ReadConnection) -> list[AdminContact]:
+    """Every active administrator."""
+    return _ADMINS.all(connection)
+
+
+def _spelled(email: str) -> str:
+    """The address as users have it; what is no address is nobody's."""
+    try:
+        return email_address(email)
+    except Invalid:
+        return email

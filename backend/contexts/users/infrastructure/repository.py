@@ -1,0 +1,104 @@
+"""The users there are, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from backend.contexts.users.domain.errors import EmailTaken, UsernameTaken, UserNotFound
+from backend.contexts.users.domain.user import ADMIN, User
+from backend.contexts.users.infrastructure.tables import users
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.refusals import Refusal
+from backend.kernel.postgres.database import Database
+
+_TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
+_ADMINS = sa.func.hashtextextended("users.admins", 0)
+"""Names the lock that every change which takes an admin away holds until it is committed."""
+
+_PROVEN_WITHIN = timedelta(days=30)
+
+
+class SqlUsers:
+    """`Users` within one unit of work. The unique constraints decide every race."""
+
+    def __init__(self, unit: UnitOfWork, database: Database) -> None:
+        self._unit = unit
+        self._database = database
+
+    def add(self, user: User) -> None:
+        """Keep a new user."""
+        self._unit.session.add(user)
+        self.save(user)
+        self._unit.track(user)
+
+    def get(self, user_id: UUID) -> User:
+        """One user, locked until the transaction ends."""
+        user = self._unit.session.get(User, user_id, with_for_update=True)
+        if user is None:
+            raise UserNotFound
+        return self._unit.track(user)
+
+    def peek(self, user_id: UUID) -> User:
+        """One user, read on a connection that is given back at once."""
+        with Session(self._database.engine) as session:
+            user = session.get(User, user_id)
+        if user is None:
+            raise UserNotFound
+        return user
+
+    def save(self, user: User) -> None:
+        """Write the changes, so that the constraints speak here."""
+        with self._unit.refusing(_TAKEN):
+            self._unit.session.flush()
+
+    def claim_username(self, user: User) -> None:
+        """Try it behind a savepoint."""
+        with self._unit.refusing(_TAKEN), self._unit.session.begin_nested():
+            user.take_wanted_username()
+            self._unit.session.flush()
+
+    def remove(self, user: User) -> None:
+        """Delete the row, and by cascade those that hang on it."""
+        self._unit.session.delete(user)
+        self._unit.session.flush()
+
+    def hold_address(self, email: str) -> None:
+        """A lock that bears the address as its name."""
+        name = sa.func.hashtextextended(f"users.address {email}", 0)
+        self._unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
+
+    def holder_of(self, email: str) -> User | None:
+        """The one whose address it is, locked."""
+        found = self._locked(sa.select(User).where(users.c.email == email, ~users.c.pending))
+        return found[0] if found else None
+
+    def waiting_for(self, email: str) -> Sequence[User]:
+        """The pending ones, locked."""
+        waiting = sa.select(User).where(users.c.email == email, users.c.pending)
+        return self._locked(waiting.order_by(users.c.created_at.desc(), users.c.id.desc()))
+
+    def is_username_taken(self, username: str) -> bool:
+        """Ask the unique index."""
+        taken = sa.select(sa.exists().where(users.c.username_key == username.lower()))
+        return bool(self._unit.connection.scalar(taken))
+
+    def is_last_admin(self, user: User) -> bool:
+        """The lock comes first: the next statement then sees what its last holder committed."""
+        self._unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADMINS)))
+        another = sa.exists().where(users.c.roles.contains([ADMIN]), users.c.is_active, users.c.id != user.id)
+        return not self._unit.connection.scalar(sa.select(another))
+
+    def _locked(self, select: sa.Select[User]) -> Sequence[User]:
+        found: Sequence[User] = self._unit.session.scalars(select.with_for_update()).all()
+        return [self._unit.track(user) for user in found]
+
+
+def purge_registrations(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` accounts whose address nobody has proven for 30 days; returns how many went."""
+    old = sa.select(users.c.id).where(users.c.pending, users.c.created_at < sa.func.now() - _PROVEN_WITHIN).limit(batch)
+    return connection.execute(users.delete().where(users.c.id.in_(old))).rowcount

@@ -1,0 +1,222 @@
+"""The users context over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, request
+from flask.views import MethodView
+
+from backend.contexts.users.application.commands import (
+    ActivateUser,
+    CreateUser,
+    DeactivateUser,
+    DeleteUser,
+    SetRoles,
+    UpdateProfile,
+)
+from backend.contexts.users.application.queries import GetUser, ListUsers, UserView
+from backend.contexts.users.domain.errors import EmailTaken, LastAdmin, UsernameTaken, UserNotFound
+from backend.contexts.users.infrastructure import schemas
+from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
+from backend.kernel.http.http import (
+    Caller,
+    Listing,
+    admin_only,
+    api,
+    bus,
+    expected_version,
+    public,
+    shown,
+    signed_in,
+    signed_in_caller,
+)
+from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.messages.refusals import StaleVersion
+
+LANGUAGES = ("en", "es")
+"""Of the mails we send; the first for whoever understands none of them."""
+
+blueprint = Blueprint("users", __name__, description="People and their profiles")
+listing = Listing[UserView]("users")
+
+
+def user_resource(user_id: UUID) -> Resource:
+    """A user as the answer to a command."""
+    return Resource(f"/users/{user_id}", GetUser(user_id))
+
+
+def register(new_user: dict[str, Any]) -> Response:
+    """Dispatch a registration. Where verification is required the answer tells nothing of the address."""
+    language = request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
+    return dispatched(
+        CreateUser(operation_id(), language=language, **new_user),
+        creates=user_resource(operation_id()),
+        as_operation=api().settings.require_email_verification,
+    )
+
+
+def show_me() -> Response:
+    """The caller's own profile."""
+    return shown(bus().ask(GetUser(signed_in_caller().user_id)))
+
+
+def update_me(changes: dict[str, Any]) -> Response:
+    """Dispatch changes of the caller's own profile."""
+    user_id = signed_in_caller().user_id
+    return dispatched(UpdateProfile(user_id, changes, expected_version()), updates=user_resource(user_id))
+
+
+def delete(user_id: UUID) -> Response:
+    """Dispatch the end of an account, whose owner cannot sign in any more to ask for the outcome."""
+    return dispatched(DeleteUser(user_id, expected_version()), capability=True)
+
+
+@blueprint.route("/users")
+class UserCollection(MethodView):
+    """All users."""
+
+    @public
+    @blueprint.arguments(schemas.NewUser)
+    @accepts_command
+    @blueprint.response(201, schemas.UserSchema)
+    @refuses(EmailTaken, UsernameTaken)
+    def post(self, new_user: dict[str, Any]) -> Response:
+        """Create a user
+
+        With `REQUIRE_EMAIL_VERIFICATION=true` the answer is always 202, and the operation succeeds whether the
+        address was taken or not: the mail that goes there tells.
+        """
+        return register(new_user)
+
+    @admin_only
+    @blueprint.arguments(schemas.UserFilter, location="query")
+    @blueprint.response(200, schemas.UserPage)
+    def get(self, wanted: dict[str, Any]) -> Response:
+        """List users"""
+        after = listing.after(wanted.pop("cursor", None))
+        return listing.answer(bus().ask(ListUsers(after=after, **wanted)))
+
+
+@blueprint.route("/users/me")
+class Me(MethodView):
+    """The caller."""
+
+    @signed_in
+    @blueprint.response(200, schemas.UserSchema)
+    def get(self) -> Response:
+        """Show the own profile"""
+        return show_me()
+
+    @signed_in
+    @blueprint.arguments(schemas.ProfileChanges)
+    @accepts_command
+    @blueprint.response(200, schemas.UserSchema)
+    @refuses(UsernameTaken)
+    def put(self, changes: dict[str, Any]) -> Response:
+        """Change the own profile
+
+        Only the fields present change, as with PATCH; `null` clears an optional one.
+        """
+        return update_me(changes)
+
+    @signed_in
+    @blueprint.arguments(schemas.ProfileChanges)
+    @accepts_command
+    @blueprint.response(200, schemas.UserSchema)
+    @refuses(UsernameTaken)
+    def patch(self, changes: dict[str, Any]) -> Response:
+        """Change the own profile
+
+        Only the fields present change; `null` clears an optional one.
+        """
+        return update_me(changes)
+
+    @signed_in
+    @accepts_command
+    @blueprint.response(204)
+    @refuses(LastAdmin)
+    def delete(self) -> Response:
+        """Delete the own account
+
+        Every session ends and the address is free again. Whoever holds the operation's handle may read it.
+        """
+        return delete(signed_in_caller().user_id)
+
+
+@blueprint.route("/users/<uuid:user_id>")
+class UserItem(MethodView):
+    """One user."""
+
+    @signed_in
+    @blueprint.response(200, {"anyOf": [schemas.UserSchema, schemas.PublicUserSchema]})
+    @refuses(UserNotFound)
+    def get(self, user_id: UUID) -> Response:
+        """Show a user
+
+        In full to themself and to admins; others see `id`, `name` and `created_at`.
+        """
+        return _shown_to(signed_in_caller(), bus().ask(GetUser(user_id)))
+
+    @admin_only
+    @accepts_command
+    @blueprint.response(204)
+    @refuses(UserNotFound, LastAdmin)
+    def delete(self, user_id: UUID) -> Response:
+        """Delete a user"""
+        return delete(user_id)
+
+
+@blueprint.route("/users/<uuid:user_id>/activate")
+class UserActivation(MethodView):
+    """Letting a user in."""
+
+    @admin_only
+    @accepts_command
+    @blueprint.response(200, schemas.UserSchema)
+    @refuses(UserNotFound, StaleVersion)
+    def post(self, user_id: UUID) -> Response:
+        """Let a user in again"""
+        return dispatched(ActivateUser(user_id, expected_version()), updates=user_resource(user_id))
+
+
+@blueprint.route("/users/<uuid:user_id>/deactivate")
+class UserDeactivation(MethodView):
+    """Shutting a user out."""
+
+    @admin_only
+    @accepts_command
+    @blueprint.response(200, schemas.UserSchema)
+    @refuses(UserNotFound, LastAdmin, StaleVersion)
+    def post(self, user_id: UUID) -> Response:
+        """Shut a user out
+
+        Every session of theirs ends at once.
+        """
+        return dispatched(DeactivateUser(user_id, expected_version()), updates=user_resource(user_id))
+
+
+@blueprint.route("/users/<uuid:user_id>/roles")
+class UserRoles(MethodView):
+    """What a user may do."""
+
+    @admin_only
+    @blueprint.arguments(schemas.Roles)
+    @accepts_command
+    @blueprint.response(200, schemas.UserSchema)
+    @refuses(UserNotFound, LastAdmin)
+    def put(self, roles: list[str], user_id: UUID) -> Response:
+        """Set a user's roles
+
+        Access tokens issued before are refused from the next request on; a refresh brings the new roles.
+        """
+        return dispatched(SetRoles(user_id, roles, expected_version()), updates=user_resource(user_id))
+
+
+def _shown_to(viewer: Caller, user: UserView) -> Response:
+    if viewer.is_admin or viewer.user_id == user.id:
+        return shown(user)
+    if api().settings.require_email_verification and not user.email_verified:
+        raise UserNotFound
+    return shown(user, part=user.public)

@@ -1,0 +1,207 @@
+"""The bodies of the users context and what its answers look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from backend.contexts.users.domain import rules
+from backend.contexts.users.domain.user import ROLES, PersonName
+from backend.kernel.http.http import PageArguments
+from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, example, ruled
+from backend.kernel.messages.values import email_address
+
+
+class ProfileFields(ma.Schema):
+    """What somebody may say about themself. `null` is the same as absent at creation, and clears later."""
+
+    name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace"))
+    full_name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace", "The same as `name`."))
+    first_name = Text(rules.person_name, allow_none=True, metadata=example("Ada"))
+    middle_name = Text(rules.person_name, allow_none=True, metadata=example("Byron"))
+    last_name = Text(rules.person_name, allow_none=True, metadata=example("Lovelace"))
+    username = Text(rules.username, allow_none=True, metadata=example("ada", "Unique without regard to case."))
+    phone_number = Text(rules.phone_number, allow_none=True, metadata=example("+34600000000", "E.164."))
+    gender = Text(rules.gender, allow_none=True, metadata=example("F"))
+    age = WholeNumber(rules.age, allow_none=True, metadata=example(36))
+
+
+class NewUser(ProfileFields):
+    """Somebody who wants an account: an address, a password, and a name in full or in parts."""
+
+    email = Text(email_address, required=True, metadata=example("ada@example.com"))
+    password = SecretText(
+        rules.password, required=True, metadata=example("correct horse battery", "8 to 128 characters.")
+    )
+    confirm_password = SecretText(allow_none=True, metadata=example("correct horse battery"))
+
+    @ma.validates_schema(skip_on_field_errors=False)
+    def _agree(self, data: dict[str, Any], **_: Any) -> None:
+        """Every reason at once: `data` holds the fields that are good by themselves."""
+        errors: dict[str, list[str]] = {}
+        if data.get("name") and data.get("full_name") and data["name"] != data["full_name"]:
+            errors["full_name"] = ["Must equal `name` when both are given."]
+        name = _name_of(data, errors)
+        confirmed = data.get("confirm_password")
+        password = data.get("password")
+        if confirmed is not None and password is not None and confirmed != password:
+            errors["confirm_password"] = ["Must equal `password`."]
+        if password is not None:
+            try:
+                ruled(lambda text: rules.password(text, _unlike(data, name)), password.value)
+            except ma.ValidationError as error:
+                errors["password"] = list(error.messages)
+        if errors:
+            raise ma.ValidationError(errors)
+
+    @ma.post_load
+    def _fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The command's fields."""
+        fields = {name: data.get(name) for name in ("email", "password", "username", "phone_number", "gender", "age")}
+        return {**fields, "name": _name_of(data, {})}
+
+
+def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName | None:
+    full = data.get("name") or data.get("full_name")
+    first, middle, last = (data.get(part) for part in ("first_name", "middle_name", "last_name"))
+    if full:
+        return PersonName(full, first, middle, last)
+    if not first:
+        missing = "first_name" if middle or last else "name"
+        errors[missing] = ["Give `name` (or `full_name`), or `first_name`."]
+        return None
+    try:
+        composed: PersonName = ruled(lambda parts: PersonName.of_parts(*parts), (first, middle, last))
+    except ma.ValidationError as error:
+        errors["first_name"] = [f"The parts together: {text}" for text in error.messages]
+        return None
+    return composed
+
+
+class ProfileChanges(ProfileFields):
+    """What to change of the own profile. A field that is absent stays; `null` clears one, but not the name."""
+
+    name = Text(rules.person_name, metadata=example("Ada King", "Clears the parts that are not given."))
+    full_name = Text(rules.person_name, metadata=example("Ada King", "The same as `name`."))
+
+    @ma.validates_schema(skip_on_field_errors=True)
+    def _agree(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("name", data.get("full_name")) != data.get("full_name", data.get("name")):
+            raise ma.ValidationError({"full_name": ["Must equal `name` when both are given."]})
+
+    @ma.post_load
+    def _fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The fields present, by the name the user has for them."""
+        return {"name" if field == "full_name" else field: value for field, value in data.items()}
+
+
+class Roles(ma.Schema):
+    """Exactly the roles that a user shall have."""
+
+    roles = ma.fields.List(
+        ma.fields.String(validate=ma.validate.OneOf(ROLES)), required=True, metadata=example(["admin"])
+    )
+
+    @ma.post_load
+    def _each_once(self, data: dict[str, Any], **_: Any) -> list[str]:
+        return sorted(set(data["roles"]))
+
+
+class NewPassword(ma.Schema):
+    """A password to be."""
+
+    new_password = SecretText(rules.password, required=True, metadata=example("NewPass123!", "8 to 128 characters."))
+
+
+class PasswordChange(NewPassword):
+    """Another password, for somebody who knows the old one."""
+
+    old_password = SecretText(required=True, metadata=example("OldPass123!"))
+
+
+class PasswordReset(NewPassword):
+    """Another password, for somebody who got a link."""
+
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
+
+
+class LinkToken(ma.Schema):
+    """What a link carries."""
+
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
+
+
+class Address(ma.Schema):
+    """Where a mail shall go, if somebody has the address."""
+
+    email = Text(email_address, required=True, metadata=example("ada@example.com"))
+
+
+class EmailChange(Address):
+    """Another address, and the password that allows it."""
+
+    password = SecretText(required=True, metadata=example("correct horse battery"))
+
+
+class TwoStep(ma.Schema):
+    """Whether signing in takes a code by mail as well."""
+
+    enabled = Flag(required=True, metadata=example(value=True))
+    password = SecretText(required=True, metadata=example("correct horse battery"))
+
+
+class MailOnItsWay(ma.Schema):
+    """The same answer, whether there is such an account or not."""
+
+    detail = ma.fields.String(required=True, metadata=example("If the address needs a mail, one is on its way."))
+
+
+def _unlike(data: dict[str, Any], name: PersonName | None) -> tuple[str | None, ...]:
+    return (data.get("email"), data.get("username"), name.full if name else None)
+
+
+class UserSchema(ma.Schema):
+    """A user, as they see themself and as admins see them."""
+
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
+    email = ma.fields.Email(required=True, metadata=example("ada@example.com"))
+    username = ma.fields.String(required=True, allow_none=True, metadata=example("ada"))
+    name = ma.fields.String(required=True, metadata=example("Ada Lovelace"))
+    first_name = ma.fields.String(required=True, allow_none=True)
+    middle_name = ma.fields.String(required=True, allow_none=True)
+    last_name = ma.fields.String(required=True, allow_none=True)
+    phone_number = ma.fields.String(required=True, allow_none=True, metadata=example("+34600000000"))
+    gender = ma.fields.String(required=True, allow_none=True)
+    age = ma.fields.Integer(required=True, allow_none=True)
+    roles = ma.fields.List(ma.fields.String(), required=True, metadata=example([]))
+    is_active = ma.fields.Boolean(required=True)
+    email_verified = ma.fields.Boolean(required=True)
+    two_step = ma.fields.Boolean(required=True)
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    updated_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+    version = ma.fields.Integer(required=True, metadata=example(1))
+
+
+class PublicUserSchema(ma.Schema):
+    """A user, as other users see them."""
+
+    id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
+    name = ma.fields.String(required=True, metadata=example("Ada Lovelace"))
+    created_at = ma.fields.DateTime(required=True, metadata=example("2026-01-02T03:04:05.678901Z"))
+
+
+class UserPage(ma.Schema):
+    """A page of users."""
+
+    items = ma.fields.List(ma.fields.Nested(UserSchema), required=True)
+    next_cursor = ma.fields.String(required=True, allow_none=True)
+
+
+class UserFilter(PageArguments):
+    """Which users to list."""
+
+    email = Text(metadata={"description": "Exactly this address."})
+    username = Text(metadata={"description": "Exactly this username, in any case."})
+    is_active = ma.fields.Boolean()
+    q = Text(metadata={"description": "The beginning of a name, address or username."})

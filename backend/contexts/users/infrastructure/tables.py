@@ -1,0 +1,66 @@
+"""Where users are kept, and how rows become users."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from backend.contexts.users.domain.user import User
+from backend.kernel.postgres.database import mapper_registry, metadata
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("email", sa.Text, nullable=False),
+    sa.Column("username", sa.Text),
+    sa.Column("username_key", sa.Text, unique=True),
+    sa.Column("wanted_username", sa.Text),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("first_name", sa.Text),
+    sa.Column("middle_name", sa.Text),
+    sa.Column("last_name", sa.Text),
+    sa.Column("phone_number", sa.Text),
+    sa.Column("gender", sa.Text),
+    sa.Column("age", sa.SmallInteger),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("email_verified", sa.Boolean, nullable=False),
+    sa.Column("pending", sa.Boolean, nullable=False),
+    sa.Column("two_step", sa.Boolean, nullable=False),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column(
+        "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
+    ),
+    sa.Column("version", sa.Integer, nullable=False),
+    # Several accounts may wait for one address; one has it.
+    sa.Index("users_email_key", "email", unique=True, postgresql_where=sa.text("not pending")),
+    sa.Index("users_pending_email_idx", "email", postgresql_where=sa.text("pending")),
+    sa.Index(None, "roles", postgresql_using="gin"),
+    sa.Index(None, "created_at", "id"),
+    # Prefix searches, whatever the database's collation.
+    sa.Index(
+        "users_name_prefix_idx",
+        sa.func.lower(sa.column("name")).label("lowered"),
+        postgresql_ops={"lowered": "text_pattern_ops"},
+    ),
+    sa.Index("users_email_prefix_idx", "email", postgresql_ops={"email": "text_pattern_ops"}),
+    sa.Index("users_username_prefix_idx", "username_key", postgresql_ops={"username_key": "text_pattern_ops"}),
+)
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("user_id", sa.Uuid, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("occasion", sa.Text, nullable=False),
+    sa.Column("email", sa.Text),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.Index(None, "user_id", "purpose"),
+    sa.Index(None, "expires_at"),
+)
+
+mapper_registry.map_imperatively(User, users, version_id_col=users.c.version, eager_defaults=False)

@@ -1,0 +1,165 @@
+"""The `operations` table: the inbox that carries out each message once, and the outcome its caller asks for.
+
+Guarantee: a message's row is written in the transaction of its effect, so either both exist or
+neither. The primary key is the message id; a second delivery runs into it and stops. The one
+exception is an operator's replay: it may take over a row whose message ended in a fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from backend.kernel.messages.message import Envelope
+from backend.kernel.postgres.database import ReadConnection, Statement, metadata, run
+
+CHANNEL = "operations"
+"""NOTIFY channel; the payload is the id of an operation that somebody waits for."""
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+_RETENTION_DAYS = 30
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text),
+    sa.Column("resource", sa.Text),
+    sa.Column("problem", JSONB(none_as_null=True)),
+    sa.Column("request_id", sa.Text),
+    sa.Column("actor", sa.Uuid),
+    sa.Column("cause", sa.Uuid),
+    sa.Column("spooled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("accepted_at", sa.DateTime(timezone=True)),
+    sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.CheckConstraint("status in ('succeeded', 'failed')", name="status"),
+    sa.Index(None, "finished_at"),
+    sa.Index(None, "request_id"),
+)
+
+
+_INSERT: Final = """
+insert into operations
+    (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, accepted_at,
+     finished_at)
+values
+    (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
+     %(cause)s, %(spooled)s, %(accepted_at)s, clock_timestamp())
+"""
+_ONCE: Final = "on conflict (id) do nothing"
+_OR_REPLAY: Final = """
+on conflict (id) do update
+    set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
+        finished_at = excluded.finished_at
+    where operations.status = 'failed' and operations.problem ->> 'code' = 'internal_error'
+"""
+
+
+class AlreadyDone(Exception):
+    """The message was carried out before."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ended."""
+
+    name: str
+    status: str
+    fingerprint: str | None
+    resource: str | None
+    problem: dict[str, Any] | None
+    request_id: str | None
+    accepted_at: datetime | None
+    finished_at: datetime
+
+
+_OUTCOME = Statement(
+    sa.select(*(operations.c[name] for name in Outcome.__dataclass_fields__)).where(
+        operations.c.id == sa.bindparam("id", type_=sa.Uuid)
+    ),
+    Outcome,
+)
+
+
+def outcome_of(connection: ReadConnection, operation_id: UUID) -> Outcome | None:
+    """The outcome, or None while no worker has finished the operation."""
+    return _OUTCOME.one(connection, id=operation_id)
+
+
+def claim(connection: sa.Connection, envelope: Envelope) -> None:
+    """Write the operation as succeeded, first thing in the transaction of its effect.
+
+    A concurrent delivery of the same message waits here until this transaction ends.
+
+    Raises:
+        AlreadyDone: the row exists, and this is no replay that may take it over.
+    """
+    if not _write(connection, envelope, SUCCEEDED, None):
+        raise AlreadyDone
+
+
+def release(connection: sa.Connection, envelope: Envelope) -> None:
+    """Take the claim back: what was done is a step of the operation, not its end."""
+    connection.execute(operations.delete().where(operations.c.id == envelope.id))
+
+
+def record_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> bool:
+    """Write the operation as failed, unless it has an outcome that counts (see `claim`); returns whether it did."""
+    return _write(connection, envelope, FAILED, problem)
+
+
+def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
+    """Whether the operation failed without a decision of the domain."""
+    faulty = sa.and_(operations.c.status == FAILED, operations.c.problem["code"].astext == "internal_error")
+    return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
+
+
+def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> None:
+    """The claimed operation failed after all, in the same transaction."""
+    connection.execute(operations.update().where(operations.c.id == envelope.id).values(status=FAILED, problem=problem))
+
+
+def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
+    """Wake the API process that waits for this operation, once the transaction commits."""
+    if envelope.headers.get("waiting"):
+        run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(envelope.id)})
+
+
+def purge(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` outcomes past their retention; returns how many went."""
+    old = (
+        sa.select(operations.c.id)
+        .where(operations.c.finished_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
+        .limit(batch)
+    )
+    return connection.execute(operations.delete().where(operations.c.id.in_(old))).rowcount
+
+
+def _write(connection: sa.Connection, envelope: Envelope, status: str, problem: dict[str, Any] | None) -> bool:
+    headers = envelope.headers
+    failed_before = headers.get("attempts")
+    outcome = {
+        "id": envelope.id,
+        "name": envelope.name,
+        "status": status,
+        "problem": Jsonb(problem) if problem else None,
+        "attempts": failed_before + 1 if isinstance(failed_before, int) else 1,
+        "fingerprint": headers.get("fingerprint"),
+        "resource": headers.get("resource"),
+        "request_id": headers.get("request_id"),
+        "actor": headers.get("actor"),
+        "cause": headers.get("cause"),
+        "spooled": bool(headers.get("spooled")),
+        "accepted_at": headers.get("accepted_at"),
+    }
+    known = _OR_REPLAY if headers.get("replay") else _ONCE
+    return run(connection, _INSERT + known, outcome).rowcount == 1

@@ -1,0 +1,205 @@
+"""The `outbox` table: what must be published because of a transaction, and commands the broker could not take.
+
+Guarantee: a row is written in the transaction of its cause and deleted after the broker confirmed
+its message. A crash in between publishes it twice; the inbox drops the second. Rows of one
+aggregate for one queue are published in the order in which they were written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, LiteralString
+from uuid import UUID
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from backend.kernel.delivery.inbox import operations
+from backend.kernel.messages.message import Envelope, Queue
+from backend.kernel.postgres.database import Database, ReadConnection, Statement, driver_of, metadata, run
+
+_SWEEP_DEADLINE = 5.0
+"""Seconds a sweep waits for the confirms of a batch: nobody waits for a sweep."""
+_LEFTOVER_AFTER = 3
+"""Seconds after which a row counts as left over by the process that wrote it."""
+_BATCH = 200
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("position", sa.BigInteger, sa.Identity(always=True), nullable=False, unique=True),
+    sa.Column("aggregate", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Column("headers", JSONB, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Index(None, "aggregate", "position"),
+    sa.Index(None, "created_at"),
+)
+
+_INSERT = """
+insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
+on conflict (id) do nothing
+"""
+# A lock per aggregate keeps its order among relays: a row lock would let a second one take the later rows first.
+_LOCK = """
+select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unnest(%(aggregates)s::text[]) aggregate
+"""
+_LOCK_LEFTOVERS = """
+select aggregate from (
+    select distinct aggregate from outbox where created_at < now() - make_interval(secs => %(seconds)s)
+    order by aggregate limit %(most)s
+) leftovers
+where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
+"""
+# A deletion that a crash of the database undoes costs a second copy, which is dropped: no need to wait for its disk.
+_QUICKLY = "select set_config('lock_timeout', '1s', true), set_config('synchronous_commit', 'off', true)"
+_WAITING = """
+select aggregate, id, name, queue, body, headers from outbox where aggregate = any(%(aggregates)s)
+order by position limit %(most)s
+"""
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits in the outbox.
+
+    Attributes:
+        rows: how many messages.
+        oldest_seconds: age of the oldest, 0 when there is none.
+        finished: operations that ended in the last five minutes, by status.
+        dead_letters: those that wait for an operator.
+    """
+
+    rows: int
+    oldest_seconds: float
+    finished: Mapping[str, int]
+    dead_letters: int = 0
+
+
+@dataclass(frozen=True)
+class _Counted:
+    rows: int
+    oldest_seconds: float
+    finished: dict[str, int] | None
+
+
+class OutboxFull(Exception):
+    """Too much waits already."""
+
+
+_AGE = sa.func.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
+_BY_STATUS = (
+    sa.select(operations.c.status, sa.func.count().label("number"))
+    .where(operations.c.finished_at > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 5))
+    .group_by(operations.c.status)
+    .subquery()
+)
+_BACKLOG = Statement(
+    sa.select(
+        sa.func.count().label("rows"),
+        sa.cast(sa.func.coalesce(_AGE, 0), sa.Float).label("oldest_seconds"),
+        sa.select(sa.func.jsonb_object_agg(_BY_STATUS.c.status, _BY_STATUS.c.number))
+        .scalar_subquery()
+        .label("finished"),
+    ),
+    _Counted,
+)
+
+
+def backlog(connection: ReadConnection) -> Backlog:
+    """How much waits, and since when."""
+    found = _BACKLOG.one(connection)
+    if found is None:
+        raise AssertionError("an aggregate without GROUP BY has one row")
+    return Backlog(found.rows, found.oldest_seconds, found.finished or {})
+
+
+def write(connection: sa.Connection, messages: Sequence[tuple[str, Envelope]]) -> None:
+    """Add messages, each under the aggregate whose order it keeps. One that waits already is not added again."""
+    with driver_of(connection).cursor() as cursor:
+        cursor.executemany(_INSERT, [_row(aggregate, envelope) for aggregate, envelope in messages])
+
+
+# Positions are unique: their range bounds the number of rows, and costs two looks into an index.
+# Only when it is too wide, as one old row makes it, are the rows counted, and never beyond the limit.
+_HAS_ROOM = """
+select coalesce((select max(position) - min(position) from outbox), 0) < %(most)s - 1
+    or not exists (select from outbox order by position offset %(most)s - 1 limit 1)
+"""
+
+
+def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
+    """Keep a command that the broker could not take; the sweep publishes it.
+
+    Raises:
+        OutboxFull: `most` rows wait already; they must be worked off some day.
+    """
+    room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
+    if not (room and room[0]):
+        raise OutboxFull
+    envelope = replace(envelope, headers={**envelope.headers, "spooled": True})
+    connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
+
+
+def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
+    body, headers = Jsonb(envelope.body), Jsonb(envelope.headers)
+    return envelope.id, aggregate, envelope.queue, envelope.name, body, headers
+
+
+def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:
+    """Publish what waits for these aggregates, in order; returns how many messages went.
+
+    Waits a moment for another relay of the same aggregate rather than overtake it. What the broker does not take
+    within `deadline` seconds stays, with all that follows it to the same queue: the sweep tries again.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: the other relay takes too long; it, or the sweep, publishes the rest.
+        DatabaseAway: the rows cannot be read or deleted.
+    """
+    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))}, deadline)
+
+
+def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda: False) -> int:
+    """Publish what crashes, or a broker that was away, left over; returns how many messages went.
+
+    Several sweeps may run side by side: each takes rows no other holds.
+    """
+    total = 0
+    while not expired():
+        sent = _publish(database, queue, _LOCK_LEFTOVERS, {"seconds": _LEFTOVER_AFTER, "most": _BATCH}, _SWEEP_DEADLINE)
+        total += sent
+        if sent < _BATCH:
+            break
+    return total
+
+
+def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
+    """One batch: the first of every aggregate for every queue at once, then the second ones, and so on.
+
+    Its aggregates stay locked meanwhile, which the deadline of all together bounds.
+    """
+    sent: set[UUID] = set()
+    until = monotonic() + deadline
+    with database.transaction() as connection:
+        run(connection, _QUICKLY, {})
+        # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
+        aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
+        lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
+        for aggregate, *row in run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}):
+            envelope = Envelope(*row)
+            lines[aggregate, envelope.queue].append(envelope)
+        while lines and (left := until - monotonic()) > 0:
+            taken = queue.send_all([line[0] for line in lines.values()], left)
+            sent |= taken
+            # Who is refused holds up those behind: after a broker that is away nobody asks twice.
+            lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
+        if sent:
+            run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": list(sent)})
+    return len(sent)

@@ -1,0 +1,114 @@
+"""One transaction: what a handler reads, changes and says happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from backend.kernel.messages.aggregate import Aggregate
+from backend.kernel.messages.event import Event
+from backend.kernel.messages.refusals import Refusal
+from backend.kernel.postgres.database import Database
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class UnitOfWork:
+    """Opens its transaction on the first use of `session`, so that slow work before it holds none.
+
+    Args:
+        first: run at once in the new transaction; the inbox claims its message there.
+
+    Attributes:
+        message_id: of the message carried out, the same at each delivery; a fresh one when there is none.
+        notices: the payloads of every `notify`, by channel.
+        about: who or what it is about, for the audit log, where the message itself does not say:
+            a sign-in finds its user only on the way.
+    """
+
+    about: UUID | None = None
+
+    def __init__(
+        self,
+        database: Database,
+        first: Callable[[sa.Connection], None] | None = None,
+        message_id: UUID | None = None,
+    ) -> None:
+        self.message_id = message_id or uuid7()
+        self._database = database
+        self._first = first
+        self._session: Session | None = None
+        self._aggregates: list[Aggregate] = []
+        self.notices: dict[str, list[str]] = {}
+
+    @property
+    def session(self) -> Session:
+        """The ORM session of the transaction."""
+        if self._session is None:
+            session = Session(self._database.engine, autoflush=False, expire_on_commit=False)
+            self._session = session
+            if self._first is not None:
+                self._first(session.connection())
+        return self._session
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The transaction's connection, for statements in Core."""
+        return self.session.connection()
+
+    def track(self, aggregate: A) -> A:
+        """Publish this aggregate's events when the transaction commits."""
+        if not any(tracked is aggregate for tracked in self._aggregates):
+            self._aggregates.append(aggregate)
+        return aggregate
+
+    @contextmanager
+    def refusing(self, constraints: Mapping[str, type[Refusal]]) -> Iterator[None]:
+        """Turn the violation of a named unique constraint into the refusal it stands for."""
+        try:
+            yield
+        except IntegrityError as error:
+            name = error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None
+            if name is not None and name in constraints:
+                raise constraints[name] from None
+            raise
+
+    def notify(self, channel: str, payload: str) -> None:
+        """Tell every process that listens on the channel, once the transaction commits."""
+        self.connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
+        self.notices.setdefault(channel, []).append(payload)
+
+    def pull_events(self) -> list[Event]:
+        """Write pending changes, then hand over the events of every tracked aggregate."""
+        if self._session is not None:
+            self._session.flush()
+        return [event for aggregate in self._aggregates for event in aggregate.pull_events()]
+
+    def commit(self) -> None:
+        """Make it so."""
+        self.session.commit()
+
+    def roll_back(self) -> None:
+        """Undo everything and forget the events; whatever follows is another, plain transaction."""
+        if self._session is not None:
+            self._session.close()
+        self._session, self._first, self._aggregates, self.notices = None, None, [], {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Roll back whatever was not committed and give the connection back."""
+        if self._session is not None:
+            self._session.close()

@@ -1,0 +1,268 @@
+"""flask-smorest, told once what every route of this API has in common."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar, cast
+
+import marshmallow as ma
+from flask import Flask
+from flask_smorest import Api as SmorestApi
+from flask_smorest import Blueprint as SmorestBlueprint
+
+from backend.kernel.http.http import Parser
+from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
+from backend.kernel.messages.refusals import Refusal, StaleVersion
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
+_HEADERS: dict[int, dict[str, str]] = {
+    201: {"Location": "The new resource.", "ETag": "Its version.", "Preference-Applied": "`wait=N`."},
+    202: {"Location": "The operation.", "Retry-After": "Seconds until it is worth asking."},
+    401: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    429: {"Retry-After": "Seconds until the next try may succeed."},
+    503: {"Retry-After": "Seconds until the next try may succeed."},
+}
+_COMMAND_HEADERS = [
+    {
+        "in": "header",
+        "name": "Prefer",
+        "schema": {"type": "string", "examples": ["wait=5"]},
+        "description": "`wait=N`: answer with the outcome if there is one within N seconds (at most 10). "
+        "`respond-async`: answer 202 (RFC 7240).",
+    },
+    {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[\\x21-\\x7e]+$"},
+        "description": "Names this request: sent again with the same key and body, it is carried out once.",
+    },
+]
+_IF_MATCH = {
+    "in": "header",
+    "name": "If-Match",
+    "schema": {"type": "string", "examples": ['"3"']},
+    "description": "The ETag of the version to change; another version ends as `412 stale_version`.",
+}
+_IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "schema": {"type": "string", "examples": ['"3"']},
+    "description": "The ETag of the version you have; it is answered with 304.",
+}
+
+
+class FieldErrorSchema(ma.Schema):
+    """One reason: where in the body, or which query parameter or header."""
+
+    pointer = ma.fields.String(metadata={"description": "JSON pointer into the body.", "examples": ["/email"]})
+    parameter = ma.fields.String(metadata={"description": "Query parameter or header.", "examples": ["limit"]})
+    detail = ma.fields.String(required=True, metadata={"examples": ["Missing data for required field."]})
+
+
+class ProblemSchema(ma.Schema):
+    """Problem details (RFC 9457)."""
+
+    type = ma.fields.String(
+        required=True, metadata={"description": "A page that explains it.", "format": "uri-reference"}
+    )
+    title = ma.fields.String(required=True)
+    status = ma.fields.Integer(required=True)
+    detail = ma.fields.String(required=True)
+    code = ma.fields.String(required=True, metadata={"description": "Stable; branch on this."})
+    request_id = ma.fields.String(required=True, metadata={"description": "Quote it when you report the problem."})
+    errors = ma.fields.List(ma.fields.Nested(FieldErrorSchema), metadata={"description": "With every 422."})
+    retry_after = ma.fields.Integer(metadata={"description": "Seconds, with 429.", "examples": [30]})
+
+
+class ProgressSchema(ma.Schema):
+    """How far an operation is."""
+
+    done = ma.fields.Integer(required=True, metadata={"description": "Of `total`; those that failed included."})
+    total = ma.fields.Integer(required=True)
+    failed = ma.fields.Integer(required=True)
+    failures = ma.fields.List(ma.fields.Dict(), required=True, metadata={"description": "What failed, and why."})
+
+
+class OperationSchema(ma.Schema):
+    """An operation: what became of a command."""
+
+    id = ma.fields.String(required=True, metadata={"description": "The handle: signed, URL-safe."})
+    command = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
+    status = ma.fields.String(required=True, validate=ma.validate.OneOf(["pending", "succeeded", "failed"]))
+    accepted_at = ma.fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null while pending when the operation was named by an Idempotency-Key."},
+    )
+    finished_at = ma.fields.DateTime(required=True, allow_none=True)
+    resource = ma.fields.String(
+        required=True, allow_none=True, metadata={"examples": ["/api/v1/users/0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"]}
+    )
+    error = ma.fields.Nested(ProblemSchema, required=True, allow_none=True)
+    progress = ma.fields.Nested(
+        ProgressSchema, metadata={"description": "Only of a command that takes several steps, such as an import."}
+    )
+
+
+def refuses(*kinds: type[Refusal]) -> Callable[[F], F]:
+    """Document the refusals a route may answer with, or its operation end in."""
+
+    def document(view: F) -> F:
+        known = getattr(view, "_apidoc", {})
+        view._apidoc = {**known, "refusals": (*known.get("refusals", ()), *kinds)}  # type: ignore[attr-defined]
+        return view
+
+    return document
+
+
+class Blueprint(SmorestBlueprint):  # type: ignore[misc]
+    """A context's routes; the document tells of each who may call it and how it may fail."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(_tell_the_contract)
+
+    def register_views_in_doc(self, api: DocumentedApi, *args: Any, **kwargs: Any) -> None:
+        """flask-smorest's, put off."""
+        api.write_later(partial(super().register_views_in_doc, api, *args, **kwargs))
+
+    def arguments(self, schema: ma.Schema | type[ma.Schema], **kwargs: Any) -> Callable[[F], F]:
+        """flask-smorest's: the body or query, checked and handed to the view.
+
+        One instance serves all requests: to make one copies every field, and costs as much as to load a body.
+        """
+        instance = schema() if isinstance(schema, type) else schema
+        return cast("Callable[[F], F]", super().arguments(instance, **kwargs))
+
+    def doc(self, **kwargs: Any) -> Callable[[F], F]:
+        """flask-smorest's: what the document says as it is written here."""
+        return cast("Callable[[F], F]", super().doc(**kwargs))
+
+    def response(self, status: int, schema: Any = None, **kwargs: Any) -> Callable[[F], F]:
+        """flask-smorest's, for the document only: our views answer with a finished response."""
+        described = super().response(status, schema, **kwargs)
+        versioned = "version" in getattr(schema, "_declared_fields", {})
+
+        def document(view: F) -> F:
+            view._apidoc = {**described(view)._apidoc, "versioned": versioned}  # type: ignore[attr-defined]
+            return view
+
+        return document
+
+
+class DocumentedApi(SmorestApi):  # type: ignore[misc]
+    """The OpenAPI document, with problem details as the shape of every error. Errors are rendered elsewhere.
+
+    It is written when it is first asked for: that takes most of a second, which no start needs to wait for.
+    """
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def __init__(self, app: Flask) -> None:
+        self._writing = Lock()
+        self._unwritten: list[Callable[[], None]] = []
+        super().__init__(app)
+
+    def write_later(self, part: Callable[[], None]) -> None:
+        """Keep a part of the document to be written."""
+        self._unwritten.append(part)
+
+    def _openapi_json(self) -> Any:
+        with self._writing:
+            while self._unwritten:
+                self._unwritten.pop(0)()
+        return super()._openapi_json()
+
+    def _register_responses(self) -> None:
+        for status in http.HTTPStatus:
+            if status >= http.HTTPStatus.BAD_REQUEST:
+                self.spec.components.response(
+                    status.name, _problems(int(status), [http_problem(int(status), _REQUEST_ID)])
+                )
+        self.spec.components.response(
+            "DEFAULT_ERROR", {"description": "Any other error.", "content": {CONTENT_TYPE: {"schema": ProblemSchema}}}
+        )
+        self.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+
+    def _register_error_handlers(self) -> None:
+        """The application renders every error itself."""
+
+
+def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
+    """A callback of flask-smorest: complete one operation's document from what its decorators noted."""
+    responses, parameters = doc.setdefault("responses", {}), doc.setdefault("parameters", [])
+    refusals: tuple[type[Refusal], ...] = info.get("refusals", ())
+    access = info.get("access", "public")
+    doc["security"] = [{"bearer": []}] if access != "public" else [{}, {"bearer": []}]
+    if info.get("command"):
+        parameters += _COMMAND_HEADERS
+        responses[202] = _response("Accepted: it will be carried out.", OperationSchema)
+    if _takes_if_match(method, info):
+        parameters.append(_IF_MATCH)
+    if method == "get" and info.get("versioned"):
+        parameters.append(_IF_NONE_MATCH)
+        responses[304] = {"description": "You have this version."}
+    for status in sorted(_statuses(doc, info, method) | {status_of(kind) for kind in refusals}):
+        examples = [problem_of(kind(), _REQUEST_ID) for kind in refusals if status_of(kind) == status]
+        responses[status] = _problems(status, examples or [_plain_example(status)])
+    for status, headers in _HEADERS.items():
+        if isinstance(responses.get(status), dict):
+            responses[status]["headers"] = {
+                name: {"schema": {"type": "string"}, "description": text} for name, text in headers.items()
+            }
+    return doc
+
+
+def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int]:
+    """The errors that follow from what kind of operation it is."""
+    statuses = {401, 404, 500, 503}
+    if info.get("access") == "admin":
+        statuses.add(403)
+    if "requestBody" in doc:
+        statuses |= {400, 413, 415, 422}
+    elif "arguments" in info or info.get("command"):
+        statuses.add(422)
+    if _takes_if_match(method, info):
+        statuses.add(412)
+    return statuses
+
+
+def _takes_if_match(method: str, info: dict[str, Any]) -> bool:
+    changes = bool(info.get("command")) and method in ("put", "patch", "delete")
+    return changes or StaleVersion in info.get("refusals", ())
+
+
+def _plain_example(status: int) -> dict[str, Any]:
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        return problem(
+            "invalid_token", status, _REQUEST_ID, "The access token is missing, malformed, expired or ended."
+        )
+    if status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
+        reason = {"pointer": "/email", "detail": "Missing data for required field."}
+        return problem("validation_failed", status, _REQUEST_ID, "Some values are not acceptable.", [reason])
+    if status == http.HTTPStatus.PRECONDITION_FAILED:
+        return problem("stale_version", status, _REQUEST_ID, "The resource has changed since that version.")
+    return http_problem(status, _REQUEST_ID)
+
+
+def _response(description: str, schema: type[ma.Schema]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _problems(status: int, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "description": http.HTTPStatus(status).phrase,
+        "content": {
+            CONTENT_TYPE: {
+                "schema": ProblemSchema,
+                "examples": {example["code"]: {"value": example} for example in examples},
+            }
+        },
+    }

@@ -1,0 +1,28 @@
+"""Operations over HTTP: what became of a command."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask.views import MethodView
+
+from backend.kernel.http.commands import operation
+from backend.kernel.http.http import public
+from backend.kernel.http.openapi import Blueprint, OperationSchema
+
+blueprint = Blueprint("operations", __name__, description="What became of a command")
+
+
+@blueprint.route("/operations/<handle>")
+class OperationItem(MethodView):
+    """One operation."""
+
+    @public
+    @blueprint.response(200, OperationSchema)
+    def get(self, handle: str) -> Response:
+        """Show an operation
+
+        The handle is the `id` of the `202`. With `Prefer: wait=N` the answer waits for the outcome.
+        An operation given by a signed-in caller is readable by that caller and by admins.
+        An operator's replay of a dead letter may turn `failed` into `succeeded`; nothing else changes an outcome.
+        """
+        return operation(handle)

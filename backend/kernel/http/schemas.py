@@ -1,0 +1,90 @@
+"""Fields that apply a rule of the domain to a request's value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import marshmallow as ma
+
+from backend.kernel.messages.refusals import Invalid
+from backend.kernel.messages.secret import Secret
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def example(value: object, text: str = "") -> dict[str, Any]:
+    """What the document shows of a field: a value, and what it means."""
+    return {"examples": [value], **({"description": text} if text else {})}
+
+
+class Text(ma.fields.String):
+    """A text that a rule of the domain accepts and spells.
+
+    Args:
+        rule: raises Invalid, or returns the accepted spelling.
+    """
+
+    default_error_messages = {"unstorable": "Must not hold NUL or unpaired surrogates."}  # noqa: RUF012 - marshmallow's
+
+    def __init__(self, rule: Callable[[str], str] = str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._rule = rule
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if _UNSTORABLE.search(text):
+            raise self.make_error("unstorable")
+        spelled: str = ruled(self._rule, text)
+        return spelled
+
+
+class SecretText(ma.fields.String):
+    """A password, token or code: any characters, masked from here on.
+
+    Args:
+        rule: raises Invalid, or returns the text.
+    """
+
+    def __init__(self, rule: Callable[[str], str] = str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._rule = rule
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        return Secret(ruled(self._rule, super()._deserialize(value, attr, data, **kwargs)))
+
+
+class WholeNumber(ma.fields.Integer):
+    """A JSON whole number: not a text, not a fraction, not a boolean."""
+
+    def __init__(self, rule: Callable[[int], int] = int, **kwargs: Any) -> None:
+        super().__init__(strict=True, **kwargs)
+        self._rule = rule
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, str | bool):
+            raise self.make_error("invalid", input=value)
+        accepted: int = ruled(self._rule, super()._validated(value))
+        return accepted
+
+
+class Flag(ma.fields.Boolean):
+    """A JSON boolean, and nothing that merely resembles one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+def ruled(rule: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a rule of the domain.
+
+    Raises:
+        marshmallow.ValidationError: with the rule's reasons.
+    """
+    try:
+        return rule(value)
+    except Invalid as refusal:
+        raise ma.ValidationError([error.detail for error in refusal.errors]) from None

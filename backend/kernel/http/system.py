@@ -1,0 +1,50 @@
+"""What operators ask at the root: is it alive, is it ready, how much does it do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response, g
+
+from backend.kernel.http.http import bus, json_response, problem_response
+from backend.kernel.http.problems import http_problem
+from backend.kernel.observe import metrics
+
+
+def system_blueprint() -> Blueprint:
+    """`/health/live`, `/health/ready` and `/metrics`."""
+    blueprint = Blueprint("system", __name__)
+    blueprint.get("/health/live")(live)
+    blueprint.get("/health/ready")(ready)
+    blueprint.get("/metrics")(figures)
+    return blueprint
+
+
+def live() -> Response:
+    """200 while the process answers; no dependency is asked."""
+    return json_response({"status": "live"})
+
+
+def ready() -> Response:
+    """200 when database and broker answer, else 503 with the name of the one that does not."""
+    checks = {
+        "database": _answers(lambda: bus().database.read(lambda connection: connection.execute("select 1"), timeout=1)),
+        "broker": _answers(lambda: bus().queue.check(1)),
+    }
+    if all(state == "up" for state in checks.values()):
+        return json_response({"status": "ready", "checks": checks})
+    return problem_response({**http_problem(503, g.request_id), "checks": checks}, {"Retry-After": "2"})
+
+
+def figures() -> Response:
+    """Prometheus metrics."""
+    body, content_type = metrics.metrics_response()
+    return Response(body, content_type=content_type)
+
+
+def _answers(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except Exception:  # noqa: BLE001 - whatever it is, it does not answer
+        return "down"
+    return "up"

@@ -1,0 +1,36 @@
+"""What happened, in a context's published language."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact of a context's past. Its wire name is pinned: what lies in a queue must stay readable.
+
+    Attributes:
+        version: raised when a field changes its meaning; both versions are then published for a while.
+    """
+
+    version: ClassVar[int] = 1
+    public: ClassVar[bool] = True
+    """Whether the outside world gets a CloudEvents copy. An event that carries a secret is not public."""
+
+    @property
+    def subject(self) -> str:
+        """The id of the aggregate it happened to; events of one subject keep their order."""
+        raise NotImplementedError
+
+    @classmethod
+    def routing_key(cls) -> str:
+        """`<context>.<event>.v<n>`, taken from the module the event is declared in."""
+        context = cls.__module__.split(".")[2]
+        return f"{context}.{snake_case(cls.__name__)}.v{cls.version}"
+
+
+def snake_case(name: str) -> str:
+    """`UserCreated` as `user_created`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,143 @@
+"""The `audit_log` table: who had what done, to whom, from where, and how it ended.
+
+Guarantee: a command's entry is written in the transaction of its effect, so either both exist or
+neither. A refusal has an entry as well, beside its outcome. PostgreSQL itself refuses to change
+or delete entries (migrations/sql/0001_audit_append_only.sql); `purge` is the one way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from uuid_utils.compat import uuid7
+
+from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.paging import Page, page_of
+from backend.kernel.postgres.database import ReadConnection, Statement, metadata, run
+
+_RETENTION_DAYS = 400
+"""A year, and time to look at it."""
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("actor", sa.Uuid),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("about", sa.Uuid),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("ip", sa.Text),
+    sa.Column("request_id", sa.Text),
+    sa.Index(None, "at", "id"),
+    sa.Index(None, "actor", "at", "id"),
+    sa.Index(None, "about", "at", "id"),
+    sa.Index(None, "request_id"),
+)
+
+
+_INSERT = """
+insert into audit_log (id, actor, action, about, outcome, ip, request_id)
+values (%(id)s, %(actor)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)
+"""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One thing that was done, or refused.
+
+    Attributes:
+        actor: the signed-in user who asked; None for somebody anonymous.
+        action: the handler's name, such as `users.delete_user`.
+        about: the user or resource it was done to, as far as it is known.
+        outcome: `succeeded`, or the code of the problem it ended in.
+        ip: of the request, as far as proxies are trusted.
+    """
+
+    id: UUID
+    at: datetime
+    actor: UUID | None
+    action: str
+    about: UUID | None
+    outcome: str
+    ip: str | None
+    request_id: str | None
+
+
+def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str) -> None:
+    """Add an entry; actor, address and request are those of the current context."""
+    context = current_context.get()
+    entry = {
+        "id": uuid7(),
+        "actor": context.actor,
+        "action": action,
+        "about": about,
+        "outcome": outcome,
+        "ip": context.ip or None,
+        "request_id": context.request_id or None,
+    }
+    run(connection, _INSERT, entry)
+
+
+def subject(kind: type[Any], fields: Mapping[str, Any]) -> UUID | None:
+    """What a message is about: the first of its fields that is named `…_id`, unless it holds no id."""
+    name = next((name for name in kind.__dataclass_fields__ if name.endswith("_id")), "")
+    value = fields.get(name)
+    try:
+        return value if isinstance(value, UUID) else UUID(str(value))
+    except ValueError:
+        return None
+
+
+def entries(
+    connection: ReadConnection, limit: int, after: tuple[Any, ...] | None = None, **filters: Any
+) -> Page[AuditEntry]:
+    """A page of the entries that match every filter, newest first.
+
+    Args:
+        filters: `actor`, `action`, `about`, `outcome`, `request_id`: exactly this;
+            `since`: not before; `until`: before.
+    """
+    if after:
+        filters["after_at"], filters["after_id"] = after
+    rows = _listing(frozenset(filters)).all(connection, limit=limit + 1, **filters)
+    return page_of(rows, limit, lambda entry: (entry.at.isoformat(), str(entry.id)))
+
+
+def purge(connection: sa.Connection, batch: int) -> int:
+    """Delete up to `batch` entries past their retention; returns how many went."""
+    connection.execute(sa.select(sa.func.set_config("audit_log.purging", "on", True)))
+    old = (
+        sa.select(audit_log.c.id)
+        .where(audit_log.c.at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
+        .order_by(audit_log.c.at)
+        .limit(batch)
+    )
+    return connection.execute(audit_log.delete().where(audit_log.c.id.in_(old))).rowcount
+
+
+@cache
+def _listing(given: frozenset[str]) -> Statement[AuditEntry]:
+    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    columns = audit_log.c
+    place = sa.tuple_(columns.at, columns.id)
+    after = sa.tuple_(sa.bindparam("after_at", type_=columns.at.type), sa.bindparam("after_id", type_=columns.id.type))
+    conditions = {
+        **{name: columns[name] == sa.bindparam(name) for name in ("actor", "action", "about", "outcome", "request_id")},
+        "since": columns.at >= sa.bindparam("since"),
+        "until": columns.at < sa.bindparam("until"),
+        "after_at": place < after,
+    }
+    select = (
+        sa.select(*(columns[name] for name in AuditEntry.__dataclass_fields__))
+        .where(*(condition for name, condition in conditions.items() if name in given))
+        .order_by(columns.at.desc(), columns.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+    )
+    return Statement(select, AuditEntry)

@@ -1,0 +1,184 @@
+"""Figures for Prometheus, of all API processes together.
+
+With several processes set `PROMETHEUS_MULTIPROC_DIR` to an existing, empty directory of this run before any of them
+starts: each process writes its figures there and any of them answers a scrape for all. Without it a scrape sees the
+process that answers it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from backend.kernel.delivery.outbox import Backlog
+
+_log = structlog.get_logger(__name__)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+
+_REGISTRY = CollectorRegistry()
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter that nobody asks for
+
+
+def _gauge(name: str, text: str) -> Gauge:
+    # Summed over the processes that live: one that only imports this module adds 0 and changes nothing.
+    return Gauge(name, text, registry=_REGISTRY, multiprocess_mode="livesum")
+
+
+_requests = Histogram(
+    "http_request_duration_seconds",
+    "Time to answer a request.",
+    ["method", "rule", "status"],
+    buckets=_SECONDS,
+    registry=_REGISTRY,
+)
+_accepted = Counter("commands_accepted", "Commands that can no longer be lost.", ["command", "way"], registry=_REGISTRY)
+_refused = Counter("commands_refused", "Commands answered with 503.", ["command"], registry=_REGISTRY)
+_waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now.")
+_breakers = _gauge("breakers_open", "API processes that spare their requests the wait for the broker now.")
+_listeners = _gauge("listeners", "API processes that should hear of finished operations.")
+_connected = _gauge("listeners_connected", "API processes that hear of finished operations now.")
+
+_requests_seen: dict[tuple[str, str | None, int], Histogram] = {}
+"""Saves the lookup of labels on every request: it costs more than the observation."""
+
+
+def observe_request(method: str, rule: str | None, status: int, seconds: float) -> None:
+    """Count one answered request.
+
+    Args:
+        method: the HTTP method as it came.
+        rule: the route's rule, None when no route matched. Never the path: it would make a series per resource.
+        status: the HTTP status.
+        seconds: from the request's arrival to its answer.
+    """
+    key = (method, rule, status)
+    child = _requests_seen.get(key)
+    if child is None:
+        child = _requests.labels(method if method in _METHODS else "other", rule or "none", str(status))
+        if method in _METHODS:
+            # Only known methods are remembered: a client invents others without end.
+            _requests_seen[key] = child
+    child.observe(seconds)
+
+
+def command_accepted(command: str, way: Literal["broker", "spool"]) -> None:
+    """Count a command that can no longer be lost, by its wire name and the way it took."""
+    _accepted_of(command, way).inc()
+
+
+@cache
+def _accepted_of(command: str, way: str) -> Counter:
+    """Saves the lookup of labels, like `_requests_seen`."""
+    return _accepted.labels(command, way)
+
+
+def command_refused(command: str) -> None:
+    """Count a command answered with 503: neither broker nor database took it."""
+    _refused.labels(command).inc()
+
+
+def set_waiting_slots(in_use: int) -> None:
+    """Say how many requests of this process wait for an outcome now."""
+    _waiting.set(in_use)
+
+
+def set_breaker_open(is_open: bool) -> None:  # noqa: FBT001 - the figure itself
+    """Say whether this process spares its requests the wait for the broker now."""
+    _breakers.set(is_open)
+
+
+def set_listener_connected(connected: bool) -> None:  # noqa: FBT001 - the figure itself
+    """Say whether this process hears of finished operations now. Call it once at the start, with False."""
+    _listeners.set(1)
+    _connected.set(connected)
+
+
+def register_backlog(read: Callable[[], Backlog]) -> None:
+    """Have `read` called at each scrape of this process. It may raise; it should give up within a few seconds."""
+    _backlog.read = read
+
+
+def metrics_response() -> tuple[bytes, str]:
+    """Answer a scrape: the body and its content type. Never raises for a database that is away."""
+    body = generate_latest(_processes()) + generate_latest(_database)
+    return body, CONTENT_TYPE_LATEST
+
+
+class _BacklogCollector(Collector):
+    """Asks the database while it is scraped; a database that does not answer is a figure too."""
+
+    read: Callable[[], Backlog] | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if self.read is None:
+            return
+        try:
+            families = _families(self.read())
+        except Exception:  # noqa: BLE001 - whatever keeps it from being read, the other figures still count
+            _log.warning("backlog_unreadable", exc_info=True)
+            families = []
+        yield GaugeMetricFamily("backlog_up", "1 when the backlog could be read from the database.", bool(families))
+        yield from families
+
+
+def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
+    finished = GaugeMetricFamily(
+        "operations_finished_recently", "Operations that ended in the last five minutes, by status.", labels=["status"]
+    )
+    for status, number in backlog.finished.items():
+        finished.add_metric([status], number)
+    return [
+        GaugeMetricFamily("outbox_rows", "Outbox rows not yet relayed to the broker.", backlog.rows),
+        GaugeMetricFamily("outbox_oldest_age_seconds", "Age of the oldest of them.", backlog.oldest_seconds),
+        GaugeMetricFamily("dead_letters_open", "Dead letters that wait for an operator.", backlog.dead_letters),
+        finished,
+    ]
+
+
+def _processes() -> CollectorRegistry:
+    """Figures of all API processes together, or of this one alone."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
+        return _REGISTRY
+    _forget_dead_processes(Path(directory))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _forget_dead_processes(directory: Path) -> None:
+    """Remove what a killed process left: a breaker that would stay open, slots that would stay taken."""
+    pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*_*.db")}
+    for pid in pids:
+        if not _alive(pid):
+            with suppress(FileNotFoundError):  # another process answers a scrape at the same time
+                mark_process_dead(pid, path=str(directory))  # type: ignore[no-untyped-call]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+_backlog = _BacklogCollector()
+_database = CollectorRegistry()
+_database.register(_backlog)

@@ -1,0 +1,126 @@
+"""One timeline of all that a request caused, from what PostgreSQL keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from backend.kernel.delivery.dead_letters import dead_letters
+from backend.kernel.delivery.inbox import operations
+from backend.kernel.delivery.outbox import outbox
+from backend.kernel.messages.message import EVENTS_EXCHANGE
+from backend.kernel.observe.audit import audit_log
+from backend.kernel.postgres.database import metadata
+
+_NOT_KEPT = """\
+not kept: which worker, redeliveries after a crash, when a message was published, \
+and events for the outside world once they are published"""
+_NOTHING = "nothing is kept under that id; what still lies in the broker cannot be seen from here"
+_NOTHING_YET = """\
+no outcome: the operation waits in the broker or is at work, or it was never accepted here, \
+or its 30 days are over"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened.
+
+    Attributes:
+        what: the kind of step.
+        subject: the message, mail or action it is about.
+        detail: what else is known, in words.
+    """
+
+    at: datetime
+    what: str
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is known of a request.
+
+    Attributes:
+        steps: in the order of their times.
+        unknown: what cannot be seen from here, in words.
+    """
+
+    request_ids: tuple[str, ...]
+    steps: tuple[Step, ...]
+    unknown: str
+
+
+def trace(connection: sa.Connection, request_id: str, operation_id: UUID | None) -> Trace:
+    """Everything that belongs to a request, which either its own id or that of one of its operations names."""
+    request_ids = _requests_of(connection, operation_id) or [request_id]
+    finished = connection.execute(
+        sa.select(operations).where(_either(operations.c.id, operations.c.request_id, operation_id, request_ids))
+    ).all()
+    waiting = connection.execute(
+        sa.select(outbox).where(_either(outbox.c.id, outbox.c.headers["request_id"].astext, operation_id, request_ids))
+    ).all()
+    dead = connection.execute(
+        sa.select(dead_letters).where(
+            _either(dead_letters.c.message_id, dead_letters.c.request_id, operation_id, request_ids)
+        )
+    ).all()
+    audited = connection.execute(sa.select(audit_log).where(audit_log.c.request_id.in_(request_ids))).all()
+    # Of another context, which this module knows by the name of its table only.
+    mails = metadata.tables["mails"]
+    sent = connection.execute(sa.select(mails).where(mails.c.request_id.in_(request_ids))).all()
+    steps = (
+        *(step for row in finished for step in _of_operation(row)),
+        *(_of_waiting(row) for row in waiting),
+        *(_of_dead_letter(row) for row in dead),
+        *(Step(row.at, "audited", row.action, f"{row.outcome} · about {row.about or '-'}") for row in audited),
+        *(Step(row.sent_at or row.created_at, "mail", row.template, f"{row.status} · {row.id}") for row in sent),
+    )
+    if steps:
+        return Trace(tuple(request_ids), tuple(sorted(steps, key=lambda step: step.at)), _NOT_KEPT)
+    return Trace((), (), _NOTHING_YET if operation_id else _NOTHING)
+
+
+def _requests_of(connection: sa.Connection, operation_id: UUID | None) -> list[str]:
+    found = sa.union(
+        sa.select(operations.c.request_id).where(operations.c.id == operation_id),
+        sa.select(dead_letters.c.request_id).where(dead_letters.c.message_id == operation_id),
+        sa.select(outbox.c.headers["request_id"].astext).where(outbox.c.id == operation_id),
+    )
+    return [name for name in connection.scalars(found) if name]
+
+
+def _either(
+    message_id: sa.ColumnElement[UUID],
+    request_id: sa.ColumnElement[Any],
+    operation_id: UUID | None,
+    request_ids: list[str],
+) -> sa.ColumnElement[bool]:
+    return sa.or_(message_id == operation_id, request_id.in_(request_ids))
+
+
+def _of_operation(row: Any) -> Iterator[Step]:
+    if row.accepted_at is not None:
+        if row.cause is None:
+            way = "spooled: the broker was away" if row.spooled else "published to the broker"
+            yield Step(row.accepted_at, "accepted", row.name, f"{row.id} · actor {row.actor or 'anonymous'} · {way}")
+        else:
+            yield Step(row.accepted_at, "event", row.name, f"{row.id} · written by {row.cause}")
+    code = f" · {row.problem['code']}" if row.problem else ""
+    yield Step(row.finished_at, row.status, row.name, f"{row.id} · attempt {row.attempts}{code}")
+
+
+def _of_waiting(row: Any) -> Step:
+    kind = "for the world" if row.queue == EVENTS_EXCHANGE else f"for {row.queue}"
+    return Step(row.created_at, "in outbox", row.name, f"{row.id} · waits to be published, {kind}")
+
+
+def _of_dead_letter(row: Any) -> Step:
+    error = f" · {row.error}" if row.error else ""
+    detail = f"{row.message_id} · {row.reason}{error} · died {row.times}x · {row.status} · dead letter {row.id}"
+    return Step(row.last_dead_at, "dead letter", row.task, detail)

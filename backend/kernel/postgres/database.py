@@ -1,0 +1,219 @@
+"""PostgreSQL: an engine for writes, a bare psycopg pool for reads, both opened on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from time import monotonic
+from typing import Any, Generic, LiteralString, TypeVar, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.rows import TupleRow, args_row
+from psycopg_pool import ConnectionPool
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import registry
+from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
+
+from backend.kernel.postgres.faults import DatabaseAway, is_database_away
+
+T = TypeVar("T")
+V = TypeVar("V")
+Row = dict[str, Any]
+ReadConnection = psycopg.Connection[Any]
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+mapper_registry = registry(metadata=metadata)
+
+_CONNECT = {
+    "connect_timeout": 2,
+    # A stalled server or a cut cable ends the call, not only a closed socket.
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 30,
+    "options": "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    " -c timezone=UTC",
+}
+_POOL_SIZE = 10
+_TRUSTED_SECONDS = 0.5
+"""How long after its last use a connection needs no test."""
+
+
+class Database:
+    """One PostgreSQL, and optionally a replica that answers the queries.
+
+    Never connect before a fork: pools do not survive it.
+    """
+
+    def __init__(self, url: str, read_url: str | None = None) -> None:
+        self.url = url
+        self._read_url = read_url or url
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """For writes. A connection that was idle is tested when it is taken from the pool, so a restart of the
+        database costs no failed command.
+        """
+        url = sa.make_url(self.url).set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(
+            url,
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_SIZE,
+            pool_timeout=5,
+            hide_parameters=True,  # statement parameters must not reach an exception's text
+            connect_args=_CONNECT,
+        )
+        sa.event.listen(engine, "checkin", _note_return)
+        sa.event.listen(engine, "checkout", _test_if_idle)
+        return engine
+
+    @cached_property
+    def _reads(self) -> ConnectionPool[ReadConnection]:
+        return _pool(self._read_url, _POOL_SIZE)
+
+    @cached_property
+    def _primary_reads(self) -> ConnectionPool[ReadConnection]:
+        return self._reads if self._read_url == self.url else _pool(self.url, _POOL_SIZE)
+
+    def read(self, ask: Callable[[ReadConnection], T], *, timeout: float = 3, fresh: bool = False) -> T:
+        """Run `ask` on an autocommitting connection; once more if the connection turns out dead.
+
+        Args:
+            timeout: seconds to wait for a free connection.
+            fresh: ask the primary even when there is a replica: the caller must see its own write.
+
+        Raises:
+            DatabaseAway: no connection can be had.
+        """
+        pool = self._primary_reads if fresh else self._reads
+        for last_try in (False, True):
+            try:
+                # Not its `connection()`: that commits, which does nothing here and costs nearly as much as the pool.
+                connection = pool.getconn(timeout)
+                try:
+                    return ask(connection)
+                finally:
+                    pool.putconn(connection)
+            except psycopg.Error as error:
+                if not is_database_away(error):
+                    raise
+                if last_try:
+                    raise DatabaseAway from None
+                pool.check()  # every idle connection died with the same server
+            except Exception as error:
+                if is_database_away(error):
+                    raise DatabaseAway from None
+                raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that commits at the end of the block.
+
+        Raises:
+            DatabaseAway: no connection can be had, or it broke on the way.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except Exception as error:
+            if is_database_away(error):
+                raise DatabaseAway from None
+            raise
+
+    def close(self) -> None:
+        """Give back every connection."""
+        for name in ("_reads", "_primary_reads"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+        if "engine" in self.__dict__:
+            self.__dict__.pop("engine").dispose()
+
+
+def _note_return(_driver: Any, record: PoolEntry) -> None:
+    record.info["returned_at"] = monotonic()
+
+
+def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
+    """As `pool_pre_ping` does, without its round trip while the connection is at work again and again."""
+    if monotonic() - record.info.get("returned_at", 0.0) > _TRUSTED_SECONDS:
+        try:
+            ConnectionPool.check_connection(driver)
+        except psycopg.Error:
+            raise sa.exc.InvalidatePoolError from None
+
+
+def _pool(url: str, size: int) -> ConnectionPool[ReadConnection]:
+    return ConnectionPool(
+        sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
+        min_size=1,
+        max_size=size,
+        open=True,
+        # Give up on a connection early: later attempts back off for minutes, and the next caller starts afresh.
+        reconnect_timeout=2,
+        kwargs={"autocommit": True, **_CONNECT},
+    )
+
+
+def run(connection: sa.Connection, sql: LiteralString, parameters: Mapping[str, Any]) -> psycopg.Cursor[TupleRow]:
+    """Run a fixed statement in the connection's transaction, on psycopg itself: every message pays for the kernel's
+    writes, and SQLAlchemy's execution costs more than the round trip.
+
+    Raises:
+        psycopg.Error: as it is, not SQLAlchemy's.
+    """
+    return driver_of(connection).execute(sql, parameters)
+
+
+def driver_of(connection: sa.Connection) -> ReadConnection:
+    """The psycopg connection underneath, in the same transaction."""
+    return cast("ReadConnection", connection.connection.driver_connection)
+
+
+class Statement(Generic[V]):
+    """A Core select, compiled once, whose rows are read straight into the view `V`.
+
+    The parameters are the select's `bindparam`s. It runs on psycopg itself: SQLAlchemy's execution
+    costs more than the round trip (docs/performance.md has the measurement).
+
+    Args:
+        plan_each: PostgreSQL plans for the values of each question. It would keep one plan for all of them
+            otherwise, and one that is good for what many rows have is bad for what few have.
+    """
+
+    def __init__(self, select: sa.Select[Any], view: type[V], *, plan_each: bool = False) -> None:
+        compiled = select.compile(dialect=_DIALECT)
+        self._sql = str(compiled).encode()
+        self._defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        names = [column.name for column in select.selected_columns]
+        if names != list(getattr(view, "__dataclass_fields__", ())):
+            raise TypeError(f"{view.__name__} has not the fields of its select: {names}")
+        self._row = args_row(view)
+        self._prepare = False if plan_each else None
+
+    def one(self, connection: ReadConnection, **parameters: Any) -> V | None:
+        """The first row, or None."""
+        return self._run(connection, parameters).fetchone()
+
+    def all(self, connection: ReadConnection, **parameters: Any) -> list[V]:
+        """Every row."""
+        return self._run(connection, parameters).fetchall()
+
+    def _run(self, connection: ReadConnection, parameters: Row) -> psycopg.Cursor[V]:
+        cursor = connection.cursor(row_factory=self._row)
+        return cursor.execute(self._sql, {**self._defaults, **parameters}, prepare=self._prepare)
+
+
+_DIALECT = cast("sa.Dialect", postgresql.psycopg.dialect())  # type: ignore[no-untyped-call]
+
+
+def starts_with(text: str) -> str:
+    """A LIKE pattern for texts that begin with `text`, whatever characters it holds."""
+    return text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.datastructures import Headers
+
+from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.http.web import create_app
+from backend.kernel.messages.registry import Handlers
+from backend.program import build_bus
+from backend.settings import Settings
+from tests.inline import InlineQueue
+from tests.settings import settings_with
+
+PASSWORD = "correct horse battery"
+API = "/api/v1"
+
+
+class Told:
+    """What auth told the others, taken down by a context that subscribes to it."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def codes(self) -> list[str]:
+        """Every code that was sent."""
+        return [event.code.value for event in self.of(SignInCodeRequested)]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Answer(Protocol):
+    """A response; `json` is whatever it is."""
+
+    status_code: int
+    headers: Headers
+    data: bytes
+    json: Any
+
+
+class Client:
+    """The API as somebody sees it, from one address."""
+
+    def __init__(self, client: FlaskClient, ip: str = "192.0.2.1", access_token: str | None = None) -> None:
+        self._client = client
+        self._ip = ip
+        self._token = access_token
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._send("GET", path, None, headers)
+
+    def post(self, path: str, json: Any = None, **headers: str) -> Answer:
+        return self._send("POST", path, json, headers)
+
+    def put(self, path: str, json: Any = None, **headers: str) -> Answer:
+        return self._send("PUT", path, json, headers)
+
+    def delete(self, path: str, **headers: str) -> Answer:
+        return self._send("DELETE", path, None, headers)
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> Answer:
+        return self.post("/auth/login", {"email" if "@" in name else "username": name, "password": password})
+
+    def with_token(self, access_token: str) -> Client:
+        return Client(self._client, self._ip, access_token)
+
+    def _send(self, method: str, path: str, json: Any, headers: dict[str, str]) -> Answer:
+        authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        url = path if path.startswith(("/.", "/api/", "/openapi")) else API + path
+        answer = self._client.open(
+            url,
+            method=method,
+            json=json,
+            headers={**authorization, **{name.replace("_", "-"): value for name, value in headers.items()}},
+            environ_overrides={"REMOTE_ADDR": self._ip},
+        )
+        return cast("Answer", answer)
+
+
+class Person:
+    """Somebody with an account."""
+
+    def __init__(self, account: dict[str, Any]) -> None:
+        self.id = UUID(account["id"])
+        self.email: str = account["email"]
+        self.username: str = account["username"]
+
+
+class Database:
+    """A glance behind the API, and the clock's hand: tests do not wait for minutes."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        with psycopg.connect(self._url) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def set_user(self, user_id: UUID, **columns: Any) -> None:
+        """Change a user behind the API's back."""
+        for name, value in columns.items():
+            self.execute(f"update users set {name} = %s where id = %s", value, user_id)  # noqa: S608 - our own names
+
+
+Open = Callable[..., Client]
+Register = Callable[..., Person]
+
+
+@pytest.fixture
+def queue() -> Iterator[InlineQueue]:
+    queue = InlineQueue()
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def settings(clean_database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """With `@pytest.mark.parametrize("settings", [{...}], indirect=True)` some are others."""
+    changes = getattr(request, "param", {})
+    return settings_with(database_url=clean_database, mail_url=f"file:{tmp_path}/mail", **changes)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def bus(settings: Settings, queue: InlineQueue, told: Told) -> Iterator[Bus]:
+    bus = build_bus(settings, queue)
+    bus.include(_scribe(), lambda _unit: told)
+    queue.bus = bus
+    yield bus
+    queue.drain()
+    queue.close()
+    bus.close()
+
+
+def _scribe() -> Handlers[Told]:
+    handlers = Handlers[Told]("scribe")
+
+    @handlers.on(SignInCodeRequested)
+    def take_down_code(event: SignInCodeRequested, told: Told) -> None:
+        told.events.append(event)
+
+    @handlers.on(RefreshTokenReused)
+    def take_down_reuse(event: RefreshTokenReused, told: Told) -> None:
+        told.events.append(event)
+
+    @handlers.on(UnverifiedSignIn)
+    def take_down_unverified(event: UnverifiedSignIn, told: Told) -> None:
+        told.events.append(event)
+
+    return handlers
+
+
+@pytest.fixture
+def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
+    app = create_app(settings, bus)
+    assert app.extensions["api"].listener.start(timeout=10)
+    yield app
+    app.extensions["api"].listener.stop()
+
+
+@pytest.fixture
+def client(app: Flask) -> Client:
+    """Somebody anonymous."""
+    return Client(app.test_client())
+
+
+@pytest.fixture
+def at(app: Flask) -> Callable[[str], Client]:
+    """Somebody anonymous at that address."""
+    return lambda ip: Client(app.test_client(), ip)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Database:
+    return Database(settings.database_url)
+
+
+@pytest.fixture
+def register(client: Client) -> Register:
+    numbers = count(1)
+
+    def register(**fields: Any) -> Person:
+        name = f"person{next(numbers)}"
+        body = {"name": name.title(), "email": f"{name}@example.com", "username": name, "password": PASSWORD, **fields}
+        answer = client.post("/users", body, Prefer="wait=10")
+        assert answer.status_code == 201, answer.json
+        return Person(answer.json)
+
+    return register
+
+
+@pytest.fixture
+def ada(register: Register) -> Person:
+    return register()

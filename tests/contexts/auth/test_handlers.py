@@ -1,0 +1,210 @@
+"""What the auth handlers decide, with no database."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.contexts.auth.application.commands import (
+    CodeSent,
+    EndSession,
+    EndSessions,
+    Refresh,
+    ResendCode,
+    SignIn,
+    SignInWithCode,
+    SignOut,
+    TokenPair,
+)
+from backend.contexts.auth.application.handlers import (
+    end_session,
+    end_sessions,
+    refresh,
+    resend_code,
+    sign_in,
+    sign_in_with_code,
+    sign_out,
+)
+from backend.contexts.auth.domain.account import Account
+from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
+from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
+from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.secret import Secret
+from tests.contexts.auth.fakes import CODE, PASSWORD, World, account
+
+
+def given(password: str, login: str = "ada@example.com") -> SignIn:
+    return SignIn(login, Secret(password))
+
+
+def signed_in(world: World) -> TokenPair:
+    pair = sign_in(given(PASSWORD), world.ports)
+    assert isinstance(pair, TokenPair)
+    return pair
+
+
+def challenged(world: World) -> str:
+    sent = sign_in(given(PASSWORD), world.ports)
+    assert isinstance(sent, CodeSent)
+    assert (sent.two_step, sent.expires_in) == (True, 300)
+    return sent.challenge
+
+
+def test_signing_in_starts_a_session_with_the_accounts_roles() -> None:
+    ada = account()
+    world = World(ada)
+    pair = signed_in(world)
+    assert (pair.access_token, pair.token_type, pair.expires_in) == ("admin", "Bearer", 900)
+    assert [session.user_id for session in world.sessions.all.values()] == [ada.user_id]
+    assert world.guesses.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("who", "command"),
+    [
+        (account(), given("wrong")),
+        (account(), given(PASSWORD, "nobody@example.com")),
+        (account(is_active=False), given(PASSWORD)),
+    ],
+)
+def test_a_failed_sign_in_stays_counted(who: Account, command: SignIn) -> None:
+    world = World(who)
+    with pytest.raises(InvalidCredentials):
+        sign_in(command, world.ports)
+    assert world.guesses.failures == 1
+    assert not world.sessions.all
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_only_where_verification_is_required_an_unverified_account_is_kept_out(required: bool) -> None:  # noqa: FBT001
+    ada = account(email_verified=False)
+    world = World(ada, verification_required=required)
+    if not required:
+        assert signed_in(world).access_token == "admin"
+        return
+    with pytest.raises(InvalidCredentials):
+        sign_in(given(PASSWORD), world.ports)
+    assert ada.pull_events() == [UnverifiedSignIn(ada.user_id)]
+    assert world.guesses.failures == 1
+
+
+def test_two_step_mails_a_code_and_starts_no_session() -> None:
+    ada = account(two_step=True)
+    world = World(ada)
+    challenged(world)
+    (event,) = ada.pull_events()
+    assert isinstance(event, SignInCodeRequested)
+    assert (event.email, event.code) == (ada.email, CODE)
+    assert not world.sessions.all
+
+
+def test_the_code_starts_the_session() -> None:
+    world = World(account(two_step=True))
+    pair = sign_in_with_code(SignInWithCode(Secret(challenged(world)), CODE), world.ports)
+    assert isinstance(pair, TokenPair)
+    assert len(world.sessions.all) == 1
+
+
+def test_a_code_expires_after_five_minutes() -> None:
+    world = World(account(two_step=True))
+    challenge = Secret(challenged(world))
+    world.later(minutes=5)
+    with pytest.raises(InvalidCode):
+        sign_in_with_code(SignInWithCode(challenge, CODE), world.ports)
+
+
+def test_a_sixth_challenge_within_the_hour_is_too_many() -> None:
+    world = World(account(two_step=True))
+    for _ in range(5):
+        challenged(world)
+    with pytest.raises(TooManyAttempts) as refused:
+        sign_in(given(PASSWORD), world.ports)
+    assert 0 < refused.value.retry_after <= 900
+
+
+def test_another_code_is_mailed_once_a_minute() -> None:
+    ada = account(two_step=True)
+    world = World(ada)
+    command = ResendCode(Secret(challenged(world)))
+    world.later(seconds=59.5)
+    with pytest.raises(TooManyAttempts) as refused:
+        resend_code(command, world.ports)
+    assert refused.value.retry_after == 1
+    world.later(seconds=0.5)
+    resend_code(command, world.ports)
+    assert len(ada.pull_events()) == 2
+
+
+def test_a_refresh_token_is_exchanged_for_its_successor() -> None:
+    world = World(account())
+    first = signed_in(world).refresh_token
+    second = refresh(Refresh(Secret(first)), world.ports)
+    assert isinstance(second, TokenPair)
+    assert second.refresh_token == f"{first}+"
+    world.later(seconds=30)
+    assert refresh(Refresh(Secret(first)), world.ports).refresh_token == second.refresh_token
+
+
+def test_a_late_replay_ends_the_session_and_says_so() -> None:
+    ada = account()
+    world = World(ada)
+    first = signed_in(world).refresh_token
+    refresh(Refresh(Secret(first)), world.ports)
+    world.later(seconds=31)
+    with pytest.raises(InvalidRefreshToken):
+        refresh(Refresh(Secret(first)), world.ports)
+    (session,) = world.sessions.all.values()
+    assert session.ended_at
+    (event,) = ada.pull_events()
+    assert isinstance(event, RefreshTokenReused)
+    assert (event.user_id, event.session_id) == (ada.user_id, session.id)
+
+
+def test_a_session_lasts_thirty_days_after_its_last_use() -> None:
+    world = World(account())
+    token = signed_in(world).refresh_token
+    world.later(days=29)
+    token = refresh(Refresh(Secret(token)), world.ports).refresh_token
+    world.later(days=29)
+    token = refresh(Refresh(Secret(token)), world.ports).refresh_token
+    world.later(days=30)
+    with pytest.raises(InvalidRefreshToken):
+        refresh(Refresh(Secret(token)), world.ports)
+
+
+def test_ending_a_session_takes_its_owner_and_works_once() -> None:
+    ada = account()
+    world = World(ada)
+    signed_in(world)
+    (session,) = world.sessions.all.values()
+    with pytest.raises(SessionNotFound):
+        end_session(EndSession(account().user_id, session.id), world.ports)
+    end_session(EndSession(ada.user_id, session.id), world.ports)
+    with pytest.raises(SessionNotFound):
+        end_session(EndSession(ada.user_id, session.id), world.ports)
+
+
+def test_signing_out_works_any_number_of_times() -> None:
+    ada = account()
+    world = World(ada)
+    signed_in(world)
+    (session,) = world.sessions.all.values()
+    for _ in range(2):
+        sign_out(SignOut(ada.user_id, session.id), world.ports)
+    assert session.ended_at
+
+
+def test_signing_out_everywhere_ends_all_of_ones_sessions() -> None:
+    ada = account()
+    world = World(ada)
+    signed_in(world)
+    signed_in(world)
+    end_sessions(EndSessions(ada.user_id), world.ports)
+    assert all(session.ended_at for session in world.sessions.all.values())
+
+
+def test_messages_show_no_secret() -> None:
+    """Nothing secret in logs, exceptions, reprs."""
+    world = World(account())
+    assert PASSWORD not in repr(given(PASSWORD))
+    assert "first" not in repr(signed_in(world))
+    assert PASSWORD not in repr(account())

@@ -1,0 +1,177 @@
+"""Ended sessions are refused at once, without a query per request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from flask import Flask
+
+from backend.contexts.auth.infrastructure.keys import SigningKeys
+from backend.contexts.auth.infrastructure.revocation import Gate, Revocations, notice
+from backend.contexts.auth.infrastructure.tokens import AccessTokens
+from backend.kernel.http.web import create_app
+from backend.kernel.postgres.database import Database as AppDatabase
+from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.listener import APPLICATION_NAME, Listener
+from backend.program import build_bus
+from backend.settings import Settings
+from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person
+from tests.inline import InlineQueue
+
+
+@contextmanager
+def another_process(settings: Settings) -> Iterator[Client]:
+    """Another API process: nothing in common with the first but the database."""
+    bus = build_bus(settings, InlineQueue())
+    app = create_app(settings, bus)
+    assert app.extensions["api"].listener.start(timeout=10)
+    yield Client(app.test_client())
+    app.extensions["api"].listener.stop()
+    bus.close()
+
+
+@contextmanager
+def no_session_can_be_asked_for(database: Database) -> Iterator[None]:
+    """Whatever queries the table now, fails."""
+    database.execute("alter table sessions rename to sessions_away")
+    yield
+    database.execute("alter table sessions_away rename to sessions")
+
+
+@pytest.fixture
+def token(client: Client, ada: Person) -> str:
+    return str(client.sign_in(ada.email).json["access_token"])
+
+
+def status(client: Client, token: str) -> int:
+    return client.with_token(token).get("/auth/verify").status_code
+
+
+def cut_off(app: Flask, database: Database) -> None:
+    """Take the listener's connection away, for good."""
+    listener = app.extensions["api"].listener
+    listener.stop()
+    database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = %s and datname = current_database()",
+        APPLICATION_NAME,
+    )
+    while listener.connected:
+        pass
+
+
+def test_reads_make_no_query_about_sessions(client: Client, token: str, database: Database) -> None:
+    """No query per request: validate-token, verify, and every guarded route."""
+    with no_session_can_be_asked_for(database):
+        assert status(client, token) == 200
+        assert client.with_token(token).get("/auth/me").status_code == 200
+        assert client.post("/auth/validate-token", {"access_token": token}).json["is_valid"] is True
+
+
+def test_an_ended_session_is_remembered_not_asked_for(client: Client, token: str, database: Database) -> None:
+    client.with_token(token).post("/auth/logout")
+    with no_session_can_be_asked_for(database):
+        assert status(client, token) == 401
+
+
+def test_every_process_refuses_from_the_next_request_on(client: Client, ada: Person, settings: Settings) -> None:
+    """Its access token is refused from the next request on, by every API process."""
+    with another_process(settings) as elsewhere, another_process(settings) as third:
+        for _ in range(10):
+            token = client.sign_in(ada.email).json["access_token"]
+            assert [status(one, token) for one in (client, elsewhere, third)] == [200] * 3
+            assert elsewhere.with_token(token).post("/auth/logout").status_code == 204
+            assert [status(one, token) for one in (client, elsewhere, third)] == [401] * 3
+
+
+def test_what_a_command_ended_is_refused_by_every_process_once_its_outcome_is_told(
+    client: Client, ada: Person, settings: Settings
+) -> None:
+    """A changed password ends the other sessions: at once, although a worker did it."""
+    change = {"old_password": PASSWORD, "new_password": PASSWORD}
+    with another_process(settings) as elsewhere, another_process(settings) as third:
+        for _ in range(10):
+            other, own = (client.sign_in(ada.email).json["access_token"] for _ in range(2))
+            assert [status(one, other) for one in (client, elsewhere, third)] == [200] * 3
+            changed = client.with_token(own).put("/auth/change-password", change, Prefer="wait=10")
+            assert changed.status_code == 204
+            assert [status(one, other) for one in (third, elsewhere, client)] == [401] * 3
+
+
+def test_a_process_that_starts_later_knows_what_ended_before(
+    client: Client, token: str, ada: Person, settings: Settings, database: Database
+) -> None:
+    client.with_token(token).post("/auth/logout-all")
+    fresh = client.sign_in(ada.email).json["access_token"]
+    with another_process(settings) as latecomer, no_session_can_be_asked_for(database):
+        assert [status(latecomer, token), status(latecomer, fresh)] == [401, 200]
+
+
+def test_while_the_listener_is_down_the_database_is_asked(
+    app: Flask, client: Client, token: str, ada: Person, database: Database
+) -> None:
+    other = client.sign_in(ada.email).json["access_token"]
+    cut_off(app, database)
+    assert [status(client, token), status(client, other)] == [200, 200]
+    # Ended elsewhere, and nobody told this process.
+    database.execute("update sessions set ended_at = now() where id = (select id from sessions order by id limit 1)")
+    assert [status(client, token), status(client, other)] == [401, 200]
+    assert client.with_token(other).post("/auth/logout").status_code == 204
+    assert status(client, other) == 401
+
+
+def test_while_the_listener_is_down_a_session_nobody_knows_is_refused(
+    app: Flask, client: Client, token: str, database: Database
+) -> None:
+    cut_off(app, database)
+    database.execute("delete from sessions")
+    assert status(client, token) == 401
+
+
+def test_a_listener_that_comes_back_catches_up_first(
+    app: Flask, client: Client, token: str, database: Database
+) -> None:
+    """It counts as connected only after it knows what it missed, so there is no moment of doubt."""
+    database.execute("update sessions set ended_at = now(), revoked_at = now()")  # without a notification
+    assert status(client, token) == 200
+    database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = %s and datname = current_database()",
+        APPLICATION_NAME,
+    )
+    while app.extensions["api"].listener.connected:
+        pass
+    assert status(client, token) == 401
+    assert app.extensions["api"].listener.start(timeout=10)
+    with no_session_can_be_asked_for(database):
+        assert status(client, token) == 401
+
+
+def test_without_listener_and_database_nobody_is_believed(settings: Settings, client: Client, token: str) -> None:
+    """It ends as 503: what cannot be told is not guessed."""
+    nowhere = "postgresql://postgres@127.0.0.1:9/none"
+    tokens = AccessTokens(settings, SigningKeys(settings))
+    listener = Listener(nowhere, {})
+    database = AppDatabase(nowhere)
+    with pytest.raises(DatabaseAway):
+        Gate(tokens, Revocations(database, tokens.lifetime), listener).authenticate(token)
+    listener.stop()
+    database.close()
+
+
+def test_memory_forgets_what_has_expired(ada: Person) -> None:
+    """Entries expire with the tokens."""
+    revocations = Revocations(AppDatabase("postgresql://nowhere.invalid/none"), lifetime=-120)
+    for _ in range(10):
+        revocations.hear(notice(ada.id, 2, ended=False))
+    assert len(revocations._known) <= 1  # noqa: SLF001 - there is no other way to see memory
+
+
+def test_a_notice_that_arrives_late_takes_nothing_back(ada: Person) -> None:
+    revocations = Revocations(AppDatabase("postgresql://nowhere.invalid/none"), lifetime=900)
+    revocations.hear(notice(ada.id, 3, ended=True))
+    ended = revocations.lowest_good(ada.id)
+    revocations.hear(notice(ada.id, 2, ended=False))
+    assert revocations.lowest_good(ada.id) == ended > 3

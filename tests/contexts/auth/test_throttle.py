@@ -1,0 +1,223 @@
+"""The throttle: in 5 minutes 5 failures per account and address, 50 per account, 20 per address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backend.contexts.auth.domain.errors import Busy
+from backend.contexts.auth.domain.throttle import LONGEST_BLOCK, WINDOW, Failures
+from backend.contexts.auth.infrastructure.throttle import Turns
+from backend.kernel.http.web import create_app
+from backend.kernel.messages.refusals import TooManyAttempts
+from backend.program import build_bus
+from backend.settings import Settings
+from tests.contexts.auth.conftest import Client, Database, Person, Register
+from tests.inline import InlineQueue
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LIMIT = 5
+
+
+def blocked() -> Failures:
+    failures = Failures()
+    for _ in range(LIMIT):
+        failures = failures.plus(NOW, LIMIT)
+    return failures
+
+
+def seconds_left(failures: Failures, now: datetime) -> int:
+    with pytest.raises(TooManyAttempts) as refused:
+        failures.plus(now, LIMIT)
+    return refused.value.retry_after
+
+
+def test_the_limit_holds_in_any_five_minutes() -> None:
+    """Not only in those that begin on the hour: the window slides."""
+    failures = Failures()
+    for minute in (0, 4, 4.5, 4.7, 4.9):
+        failures = failures.plus(NOW + timedelta(minutes=minute), LIMIT)
+    assert seconds_left(failures, NOW + timedelta(minutes=4.95)) > 0
+
+
+def test_failures_older_than_five_minutes_do_not_count() -> None:
+    failures = Failures()
+    for minute in (0, 4, 4.5, 4.7, 6, 6.1):
+        failures = failures.plus(NOW + timedelta(minutes=minute), LIMIT)
+    assert len(failures.times) == 5
+
+
+def test_the_block_grows_to_fifteen_minutes_and_no_further() -> None:
+    """429 with `Retry-After`, growing, at most 15 minutes."""
+    lengths, failures, now = [], Failures(), NOW
+    for _ in range(5):
+        for _ in range(LIMIT):
+            failures = failures.plus(now, LIMIT)
+        lengths.append(seconds_left(failures, now))
+        now += timedelta(seconds=lengths[-1])
+    assert lengths == [300, 600, 900, 900, 900]
+
+
+def test_going_on_trying_does_not_make_the_block_longer() -> None:
+    """Never a permanent lock."""
+    failures = blocked()
+    for second in range(0, 300, 10):
+        assert seconds_left(failures, NOW + timedelta(seconds=second)) == 300 - second
+    assert failures.plus(NOW + WINDOW, LIMIT).times == (NOW + WINDOW,)
+
+
+def test_earlier_blocks_are_forgotten_after_a_quiet_hour() -> None:
+    failures = blocked().plus(NOW + WINDOW, LIMIT)
+    assert failures.blocks == 1
+    assert failures.plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
+    assert blocked().plus(NOW + timedelta(hours=2), LIMIT).blocks == 0
+
+
+def test_the_sixth_failure_from_one_address_is_429_for_the_right_password_too(client: Client, ada: Person) -> None:
+    """5 failures per account and address → 429 with `Retry-After`, for the right password too."""
+    assert [client.sign_in(ada.email, "wrong password").status_code for _ in range(5)] == [401] * 5
+    refused = client.sign_in(ada.email)
+    assert (refused.status_code, refused.json["code"]) == (429, "too_many_attempts")
+    assert 0 < int(refused.headers["Retry-After"]) <= LONGEST_BLOCK.total_seconds()
+
+
+def test_address_and_username_are_the_same_account(client: Client, ada: Person) -> None:
+    """Per account: its other name gives no further guesses."""
+    names = [ada.email, ada.username] * 3
+    assert [client.sign_in(name, "wrong password").status_code for name in names] == [401] * 5 + [429]
+
+
+def test_an_unknown_account_is_throttled_as_if_there_were_one(client: Client) -> None:
+    """Unknown account: the same."""
+    spellings = ["Nobody@example.com", "nobody@EXAMPLE.com"] * 3
+    assert [client.sign_in(name).status_code for name in spellings] == [401] * 5 + [429]
+
+
+def test_another_address_may_still_sign_in(at: Callable[[str], Client], ada: Person) -> None:
+    """The five are per account and address: whoever guesses does not lock the owner out."""
+    for _ in range(6):
+        at("192.0.2.66").sign_in(ada.email, "wrong password")
+    assert at("192.0.2.1").sign_in(ada.email).status_code == 200
+
+
+def test_no_name_is_counted_as_another_account_or_address(at: Callable[[str], Client], ada: Person) -> None:
+    """A name may be any text, also one that looks like somebody else's counter."""
+    for number in range(4):
+        for name in (f"{ada.id} from 192.0.2.1", "from 192.0.2.1"):
+            for _ in range(5):
+                at(f"198.51.100.{number}").sign_in(name, "wrong password")
+    assert at("192.0.2.1").sign_in(ada.email).status_code == 200
+
+
+def test_fifty_failures_of_one_account_refuse_every_address(at: Callable[[str], Client], ada: Person) -> None:
+    """50 per account."""
+    statuses = [at(f"192.0.2.{n // 5}").sign_in(ada.email, "wrong password").status_code for n in range(50)]
+    assert statuses == [401] * 50
+    assert at("198.51.100.1").sign_in(ada.email).status_code == 429
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::{:x}"])
+def test_twenty_failures_from_one_address_refuse_every_account(
+    at: Callable[[str], Client], ada: Person, address: str
+) -> None:
+    """20 per address; an IPv6 /64 belongs to one customer."""
+    for number in range(20):
+        assert at(address.format(number)).sign_in(f"nobody{number}").status_code == 401
+    assert at(address.format(99)).sign_in(ada.email).status_code == 429
+    assert at("198.51.100.1").sign_in(ada.email).status_code == 200
+
+
+def test_signing_in_forgets_the_failures_before(client: Client, ada: Person) -> None:
+    for _ in range(3):
+        assert [client.sign_in(ada.email, "wrong password").status_code for _ in range(4)] == [401] * 4
+        assert client.sign_in(ada.email).status_code == 200
+
+
+def test_right_passwords_are_never_too_many(client: Client, ada: Person) -> None:
+    """Failures count, nothing else."""
+    assert {client.sign_in(ada.email).status_code for _ in range(25)} == {200}
+
+
+def test_parallel_guesses_count_in_full(settings: Settings, client: Client, ada: Person) -> None:
+    """Counted atomically under parallel guesses; the same limit however many API processes run."""
+    apps = []
+    for _ in range(3):  # as many processes
+        bus = build_bus(settings, InlineQueue())
+        apps.append(create_app(settings, bus))
+    with ThreadPoolExecutor(12) as guessers:
+        guesses = [
+            guessers.submit(Client(apps[number % 3].test_client()).sign_in, ada.email, "wrong password")
+            for number in range(12)
+        ]
+        statuses = sorted(guess.result().status_code for guess in guesses)
+    for app in apps:
+        app.extensions["api"].listener.stop()
+        app.extensions["api"].bus.close()
+    assert statuses == [401] * 5 + [429] * 7
+
+
+def test_parallel_right_passwords_all_sign_in(client: Client, ada: Person, at: Callable[[str], Client]) -> None:
+    """An attempt in flight is not a failure."""
+    with ThreadPoolExecutor(8) as people:
+        answers = people.map(lambda _: at("192.0.2.1").sign_in(ada.email).status_code, range(8))
+        assert list(answers) == [200] * 8
+
+
+def test_a_wrong_old_password_counts(client: Client, ada: Person) -> None:
+    """Wrong old passwords count."""
+    signed_in = client.with_token(client.sign_in(ada.email).json["access_token"])
+    for _ in range(5):
+        assert signed_in.put("/auth/two-step", {"enabled": True, "password": "wrong"}).status_code == 403
+    assert signed_in.put("/auth/two-step", {"enabled": True, "password": "wrong"}).status_code == 429
+    assert client.sign_in(ada.email).status_code == 429
+
+
+def test_the_block_ends_by_itself(client: Client, ada: Person, database: Database) -> None:
+    """Never a permanent lock."""
+    for _ in range(6):
+        client.sign_in(ada.email, "wrong password")
+    database.execute("update failures set times = array(select t - interval '5 minutes' from unnest(times) t)")
+    assert client.sign_in(ada.email).status_code == 200
+
+
+def test_names_and_addresses_are_not_readable_in_the_table(
+    client: Client, register: Register, database: Database
+) -> None:
+    client.sign_in("nobody@example.com")
+    assert b"nobody" not in b"".join(key for (key,) in database.execute("select key from failures"))
+
+
+def test_the_surplus_of_a_storm_of_sign_ins_is_refused_at_once() -> None:
+    """503 with `Retry-After`: reads stay fast."""
+    turns = Turns(at_once=1, longest_wait=0)
+    with turns.one("ada"), pytest.raises(Busy) as refused, turns.one("bob"):
+        pass
+    assert refused.value.headers() == {"Retry-After": "2"}
+
+
+def test_of_one_account_one_password_is_checked_at_a_time() -> None:
+    turns = Turns(at_once=2, longest_wait=0)
+    with turns.one("ada"):
+        with turns.one("bob"):
+            pass
+        with pytest.raises(Busy), turns.one("ada"):
+            pass
+
+
+def test_a_turn_is_waited_for() -> None:
+    turns = Turns(at_once=1, longest_wait=10)
+    order = []
+
+    def check() -> None:
+        with turns.one("bob"):
+            order.append("bob")
+
+    with ThreadPoolExecutor(1) as another:
+        with turns.one("ada"):
+            waiting = another.submit(check)
+            order.append("ada")
+        waiting.result()
+    assert order == ["ada", "bob"]

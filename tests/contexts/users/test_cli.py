@@ -1,0 +1,142 @@
+"""`flask users …`, as an operator types it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from structlog.testing import capture_logs
+
+from backend.contexts.users.application.queries import FindCredentials, ListUsers
+from backend.contexts.users.infrastructure.passwords import BcryptHasher
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.messages.secret import Secret
+from backend.settings import Settings
+from tests.contexts.users.conftest import Browser, Person, Register
+from tests.inline import InlineQueue
+
+PASSWORD = "staple of the horse"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log lines of the worker thread stay out of what the operator sees."""
+    monkeypatch.setenv("ADMIN_PASSWORD", PASSWORD)
+    with capture_logs():
+        yield
+
+
+def flask(app: Flask, *arguments: str, **options: Any) -> Result:
+    return app.test_cli_runner().invoke(args=["users", *arguments], **options)
+
+
+def test_an_admin_is_created_verified_and_with_the_password_of_the_environment(
+    app: Flask, bus: Bus, settings: Settings
+) -> None:
+    done = flask(app, "create-admin", "--email", "Root@Example.com", "--name", " Root ")
+    assert (done.exit_code, "root@example.com" in done.output) == (0, True)
+    root = bus.ask(FindCredentials(email="root@example.com"))
+    assert root is not None
+    assert (root.name, root.roles, root.email_verified, root.pending) == ("Root", ["admin"], True, False)
+    hasher = BcryptHasher(Keyring(settings.secret_keys), settings.bcrypt_rounds)
+    assert hasher.verify(Secret(PASSWORD), root.password_hash)
+
+
+def test_without_the_environment_the_password_is_asked_for_twice_and_never_shown(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, bus: Bus
+) -> None:
+    monkeypatch.delenv("ADMIN_PASSWORD")
+    typed = f"{PASSWORD}\n{PASSWORD}\n"
+    done = flask(app, "create-admin", "--email", "root@example.com", "--name", "Root", input=typed)
+    assert (done.exit_code, PASSWORD in done.output) == (0, False)
+    assert bus.ask(FindCredentials(email="root@example.com")) is not None
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "reason"),
+    [
+        ("root", PASSWORD, "email:"),
+        ("root@example.com", "password123", "most common passwords"),
+        ("root@example.com", "short", "8 to 128"),
+        ("root@example.com", "ROOT@example.com", "Must not be your e-mail address"),
+        ("ada@example.com", PASSWORD, "Another user has this e-mail address"),
+    ],
+)
+def test_an_admin_who_cannot_be_is_told_why_in_one_line(  # noqa: PLR0913, PLR0917 - three are a row of the table
+    app: Flask, ada: Person, monkeypatch: pytest.MonkeyPatch, email: str, password: str, reason: str
+) -> None:
+    monkeypatch.setenv("ADMIN_PASSWORD", password)
+    refused = flask(app, "create-admin", "--email", email, "--name", "Root")
+    assert refused.exit_code == 1
+    assert refused.output.startswith("Error: ")
+    assert reason in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_users_are_listed_with_state_and_roles(app: Flask, register: Register) -> None:
+    people = [register() for _ in range(3)]
+    flask(app, "set-roles", people[0].id, "admin")
+    flask(app, "deactivate", people[1].email)
+    lines = flask(app, "list").output.splitlines()
+    assert [line.split()[1] for line in lines] == [person.email for person in people[::-1]]
+    assert [line.split()[-2:] for line in lines] == [["active", "-"], ["inactive", "-"], ["active", "admin"]]
+    assert flask(app, "list", "--search", people[2].email).output.splitlines() == lines[:1]
+
+
+def test_a_user_is_shut_out_let_in_and_given_roles_at_once(
+    app: Flask, ada: Person, admin: Browser, queue: InlineQueue
+) -> None:
+    for arguments, seen in (
+        (("deactivate", "ADA@example.com"), (False, [])),
+        (("activate", ada.id), (True, [])),
+        (("set-roles", ada.email, "admin"), (True, ["admin"])),
+    ):
+        assert flask(app, *arguments).output == "Done.\n"
+        view = admin.get(ada.path).json
+        assert (view["is_active"], view["roles"]) == seen
+    queue.drain()
+    announced = [key for key, event in queue.announced if event["subject"] == ada.id]
+    assert announced[1:] == [f"users.user_{what}.v1" for what in ("deactivated", "activated", "roles_changed")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("deactivate", "nobody@example.com"), "There is no such user."),
+        (("activate", "00000000-0000-0000-0000-000000000000"), "There is no such user."),
+        (("activate", "nobody"), "user:"),
+        (("set-roles", "ada@example.com", "owner"), "owner"),
+    ],
+)
+def test_what_cannot_be_done_is_told(app: Flask, ada: Person, arguments: tuple[str, ...], reason: str) -> None:
+    refused = flask(app, *arguments)
+    assert refused.exit_code != 0
+    assert reason in refused.output
+
+
+def test_the_last_admin_stays(app: Flask, ada: Person) -> None:
+    flask(app, "set-roles", ada.email, "admin")
+    assert "last active admin" in flask(app, "set-roles", ada.email).output
+
+
+@pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
+def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor: Browser, bus: Bus) -> None:
+    visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
+    assert flask(app, "create-admin", "--email", "root@example.com", "--name", "Root").exit_code == 0
+    root = bus.ask(FindCredentials(email="root@example.com"))
+    assert root is not None
+    assert root.name == "Root"
+
+
+@pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
+def test_an_address_names_who_has_it_not_who_waits_for_it(app: Flask, visitor: Browser, bus: Bus) -> None:
+    flask(app, "create-admin", "--email", "root@example.com", "--name", "Root")
+    visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
+    flask(app, "create-admin", "--email", "other@example.com", "--name", "Other")
+    assert flask(app, "deactivate", "root@example.com").output == "Done.\n"
+    states = {user.name: user.is_active for user in bus.ask(ListUsers(limit=10)).items}
+    assert states == {"Root": False, "Eve": True, "Other": True}

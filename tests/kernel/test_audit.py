@@ -1,0 +1,337 @@
+"""The audit log: who had what done, to whom, from where, and how it ended; and nobody can rewrite it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+from psycopg.errors import InsufficientPrivilege
+from uuid_utils.compat import uuid7
+from werkzeug.test import TestResponse
+
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.web import create_app
+from backend.kernel.messages.aggregate import Aggregate
+from backend.kernel.messages.event import Event
+from backend.kernel.messages.message import Command, SyncCommand
+from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.refusals import Conflict, Denied
+from backend.kernel.messages.registry import Handlers
+from backend.kernel.messages.secret import Secret
+from backend.program import build_bus
+from tests.inline import InlineQueue
+from tests.settings import settings_with
+
+ADMIN = Caller(UUID("01900000-0000-7000-8000-00000000000a"), UUID(int=1), ("admin",))
+SOMEBODY = Caller(UUID("01900000-0000-7000-8000-00000000000b"), UUID(int=2), ())
+DOOR, OWNER = UUID("01900000-0000-7000-8000-00000000000d"), UUID("01900000-0000-7000-8000-00000000000f")
+KEY = "canary-key"
+
+
+@dataclass(frozen=True)
+class Opened(Event):
+    door_id: UUID
+
+    @property
+    def subject(self) -> str:
+        return str(self.door_id)
+
+    @classmethod
+    def routing_key(cls) -> str:
+        return "doors.opened.v1"
+
+
+@dataclass(frozen=True)
+class OpenDoor(Command):
+    door_id: UUID
+    key: Secret
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Knock(SyncCommand[str]):
+    key: Secret
+
+
+@dataclass(frozen=True)
+class Peek(SyncCommand[None]):
+    """Of a context that is not audited."""
+
+
+class Locked(Conflict):
+    """It stays shut."""
+
+
+class WrongKey(Denied):
+    """It does not fit, and that it was tried is remembered."""
+
+    keeps_effects = True
+
+
+class Jammed(Exception):
+    """Nobody's fault."""
+
+
+doors = Handlers[UnitOfWork]("doors", audited=True)
+windows = Handlers[UnitOfWork]("windows")
+
+
+@doors.on(OpenDoor)
+def open_door(command: OpenDoor, unit: UnitOfWork) -> None:
+    unit.track(Aggregate()).record(Opened(command.door_id))
+    if command.refused:
+        raise Locked
+
+
+@doors.on(Opened)
+def greet(event: Opened, unit: UnitOfWork) -> None:
+    """An event is what a command did: it is no entry of its own."""
+
+
+@doors.on(Knock)
+def knock(command: Knock, unit: UnitOfWork) -> str:
+    unit.about = OWNER
+    if command.key.value == "jammed":
+        raise Jammed
+    if command.key.value != KEY:
+        raise WrongKey
+    return "come in"
+
+
+@windows.on(Peek)
+def peek(command: Peek, unit: UnitOfWork) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class World:
+    bus: Bus
+    queue: InlineQueue
+    url: str
+
+    def open(self, *, refused: bool = False) -> UUID:
+        identity = uuid7()
+        self.bus.dispatch(OpenDoor(DOOR, Secret(KEY), refused), identity)
+        self.queue.drain()
+        return identity
+
+    @property
+    def entries(self) -> list[tuple[Any, ...]]:
+        return self.rows("select action, about, outcome from audit_log order by at, id")
+
+    def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def world(clean_database: str) -> Iterator[World]:
+    queue = InlineQueue()
+    bus = build_bus(settings_with(database_url=clean_database), queue)
+    bus.include(doors, lambda unit: unit)
+    bus.include(windows, lambda unit: unit)
+    queue.bus = bus
+    yield World(bus, queue, clean_database)
+    queue.close()
+    bus.close()
+
+
+@pytest.fixture
+def asked_by_somebody() -> Iterator[None]:
+    context = Context("req-1", SOMEBODY.user_id, "192.0.2.7", "curl/8", "")
+    token = current_context.set(context)
+    yield
+    current_context.reset(token)
+
+
+@pytest.mark.usefixtures("asked_by_somebody")
+def test_a_command_carried_out_by_a_worker_names_who_asked_from_where(world: World) -> None:
+    world.open()
+    entries = world.rows("select actor, action, about, outcome, ip, request_id from audit_log")
+    assert entries == [(SOMEBODY.user_id, "doors.open_door", DOOR, "succeeded", "192.0.2.7", "req-1")]
+
+
+def test_a_refused_command_is_an_entry_with_the_refusals_code(world: World) -> None:
+    world.open(refused=True)
+    assert world.entries == [("doors.open_door", DOOR, "locked")]
+    assert world.queue.announced == [], "what was refused did not happen"
+
+
+def test_a_redelivered_command_is_one_entry(world: World) -> None:
+    for refused in (False, True):
+        world.open(refused=refused)
+        world.bus.receive(world.queue.sent[-1 if refused else 0])
+    assert [outcome for _, _, outcome in world.entries] == ["succeeded", "locked"]
+
+
+def test_a_command_that_ends_in_a_dead_letter_is_an_internal_error(world: World) -> None:
+    world.open()
+    lost = world.queue.sent[0]
+    other = type(lost)(uuid7(), lost.name, lost.queue, lost.body, lost.headers)
+    world.bus.give_up(other)
+    world.bus.give_up(other)
+    assert world.entries[1:] == [("doors.open_door", DOOR, "internal_error")]
+
+
+@pytest.mark.usefixtures("asked_by_somebody")
+def test_a_failed_sign_in_is_there_with_address_and_request(world: World) -> None:
+    """Such a command names no user: its handler says whom it is about."""
+    with pytest.raises(WrongKey):
+        world.bus.execute(Knock(Secret("wrong")))
+    assert world.bus.execute(Knock(Secret(KEY))) == "come in"
+    entries = world.rows("select action, about, outcome, ip, request_id from audit_log order by at")
+    assert entries == [
+        ("doors.knock", OWNER, "wrong_key", "192.0.2.7", "req-1"),
+        ("doors.knock", OWNER, "succeeded", "192.0.2.7", "req-1"),
+    ]
+
+
+def test_a_fault_leaves_no_entry_of_something_that_was_not_done(world: World) -> None:
+    with pytest.raises(Jammed):
+        world.bus.execute(Knock(Secret("jammed")))
+    assert world.entries == []
+
+
+def test_a_context_that_is_not_audited_leaves_no_trace(world: World) -> None:
+    world.bus.execute(Peek())
+    assert world.entries == []
+
+
+def test_no_secret_is_in_the_log(world: World) -> None:
+    world.open()
+    world.bus.execute(Knock(Secret(KEY)))
+    assert KEY not in repr(world.rows("select audit_log::text from audit_log"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update audit_log set outcome = 'locked'", "delete from audit_log", "truncate audit_log"],
+)
+def test_the_database_refuses_to_rewrite_the_log(world: World, statement: LiteralString) -> None:
+    world.open()
+    with psycopg.connect(world.url) as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute(statement)
+    assert len(world.entries) == 1
+
+
+def test_even_a_purge_changes_nothing(world: World) -> None:
+    world.open()
+    purging = psycopg.connect(world.url, options="-c audit_log.purging=on")
+    with purging as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute("update audit_log set outcome = 'locked'")
+
+
+def test_entries_go_after_their_retention_and_not_before(world: World) -> None:
+    world.open()
+    with psycopg.connect(world.url) as connection:
+        connection.execute(
+            "insert into audit_log (id, at, action, outcome) values (%s, now() - interval '401 days', 'old', 'x')",
+            [uuid7()],
+        )
+    assert world.bus.purge() == 1
+    assert world.entries == [("doors.open_door", DOOR, "succeeded")]
+
+
+class Reader:
+    """GET /audit, as one caller."""
+
+    def __init__(self, client: FlaskClient, token: str | None) -> None:
+        self._client, self._token = client, token
+
+    def get(self, path: str = "/api/v1/audit", /, **query: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return self._client.get(path, query_string=query or None, headers=headers)
+
+    def outcomes(self, **query: Any) -> list[str]:
+        answer = self.get(**query)
+        assert answer.status_code == 200, answer.json
+        return [item["outcome"] for item in (answer.json or {})["items"]]
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[FlaskClient]:
+    def authenticate(token: str) -> Caller:
+        try:
+            return {"admin": ADMIN, "somebody": SOMEBODY}[token]
+        except KeyError:
+            raise InvalidToken from None
+
+    app = create_app(settings_with(database_url=world.url), world.bus, authenticate)
+    yield app.test_client()
+    app.extensions["api"].listener.stop()
+
+
+@pytest.fixture
+def admin(client: FlaskClient) -> Reader:
+    return Reader(client, "admin")
+
+
+@pytest.mark.usefixtures("asked_by_somebody")
+def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Reader) -> None:
+    world.open()
+    world.open(refused=True)
+    newest, oldest = (admin.get().json or {})["items"]
+    assert (newest["outcome"], oldest["outcome"]) == ("locked", "succeeded")
+    assert oldest == {
+        "id": oldest["id"],
+        "at": oldest["at"],
+        "actor": str(SOMEBODY.user_id),
+        "action": "doors.open_door",
+        "about": str(DOOR),
+        "outcome": "succeeded",
+        "ip": "192.0.2.7",
+        "request_id": "req-1",
+    }
+    assert oldest["at"].endswith("Z")
+
+
+@pytest.mark.parametrize(("token", "status"), [(None, 401), ("bad", 401), ("somebody", 403)])
+def test_nobody_else_reads_it(client: FlaskClient, token: str | None, status: int) -> None:
+    assert Reader(client, token).get().status_code == status
+
+
+@pytest.mark.usefixtures("asked_by_somebody")
+def test_the_log_is_found_by_who_what_how_and_when(world: World, admin: Reader) -> None:
+    world.open()
+    world.bus.execute(Knock(Secret(KEY)))
+    with pytest.raises(WrongKey):
+        world.bus.execute(Knock(Secret("wrong")))
+    at = [item["at"] for item in (admin.get().json or {})["items"]]
+
+    assert admin.outcomes(outcome="wrong_key") == ["wrong_key"]
+    assert admin.outcomes(action="doors.knock") == ["wrong_key", "succeeded"]
+    assert admin.outcomes(about=DOOR) == ["succeeded"]
+    assert len(admin.outcomes(actor=SOMEBODY.user_id, request_id="req-1")) == 3
+    assert admin.outcomes(actor=ADMIN.user_id) == []
+    assert admin.outcomes(since=at[0]) == ["wrong_key"]
+    assert admin.outcomes(until=at[1]) == ["succeeded"]
+    assert admin.outcomes(about=OWNER, since=at[1], until=at[0]) == ["succeeded"]
+
+
+def test_the_log_is_read_page_by_page(world: World, admin: Reader) -> None:
+    """Conventions: listings are keyset pages of 1 to 100; a forged cursor is 422."""
+    for refused in (False, True, False):
+        world.open(refused=refused)
+    first = admin.get(limit=2)
+    assert [item["outcome"] for item in (first.json or {})["items"]] == ["succeeded", "locked"]
+    second = admin.get(first.headers["Link"].partition(">")[0].removeprefix("<"))
+    assert [item["outcome"] for item in (second.json or {})["items"]] == ["succeeded"]
+    assert (second.json or {})["next_cursor"] is None
+    assert admin.get(cursor="forged").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"actor": "nobody"}, {"since": "yesterday"}, {"since": "2026-01-02T03:04:05"}, {"action": "a\0b"}, {"x": 1}],
+)
+def test_a_filter_that_makes_no_sense_is_refused(admin: Reader, query: dict[str, str]) -> None:
+    answer = admin.get(**query)
+    assert answer.status_code == 422
+    assert (answer.json or {})["errors"][0]["parameter"] == next(iter(query))
