@@ -26,8 +26,9 @@ from backend.contexts.notifications.application.ports import NotificationsPorts
 from backend.contexts.notifications.infrastructure import ledger as mail_ledger
 from backend.contexts.notifications.infrastructure.composing import Composer
 from backend.contexts.notifications.infrastructure.mailers import mailer_of
-from backend.contexts.operators.application.dead_letters import DeadLettersPorts
-from backend.contexts.operators.application.dead_letters import handlers as dead_letters
+from backend.contexts.operators.application.handlers import handlers as dead_letters
+from backend.contexts.operators.application.ports import DeadLettersPorts
+from backend.contexts.operators.infrastructure.dead_letters import SqlDeadLetters
 from backend.contexts.products.application.handlers import handlers as products
 from backend.contexts.products.application.ports import ProductsPorts
 from backend.contexts.products.infrastructure import imports as product_imports
@@ -41,14 +42,14 @@ from backend.contexts.users.infrastructure.links import SqlLinks, purge_links
 from backend.contexts.users.infrastructure.passwords import BcryptHasher
 from backend.contexts.users.infrastructure.queries import queries as users_queries
 from backend.contexts.users.infrastructure.repository import SqlUsers, purge_registrations
-from backend.kernel.delivery.bus import Bus, Purge, Queries
-from backend.kernel.delivery.dead_letters import SqlDeadLetters
+from backend.kernel.delivery.bus import Bus, Purge
+from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.messages.message import Queue
 from backend.kernel.messages.origin import current_context
 from backend.kernel.messages.registry import Handler, Handlers
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.queries import Queries
 from backend.settings import Settings
 
 P = TypeVar("P")

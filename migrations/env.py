@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import context
 
 import backend.program  # noqa: F401 - imports every context's tables into the metadata
-from backend.kernel.postgres.database import metadata
+from backend.kernel.postgres.tables import metadata
 from backend.settings import load_settings
 
 # Whoever waits for a table's lock makes every later query of that table wait too: give up instead, and try again.

@@ -16,15 +16,8 @@ from uuid import UUID
 import structlog
 from kombu import Connection
 
-from backend.kernel.delivery.dead_letters import (
-    DELIVERY_LIMIT,
-    MALFORMED,
-    REJECTED,
-    UNKNOWN_TASK,
-    DeadLetter,
-    storable,
-)
-from backend.kernel.messages.message import Envelope
+from backend.kernel.delivery.dead_letters import DELIVERY_LIMIT, MALFORMED, REJECTED, UNKNOWN_TASK, DeadLetter, storable
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.postgres.faults import DatabaseAway
 from celeryconfig import DEAD_LETTERS, LANES
 from tasks.app import app, bus

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import FAULT, UNDECODABLE
-from backend.kernel.messages.message import Envelope
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued

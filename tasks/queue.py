@@ -22,7 +22,7 @@ import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 
 import celeryconfig
-from backend.kernel.messages.message import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from backend.kernel.observe import metrics
 from tasks.app import app
 from tasks.delivery import check_delivery

@@ -12,7 +12,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Connection, Exchange, Queue
 
 import celeryconfig
-from backend.kernel.messages.message import EVENTS_EXCHANGE
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.messages.message import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 
 
 class InlineQueue:

@@ -28,7 +28,11 @@ BREAKS = [
     (PURE, "backend/contexts/users/application/handlers.py", "from celery import current_task"),
     (CONTEXTS, "backend/kernel/messages/event.py", "import backend.contexts.users.domain.events"),
     (CONTEXTS, "backend/contexts/notifications/domain/mail.py", "import backend.contexts.users.domain.user"),
-    (CONTEXTS, "backend/contexts/notifications/infrastructure/mail.py", "import backend.contexts.users.infrastructure.tables"),
+    (
+        CONTEXTS,
+        "backend/contexts/notifications/infrastructure/mail.py",
+        "import backend.contexts.users.infrastructure.tables",
+    ),
 ]
 
 
@@ -68,7 +72,9 @@ def test_a_context_that_no_contract_knows_is_told(tree: Path) -> None:
     assert "orders" in verdict.stdout
 
 
-@pytest.mark.parametrize("module", ["backend.contexts.users.domain.events", "backend.contexts.users.application.queries"])
+@pytest.mark.parametrize(
+    "module", ["backend.contexts.users.domain.events", "backend.contexts.users.application.queries"]
+)
 def test_what_a_context_publishes_is_open_to_the_others(tree: Path, module: str) -> None:
     _append(tree / "backend/contexts/notifications/application/reactions.py", f"import {module}")
 

@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import rev_id
 
-from backend.kernel.postgres.database import metadata
+from backend.kernel.postgres.tables import metadata
 from backend.settings import ROOT
 
 _TEMPLATES = Path(__file__).with_name("templates")

@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.program import build_bus
 from tests.inline import InlineQueue

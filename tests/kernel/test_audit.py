@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event

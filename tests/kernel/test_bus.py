@@ -17,11 +17,12 @@ from uuid_utils.compat import uuid7
 from backend.kernel.delivery import outbox
 from backend.kernel.delivery.bus import Bus, Unavailable
 from backend.kernel.delivery.codec import Undecodable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
-from backend.kernel.messages.message import EVENTS_EXCHANGE, Command, Envelope, SyncCommand
+from backend.kernel.messages.message import Command, SyncCommand
 from backend.kernel.messages.origin import Context, current_context
 from backend.kernel.messages.refusals import Conflict
 from backend.kernel.messages.registry import Handlers

@@ -14,24 +14,25 @@ import pytest
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from backend.contexts.operators.application.dead_letters import (
-    DeadLetterNotFound,
-    DeadLetterSettled,
-    DeadLettersPorts,
+from backend.contexts.operators.application.commands import (
     DiscardDeadLetter,
     Group,
-    NotReplayable,
     ReplayDeadLetter,
     Replayed,
     ReplayGroup,
 )
-from backend.contexts.operators.application.dead_letters import handlers as dead_letter_handlers
+from backend.contexts.operators.application.handlers import handlers as dead_letter_handlers
+from backend.contexts.operators.application.ports import DeadLettersPorts
+from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
+from backend.contexts.operators.infrastructure import dead_letters as letters
+from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView, SqlDeadLetters
 from backend.kernel.delivery import dead_letters, outbox
 from backend.kernel.delivery.bus import Bus, Unavailable
-from backend.kernel.delivery.dead_letters import DeadLetter, DeadLetterView, SqlDeadLetters
+from backend.kernel.delivery.dead_letters import DeadLetter
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.messages.message import Command, Envelope
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Conflict
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
@@ -137,7 +138,7 @@ def fail(bus: Bus, envelope: Envelope) -> DeadLetterView:
 
 def letter_of(bus: Bus, message_id: UUID) -> DeadLetterView:
     ((identity,),) = rows(bus, f"select id from dead_letters where message_id = '{message_id}'")  # noqa: S608
-    return bus.database.read(lambda connection: dead_letters.dead_letter(connection, identity))
+    return bus.database.read(lambda connection: letters.dead_letter(connection, identity))
 
 
 def deliver_replays(bus: Bus, queue: InlineQueue) -> None:

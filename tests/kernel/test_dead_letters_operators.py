@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.dead_letters import FAULT
-from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
-from backend.kernel.messages.message import Envelope
 from backend.program import build_bus
 from tests.inline import InlineQueue
 from tests.settings import settings_with

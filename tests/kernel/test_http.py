@@ -12,7 +12,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.http import Caller, InvalidToken, expected_version
+from backend.kernel.http.answers import expected_version
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.program import build_bus
 from tests.inline import InlineQueue

@@ -11,7 +11,8 @@ import pytest
 import structlog
 from structlog.contextvars import clear_contextvars
 
-from backend.kernel.messages.message import Command, QueueUnavailable
+from backend.kernel.delivery.envelope import QueueUnavailable
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.observe.logging import bind_request, bound, configure_logging
 from backend.settings import Settings

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.messages.message import Command, Envelope
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.faults import DatabaseAway

@@ -15,7 +15,7 @@ from celery import Celery
 from kombu import Connection, Producer
 from pytest_celery import CeleryBrokerCluster, CeleryWorkerCluster
 
-from backend.kernel.messages.message import Envelope
+from backend.kernel.delivery.envelope import Envelope
 from tests.proxy import Proxy
 from tests.worker import PATIENCE, WorkerProcess, broker_node, environment, worker_node
 

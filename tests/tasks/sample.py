@@ -14,7 +14,8 @@ from pathlib import Path
 
 import backend.program
 from backend.kernel.delivery.codec import Undecodable
-from backend.kernel.messages.message import Command, Envelope
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Lane
 from backend.kernel.postgres.faults import DatabaseAway
 

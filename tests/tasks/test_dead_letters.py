@@ -14,9 +14,10 @@ import kombu.pools
 import pytest
 from amqp import Message
 
-from backend.kernel.delivery import dead_letters
+from backend.contexts.operators.infrastructure import dead_letters as letters
+from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.delivery.dead_letters import DeadLetter, DeadLetterView
+from backend.kernel.delivery.dead_letters import DeadLetter
 from backend.program import build_bus
 from tests.inline import InlineQueue
 from tests.settings import settings_with
@@ -36,8 +37,8 @@ class Recorder:
 
     def letters(self) -> list[DeadLetterView]:
         read = self.bus.database.read
-        listed = read(lambda connection: dead_letters.listing(connection, 100)).items
-        return [read(partial(dead_letters.dead_letter, dead_letter_id=letter.id)) for letter in listed]
+        listed = read(lambda connection: letters.listing(connection, 100)).items
+        return [read(partial(letters.dead_letter, dead_letter_id=letter.id)) for letter in listed]
 
     def letter(self) -> DeadLetterView:
         (found,) = self.letters()

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from backend.kernel.messages.message import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from tests.broker import RabbitMQ
 from tests.proxy import Proxy
 from tests.tasks.conftest import Broker, Deliver, envelope, through

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from kombu import Connection
 
-from backend.kernel.messages.message import QueueUnavailable
+from backend.kernel.delivery.envelope import QueueUnavailable
 from tests.broker import RabbitMQ
 from tests.tasks.conftest import Broker, Deliver, envelope
 from tests.worker import Program, environment

@@ -22,42 +22,31 @@ from backend.kernel.delivery import dead_letters, outbox
 from backend.kernel.delivery import inbox as operations
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Queue, QueueUnavailable
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.problems import code_of, internal_error, problem_of
 from backend.kernel.messages.event import Event
-from backend.kernel.messages.message import (
-    EVENTS_EXCHANGE,
-    Command,
-    Envelope,
-    Progress,
-    Query,
-    Queue,
-    QueueUnavailable,
-    SyncCommand,
-)
+from backend.kernel.messages.message import Command, Progress, Query, SyncCommand
 from backend.kernel.messages.origin import Context, current_context
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.messages.registry import Handler, Handlers, Lane
 from backend.kernel.observe import audit, metrics
-from backend.kernel.postgres.database import Database, ReadConnection, driver_of
+from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_conflict, is_database_away
+from backend.kernel.postgres.queries import Queries, TellProgress
+from backend.kernel.postgres.statements import driver_of
 
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-TellProgress = Callable[[UUID, ReadConnection], Progress | None]
-"""From an operation's id to how far it is; None when nothing is known of it."""
 Purge = Callable[[sa.Connection, int], int]
 """Deletes at most so many rows past their retention; returns how many went."""
-
 _CONFLICT_TRIES = 5
 _MOST_RELAYS = 32
 """Messages whose events may wait for the relay, before the next one is begun."""
 _SPOOL_SHARE = 0.3
 """The part of the publish deadline kept for the spool, should the broker not answer."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -464,32 +453,3 @@ def _goes_on(answer: object) -> bool:
 
 def _outcome(refusal: Refusal | None) -> str:
     return code_of(refusal) if refusal else operations.SUCCEEDED
-
-
-class Queries:
-    """The questions one context answers: a query's type and the function that asks PostgreSQL."""
-
-    def __init__(self, context: str) -> None:
-        self.context = context
-        self.answers: dict[type, Callable[[Any, ReadConnection], Any]] = {}
-        self.progress: dict[str, TellProgress] = {}
-
-    def on(
-        self, query: type[Query[R]]
-    ) -> Callable[[Callable[[Any, ReadConnection], R]], Callable[[Any, ReadConnection], R]]:
-        """Register the decorated function as the answer to `query`."""
-
-        def register(function: Callable[[Any, ReadConnection], R]) -> Callable[[Any, ReadConnection], R]:
-            self.answers[query] = function
-            return function
-
-        return register
-
-    def progress_of(self, command_name: str) -> Callable[[TellProgress], TellProgress]:
-        """Register the decorated function as what tells how far an operation of that command is."""
-
-        def register(function: TellProgress) -> TellProgress:
-            self.progress[command_name] = function
-            return function
-
-        return register

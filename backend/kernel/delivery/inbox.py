@@ -16,15 +16,16 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.kernel.messages.message import Envelope
-from backend.kernel.postgres.database import ReadConnection, Statement, metadata, run
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.statements import Statement, run
+from backend.kernel.postgres.tables import metadata
 
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
 SUCCEEDED = "succeeded"
 FAILED = "failed"
 _RETENTION_DAYS = 30
-
 operations = sa.Table(
     "operations",
     metadata,
@@ -45,8 +46,6 @@ operations = sa.Table(
     sa.Index(None, "finished_at"),
     sa.Index(None, "request_id"),
 )
-
-
 _INSERT: Final = """
 insert into operations
     (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, accepted_at,

@@ -18,16 +18,17 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
+from backend.kernel.delivery.envelope import Envelope, Queue
 from backend.kernel.delivery.inbox import operations
-from backend.kernel.messages.message import Envelope, Queue
-from backend.kernel.postgres.database import Database, ReadConnection, Statement, driver_of, metadata, run
+from backend.kernel.postgres.database import Database, ReadConnection
+from backend.kernel.postgres.statements import Statement, driver_of, run
+from backend.kernel.postgres.tables import metadata
 
 _SWEEP_DEADLINE = 5.0
 """Seconds a sweep waits for the confirms of a batch: nobody waits for a sweep."""
 _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left over by the process that wrote it."""
 _BATCH = 200
-
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -42,7 +43,6 @@ outbox = sa.Table(
     sa.Index(None, "aggregate", "position"),
     sa.Index(None, "created_at"),
 )
-
 _INSERT = """
 insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
 on conflict (id) do nothing

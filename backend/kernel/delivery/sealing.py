@@ -15,8 +15,6 @@ from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
 SEALED_PREFIX = "sealed:"
 """Marks a sealed field, so that representations can mask it without knowing the message."""
-
-
 MASK = "•••"
 
 

@@ -18,19 +18,12 @@ from werkzeug.http import parse_list_header
 
 from backend.kernel.delivery.inbox import FAILED, Outcome
 from backend.kernel.delivery.sealing import BadSignature
-from backend.kernel.http.http import (
-    PREFIX,
-    api,
-    behind,
-    bus,
-    caller,
-    header,
-    invalid,
-    json_response,
-    problem_response,
-    shown,
-)
+from backend.kernel.http.answers import json_response, problem_response, shown
+from backend.kernel.http.api import PREFIX, api, bus
+from backend.kernel.http.bodies import invalid
+from backend.kernel.http.guards import caller
 from backend.kernel.http.problems import Problem, problem
+from backend.kernel.http.shortcuts import behind, header
 from backend.kernel.messages.message import Command, Progress, Query
 from backend.kernel.messages.refusals import NotFound
 from backend.kernel.postgres.faults import DatabaseAway
@@ -43,7 +36,6 @@ _REUSED = "idempotency_key_reused"
 _LOOK_EVERY = 0.25
 _SETTLES_WITHIN = timedelta(seconds=10)
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,128}")
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

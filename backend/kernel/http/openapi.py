@@ -13,12 +13,11 @@ from flask import Flask
 from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint as SmorestBlueprint
 
-from backend.kernel.http.http import Parser
+from backend.kernel.http.bodies import Parser
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.messages.refusals import Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
-
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
 _HEADERS: dict[int, dict[str, str]] = {
     201: {"Location": "The new resource.", "ETag": "Its version.", "Preference-Applied": "`wait=N`."},

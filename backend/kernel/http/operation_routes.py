@@ -6,7 +6,7 @@ from flask import Response
 from flask.views import MethodView
 
 from backend.kernel.http.commands import operation
-from backend.kernel.http.http import public
+from backend.kernel.http.guards import public
 from backend.kernel.http.openapi import Blueprint, OperationSchema
 
 blueprint = Blueprint("operations", __name__, description="What became of a command")

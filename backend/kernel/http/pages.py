@@ -21,12 +21,10 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
 _OUR_FILES = Path(__file__).parent / "templates" / "pages"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
 _FROM_SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _FROM_US = ("docs.css", "docs.js", "problems.css")
-
 _ADVICE = {
     400: "Send a body of well-formed JSON. The same request will fail again.",
     401: "Get a valid access token (sign in again, or refresh) and repeat the request; "

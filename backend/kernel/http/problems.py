@@ -11,9 +11,7 @@ from backend.kernel.messages.refusals import Conflict, Denied, FieldError, Inval
 
 Problem = dict[str, Any]
 CONTENT_TYPE = "application/problem+json"
-
 STATUS_OF_KIND: dict[type[Refusal], int] = {Invalid: 422, Denied: 403, NotFound: 404, Conflict: 409, Stale: 412}
-
 _HTTP_TYPES = {
     400: ("bad_request", "The request could not be read; most often its body is not well-formed JSON."),
     404: ("not_found", "There is nothing at this address, or it is not yours to see."),
@@ -28,7 +26,6 @@ _HTTP_TYPES = {
     500: ("internal_error", "A fault on our side. It has been logged under the request id."),
     503: ("unavailable", "The service cannot take this now; nothing was done. Try again after Retry-After."),
 }
-
 _OTHER_TYPES = [
     ProblemType("invalid_token", 401, "Invalid token", "The access token is missing, malformed, expired or ended."),
     ProblemType(

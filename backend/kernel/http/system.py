@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, g
 
-from backend.kernel.http.http import bus, json_response, problem_response
+from backend.kernel.http.answers import json_response, problem_response
+from backend.kernel.http.api import bus
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
 

@@ -31,20 +31,16 @@ from backend.kernel.delivery import dead_letters
 from backend.kernel.delivery import inbox as operations
 from backend.kernel.delivery.bus import Bus, Unavailable
 from backend.kernel.delivery.sealing import Keyring
-from backend.kernel.http.http import (
-    BODY_LIMIT,
-    PREFIX,
-    Api,
-    Authenticate,
-    Forbidden,
-    InvalidToken,
-    behind,
-    problem_response,
-)
+from backend.kernel.delivery.waiters import Waiters
+from backend.kernel.http.answers import problem_response
+from backend.kernel.http.api import PREFIX, Api
+from backend.kernel.http.bodies import BODY_LIMIT
+from backend.kernel.http.caller import Authenticate, Forbidden, InvalidToken
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
 from backend.kernel.http.pages import pages_blueprint
 from backend.kernel.http.problems import http_problem, problem, problem_of, problem_types
+from backend.kernel.http.shortcuts import behind
 from backend.kernel.http.system import system_blueprint
 from backend.kernel.messages.origin import Context, current_context
 from backend.kernel.messages.refusals import Refusal
@@ -52,7 +48,7 @@ from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued, current_traceparent
 from backend.kernel.postgres.faults import DatabaseAway
-from backend.kernel.postgres.listener import Listener, Waiters
+from backend.kernel.postgres.listener import Listener
 from backend.settings import Settings
 
 _ROUTES = {
@@ -79,7 +75,6 @@ at the operation in `Location`, or send `Prefer: wait=N` and get the answer a sy
 
 Every error is `application/problem+json`; branch on `code`. Send `Idempotency-Key` with a write you may repeat.
 """
-
 log = structlog.get_logger(__name__)
 
 

@@ -19,11 +19,12 @@ from uuid_utils.compat import uuid7
 
 from backend.kernel.messages.origin import current_context
 from backend.kernel.messages.paging import Page, page_of
-from backend.kernel.postgres.database import ReadConnection, Statement, metadata, run
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.statements import Statement, run
+from backend.kernel.postgres.tables import metadata
 
 _RETENTION_DAYS = 400
 """A year, and time to look at it."""
-
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -40,8 +41,6 @@ audit_log = sa.Table(
     sa.Index(None, "about", "at", "id"),
     sa.Index(None, "request_id"),
 )
-
-
 _INSERT = """
 insert into audit_log (id, actor, action, about, outcome, ip, request_id)
 values (%(id)s, %(actor)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)

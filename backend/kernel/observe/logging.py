@@ -40,7 +40,6 @@ _TOO_TALKATIVE = (
     "celery.app.trace",
     "celery.beat",
 )
-
 _Fields = MutableMapping[str, Any]
 _Processor = Callable[[Any, str, _Fields], Any]
 
@@ -255,12 +254,9 @@ def _json(fields: object, **_options: object) -> str:
 
 # `str` of anything unknown: a Secret, and a command that holds one, mask themselves in it.
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
-
 _OURS: list[_Processor] = []
 """Changed in place: loggers that were used before have kept the list."""
-
 _SAFE_KEYS = frozenset({"level", "logger", "timestamp", "exception", "_record", "_from_structlog"})
-
 _PROCESSORS: list[_Processor] = [
     merge_contextvars,
     structlog.stdlib.add_log_level,

@@ -24,10 +24,8 @@ from prometheus_client.registry import Collector
 from backend.kernel.delivery.outbox import Backlog
 
 _log = structlog.get_logger(__name__)
-
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
-
 _REGISTRY = CollectorRegistry()
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter that nobody asks for
@@ -51,7 +49,6 @@ _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now
 _breakers = _gauge("breakers_open", "API processes that spare their requests the wait for the broker now.")
 _listeners = _gauge("listeners", "API processes that should hear of finished operations.")
 _connected = _gauge("listeners_connected", "API processes that hear of finished operations now.")
-
 _requests_seen: dict[tuple[str, str | None, int], Histogram] = {}
 """Saves the lookup of labels on every request: it costs more than the observation."""
 

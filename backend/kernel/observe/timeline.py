@@ -11,11 +11,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from backend.kernel.delivery.dead_letters import dead_letters
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.outbox import outbox
-from backend.kernel.messages.message import EVENTS_EXCHANGE
 from backend.kernel.observe.audit import audit_log
-from backend.kernel.postgres.database import metadata
+from backend.kernel.postgres.tables import metadata
 
 _NOT_KEPT = """\
 not kept: which worker, redeliveries after a crash, when a message was published, \

@@ -39,7 +39,6 @@ _PATIENCE = 3.0
 """Seconds to try to hand spans to the collector, retries included."""
 _KNOWN_FLAGS = 0x03
 """`sampled` and `random-trace-id`. The others have no meaning yet and must be sent as zero."""
-
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 

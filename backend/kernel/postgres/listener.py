@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from uuid import UUID
+from collections.abc import Callable, Mapping
 
 import psycopg
 import structlog
@@ -22,7 +20,6 @@ APPLICATION_NAME = "listener"
 """What PostgreSQL lists these connections under: as many processes listen."""
 _LOOK_EVERY = 5.0
 """Seconds after which a silent connection is tested: a cut cable looks like silence."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -103,41 +100,3 @@ class Listener:
                         connection.execute("select pg_notify(%s, %s)", (notice.channel, reply))
                 if not heard:
                     connection.execute("select 1")
-
-
-class Waiters:
-    """The requests of this process that wait for the outcome of an operation, at most `slots` at once."""
-
-    def __init__(self, slots: int) -> None:
-        self._free = threading.BoundedSemaphore(slots)
-        self._taken = 0
-        self._lock = threading.Lock()
-        self._waiting: dict[str, list[threading.Event]] = {}
-
-    @contextmanager
-    def slot(self, operation_id: UUID, *, wanted: bool = True) -> Iterator[threading.Event | None]:
-        """A place to wait in until the operation is finished; None when none is free, or wanted."""
-        if not wanted or not self._free.acquire(blocking=False):
-            yield None
-            return
-        key, finished = str(operation_id), threading.Event()
-        with self._lock:
-            self._taken += 1
-            metrics.set_waiting_slots(self._taken)
-            self._waiting.setdefault(key, []).append(finished)
-        try:
-            yield finished
-        finally:
-            with self._lock:
-                self._taken -= 1
-                metrics.set_waiting_slots(self._taken)
-                self._waiting[key].remove(finished)
-                if not self._waiting[key]:
-                    del self._waiting[key]
-            self._free.release()
-
-    def wake(self, operation_id: str) -> None:
-        """The operation is finished."""
-        with self._lock:
-            for finished in self._waiting.get(operation_id, ()):
-                finished.set()

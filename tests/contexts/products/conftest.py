@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.program import build_bus
 from backend.settings import Settings, load_settings

@@ -21,8 +21,8 @@ from backend.contexts.products.application.ports import ImportedRow
 from backend.contexts.products.infrastructure.rows import Unreadable, csv_rows, json_rows
 from backend.contexts.products.infrastructure.tables import imports
 from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.outbox import outbox
-from backend.kernel.messages.message import Envelope
 from backend.kernel.messages.refusals import Invalid
 from tests.contexts.products.conftest import Shop
 from tests.contexts.products.fakes import fake_ports

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 from backend.contexts.users.domain.events import UserMail
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.http import Caller, InvalidToken
+from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.kernel.messages.event import snake_case
 from backend.kernel.messages.registry import Handlers

@@ -8,7 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from backend.contexts.auth.infrastructure.keys import pem_blocks
-from backend.kernel.http.http import api
+from backend.kernel.http.api import api
 from backend.settings import SYMMETRIC_ALGORITHMS, Settings, keep_key, new_key
 
 keys = AppGroup("keys", help="Keys that sign and seal.")

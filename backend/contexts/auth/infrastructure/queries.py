@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from backend.contexts.auth.application.queries import ListSessions, SessionView
 from backend.contexts.auth.domain.session import LIFETIME
 from backend.contexts.auth.infrastructure.tables import sessions
-from backend.kernel.delivery.bus import Queries
-from backend.kernel.postgres.database import ReadConnection, Statement
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.queries import Queries
+from backend.kernel.postgres.statements import Statement
 
 queries = Queries("auth")
 

@@ -25,10 +25,11 @@ import structlog
 
 from backend.contexts.auth.infrastructure.tables import sessions
 from backend.contexts.auth.infrastructure.tokens import AccessTokens, Claims
-from backend.kernel.http.http import Caller, SessionEnded
-from backend.kernel.postgres.database import Database, ReadConnection, Statement
+from backend.kernel.http.caller import Caller, SessionEnded
+from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.listener import APPLICATION_NAME, Listener
+from backend.kernel.postgres.statements import Statement
 
 log = structlog.get_logger(__name__)
 

@@ -30,17 +30,10 @@ from backend.contexts.auth.domain.errors import (
 )
 from backend.contexts.auth.infrastructure import schemas
 from backend.contexts.auth.infrastructure.keys import SigningKeys
-from backend.kernel.http.http import (
-    Caller,
-    InvalidToken,
-    api,
-    bus,
-    json_response,
-    once_signed_in,
-    public,
-    signed_in,
-    signed_in_caller,
-)
+from backend.kernel.http.answers import json_response
+from backend.kernel.http.api import api, bus
+from backend.kernel.http.caller import Caller, InvalidToken
+from backend.kernel.http.guards import once_signed_in, public, signed_in, signed_in_caller
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.kernel.messages.secret import Secret

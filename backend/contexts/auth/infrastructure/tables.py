@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.session import Session
-from backend.kernel.postgres.database import mapper_registry, metadata
+from backend.kernel.postgres.tables import mapper_registry, metadata
 
 _TIME = sa.DateTime(timezone=True)
 

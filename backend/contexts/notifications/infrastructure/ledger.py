@@ -18,7 +18,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken
 from backend.kernel.messages.origin import current_context
-from backend.kernel.postgres.database import Database, Statement, metadata
+from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.statements import Statement
+from backend.kernel.postgres.tables import metadata
 
 _RETENTION_DAYS = 90
 """Longer than operations are kept: while a message may be replayed, its mails must be remembered."""

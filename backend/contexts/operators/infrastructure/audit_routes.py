@@ -8,15 +8,16 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
-from backend.kernel.http.http import Listing, PageArguments, admin_only, bus
+from backend.kernel.http.api import bus
+from backend.kernel.http.guards import admin_only
 from backend.kernel.http.openapi import Blueprint
+from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.http.schemas import Text
 from backend.kernel.observe import audit
 from backend.kernel.observe.audit import AuditEntry
 
 blueprint = Blueprint("audit", __name__, description="Who had what done")
 listing = Listing[AuditEntry]("audit")
-
 _USER = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
 

@@ -13,12 +13,13 @@ import msgspec
 from flask.cli import AppGroup, with_appcontext
 from uuid_utils.compat import uuid7
 
-from backend.contexts.operators.application.dead_letters import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
-from backend.kernel.delivery import dead_letters
-from backend.kernel.delivery.dead_letters import OPEN, REASONS, STATUSES, DeadLetterSummary
+from backend.contexts.operators.application.commands import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
+from backend.contexts.operators.infrastructure import dead_letters
+from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
+from backend.kernel.delivery.dead_letters import OPEN, REASONS, STATUSES
 from backend.kernel.delivery.sealing import BadSignature
+from backend.kernel.http.api import api
 from backend.kernel.http.commands import Handle
-from backend.kernel.http.http import api
 from backend.kernel.messages.origin import Context, current_context
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe.timeline import trace as trace_of

@@ -9,25 +9,26 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
-from backend.contexts.operators.application.dead_letters import (
+from backend.contexts.operators.application.commands import (
     MOST_AT_ONCE,
-    DeadLetterNotFound,
-    DeadLetterSettled,
     DiscardDeadLetter,
     Group,
-    NotReplayable,
     ReplayDeadLetter,
     ReplayGroup,
 )
-from backend.kernel.delivery import dead_letters
-from backend.kernel.delivery.dead_letters import REASONS, STATUSES, DeadLetterSummary
-from backend.kernel.http.http import Listing, PageArguments, admin_only, bus, json_response
+from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
+from backend.contexts.operators.infrastructure import dead_letters as letters
+from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
+from backend.kernel.delivery.dead_letters import REASONS, STATUSES
+from backend.kernel.http.answers import json_response
+from backend.kernel.http.api import bus
+from backend.kernel.http.guards import admin_only
 from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.http.schemas import Text
 
 blueprint = Blueprint("dead-letters", __name__, description="Messages that nobody could carry out")
 listing = Listing[DeadLetterSummary]("dead-letters")
-
 _ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
 _LONGEST_NOTE = 500
@@ -144,7 +145,7 @@ class DeadLetterCollection(MethodView):
         """
         after = listing.after(wanted.pop("cursor", None))
         read = bus().database.read
-        return listing.answer(read(lambda connection: dead_letters.listing(connection, after=after, **wanted)))
+        return listing.answer(read(lambda connection: letters.listing(connection, after=after, **wanted)))
 
 
 @blueprint.route("/dead-letters/groups")
@@ -159,9 +160,7 @@ class DeadLetterGrouping(MethodView):
 
         The largest group first, at most 100 of them.
         """
-        return json_response(
-            {"items": bus().database.read(lambda connection: dead_letters.groups(connection, **wanted))}
-        )
+        return json_response({"items": bus().database.read(lambda connection: letters.groups(connection, **wanted))})
 
 
 @blueprint.route("/dead-letters/replay")
@@ -228,4 +227,4 @@ class DeadLetterDiscard(MethodView):
 
 def _shown(dead_letter_id: UUID) -> Response:
     read = bus().database.read
-    return json_response(read(lambda connection: dead_letters.dead_letter(connection, dead_letter_id), fresh=True))
+    return json_response(read(lambda connection: letters.dead_letter(connection, dead_letter_id), fresh=True))

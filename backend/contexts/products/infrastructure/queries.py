@@ -25,10 +25,11 @@ from backend.contexts.products.infrastructure.tables import (
     products,
     stock_movements,
 )
-from backend.kernel.delivery.bus import Queries
 from backend.kernel.messages.message import Progress
 from backend.kernel.messages.paging import Page, page_of
-from backend.kernel.postgres.database import ReadConnection, Statement
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.queries import Queries
+from backend.kernel.postgres.statements import Statement
 
 queries = Queries("products")
 

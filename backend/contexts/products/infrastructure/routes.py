@@ -30,18 +30,12 @@ from backend.contexts.products.application.queries import (
 from backend.contexts.products.domain.errors import InsufficientStock, ProductNotFound, SkuTaken, StockTooLarge
 from backend.contexts.products.domain.product import ProductChanges
 from backend.contexts.products.infrastructure import schemas, transfer
+from backend.kernel.http.answers import expected_version, shown
+from backend.kernel.http.api import bus
 from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.http import (
-    Listing,
-    PageArguments,
-    admin_only,
-    bus,
-    caller,
-    expected_version,
-    public,
-    shown,
-)
+from backend.kernel.http.guards import admin_only, caller, public
 from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.messages.refusals import StaleVersion
 
 blueprint = Blueprint("products", __name__, description="What is sold, and how much of it there is")

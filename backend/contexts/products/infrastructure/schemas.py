@@ -10,7 +10,7 @@ import marshmallow as ma
 
 from backend.contexts.products.application.queries import NEWEST_FIRST, SORTS
 from backend.contexts.products.domain import rules
-from backend.kernel.http.http import PageArguments
+from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Text, WholeNumber, example, ruled
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 from backend.contexts.products.domain.product import Product
-from backend.kernel.postgres.database import mapper_registry, metadata
+from backend.kernel.postgres.tables import mapper_registry, metadata
 
 PUNCTUATION = "'[!-/:-@[-`{-~]+'::text"
 """It parts words, in a product as in a question: otherwise PostgreSQL's parser reads "HP/Dell" as a path."""

@@ -14,7 +14,7 @@ from flask import Response, g, request
 from backend.contexts.products.application.queries import ListProducts, ProductView
 from backend.contexts.products.infrastructure.rows import READERS, Unreadable
 from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.http import fail
+from backend.kernel.http.answers import fail
 from backend.kernel.http.problems import http_problem
 
 _LARGEST = 5 * 1024 * 1024

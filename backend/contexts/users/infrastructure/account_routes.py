@@ -20,15 +20,10 @@ from backend.contexts.users.application.commands import (
 from backend.contexts.users.domain.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.routes import register, show_me, update_me
+from backend.kernel.http.answers import expected_version, json_response
+from backend.kernel.http.api import bus
 from backend.kernel.http.commands import accepts_command, dispatched
-from backend.kernel.http.http import (
-    bus,
-    expected_version,
-    json_response,
-    public,
-    signed_in,
-    signed_in_caller,
-)
+from backend.kernel.http.guards import public, signed_in, signed_in_caller
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import TooManyAttempts

@@ -22,7 +22,7 @@ from backend.contexts.users.application.queries import FindCredentials, ListUser
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.domain.user import ROLES, PersonName
-from backend.kernel.http.http import api
+from backend.kernel.http.api import api
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address

@@ -16,7 +16,8 @@ from backend.contexts.users.infrastructure.tables import links, users
 from backend.kernel.delivery.sealing import BadSignature, Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.secret import Secret
-from backend.kernel.postgres.database import Database, run
+from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.statements import run
 
 _TOKEN = "mail link"  # noqa: S105 - what a signature is for
 _HOUR = timedelta(hours=1)

@@ -18,11 +18,12 @@ from backend.contexts.users.application.queries import (
 )
 from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.infrastructure.tables import users
-from backend.kernel.delivery.bus import Queries
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.values import email_address
-from backend.kernel.postgres.database import ReadConnection, Statement, starts_with
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.queries import Queries
+from backend.kernel.postgres.statements import Statement, starts_with
 
 queries = Queries("users")
 

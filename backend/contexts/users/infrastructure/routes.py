@@ -19,20 +19,13 @@ from backend.contexts.users.application.commands import (
 from backend.contexts.users.application.queries import GetUser, ListUsers, UserView
 from backend.contexts.users.domain.errors import EmailTaken, LastAdmin, UsernameTaken, UserNotFound
 from backend.contexts.users.infrastructure import schemas
+from backend.kernel.http.answers import expected_version, shown
+from backend.kernel.http.api import api, bus
+from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.http import (
-    Caller,
-    Listing,
-    admin_only,
-    api,
-    bus,
-    expected_version,
-    public,
-    shown,
-    signed_in,
-    signed_in_caller,
-)
+from backend.kernel.http.guards import admin_only, public, signed_in, signed_in_caller
 from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.http.paging import Listing
 from backend.kernel.messages.refusals import StaleVersion
 
 LANGUAGES = ("en", "es")

@@ -8,7 +8,7 @@ import marshmallow as ma
 
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.user import ROLES, PersonName
-from backend.kernel.http.http import PageArguments
+from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, example, ruled
 from backend.kernel.messages.values import email_address
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from backend.contexts.users.domain.user import User
-from backend.kernel.postgres.database import mapper_registry, metadata
+from backend.kernel.postgres.tables import mapper_registry, metadata
 
 users = sa.Table(
     "users",

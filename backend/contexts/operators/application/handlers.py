@@ -1,0 +1,33 @@
+"""What operators do about messages that no handler could process."""
+
+from __future__ import annotations
+
+from backend.contexts.operators.application.commands import (
+    MOST_AT_ONCE,
+    DiscardDeadLetter,
+    ReplayDeadLetter,
+    Replayed,
+    ReplayGroup,
+)
+from backend.contexts.operators.application.ports import DeadLettersPorts
+from backend.kernel.messages.registry import Handlers
+
+handlers = Handlers[DeadLettersPorts]("dead_letters", audited=True)
+
+
+@handlers.on(ReplayDeadLetter)
+def replay(command: ReplayDeadLetter, ports: DeadLettersPorts) -> None:
+    """Once in effect, however often it is ordered: the inbox knows the message."""
+    ports.dead_letters.replay(command.dead_letter_id)
+
+
+@handlers.on(ReplayGroup)
+def replay_group(command: ReplayGroup, ports: DeadLettersPorts) -> Replayed:
+    """All of a group that one order may replay."""
+    return ports.dead_letters.replay_group(command.group, MOST_AT_ONCE)
+
+
+@handlers.on(DiscardDeadLetter)
+def discard(command: DiscardDeadLetter, ports: DeadLettersPorts) -> None:
+    """The operation stays failed."""
+    ports.dead_letters.discard(command.dead_letter_id, command.reason)

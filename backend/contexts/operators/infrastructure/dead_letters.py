@@ -1,0 +1,233 @@
+"""Dead letters in PostgreSQL: what operators see of them, and what they do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from backend.contexts.operators.application.commands import Group, Replayed
+from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
+from backend.kernel.delivery import outbox
+from backend.kernel.delivery.dead_letters import DISCARDED, OPEN, REPLAYED, dead_letters
+from backend.kernel.delivery.inbox import operations
+from backend.kernel.delivery.sealing import masked
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.paging import Page, page_of
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.statements import Statement
+
+_MOST_GROUPS = 100
+_NOT_REPLAYED = ("attempts", "waiting")
+"""Headers of the delivery that failed: its replay has tries of its own, and nobody waits for it."""
+
+
+@dataclass(frozen=True)
+class DeadLetterSummary:
+    """A dead letter in a listing.
+
+    Attributes:
+        message_id: the operation's id, too.
+        times: how often it died: once, and once more per failed replay.
+        note: why it was discarded.
+    """
+
+    id: UUID
+    message_id: UUID
+    task: str
+    lane: str
+    reason: str
+    error: str
+    status: str
+    times: int
+    first_dead_at: datetime
+    last_dead_at: datetime
+    note: str | None
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class DeadLetterView(DeadLetterSummary):
+    """All there is to see of a dead letter.
+
+    Attributes:
+        body: its fields, secrets masked; None when nobody could read it.
+        raw: then its bytes, in base64.
+        operation: the status of its operation at present.
+    """
+
+    headers: dict[str, Any]
+    body: dict[str, Any] | None
+    raw: str | None
+    content_type: str
+    traceback: list[dict[str, Any]]
+    operation: str | None
+
+
+@dataclass(frozen=True)
+class DeadLetterGroup:
+    """Dead letters with the same task, reason and error."""
+
+    task: str
+    reason: str
+    error: str
+    number: int
+    first_dead_at: datetime
+    last_dead_at: datetime
+
+
+class SqlDeadLetters:
+    """`DeadLetters` within one unit of work.
+
+    Args:
+        lanes: the queue of each task there is.
+    """
+
+    def __init__(self, unit: UnitOfWork, lanes: Mapping[str, str]) -> None:
+        self._unit = unit
+        self._lanes = lanes
+
+    def replay(self, dead_letter_id: UUID) -> None:
+        """Through the outbox, so that it is not lost."""
+        row = self._locked(dead_letter_id)
+        if row.body is None or row.task not in self._lanes:
+            raise NotReplayable
+        self._send([row])
+
+    def replay_group(self, group: Group, limit: int) -> Replayed:
+        """Those that another order holds at this moment are left to it."""
+        matching = _matching(group)
+        replayable = dead_letters.c.body.is_not(None), dead_letters.c.task.in_(list(self._lanes))
+        some = sa.select(dead_letters).where(*matching, *replayable).order_by(dead_letters.c.first_dead_at).limit(limit)
+        rows = self._unit.connection.execute(some.with_for_update(skip_locked=True)).all()
+        if rows:
+            self._send(rows)
+        remaining = self._unit.connection.scalar(sa.select(sa.func.count()).where(*matching))
+        return Replayed(len(rows), remaining or 0)
+
+    def discard(self, dead_letter_id: UUID, reason: str) -> None:
+        """Only an open one."""
+        if self._locked(dead_letter_id).status != OPEN:
+            raise DeadLetterSettled
+        self._settle([dead_letter_id], status=DISCARDED, note=reason)
+
+    def _locked(self, dead_letter_id: UUID) -> Any:
+        one = sa.select(dead_letters).where(dead_letters.c.id == dead_letter_id).with_for_update()
+        row = self._unit.connection.execute(one).first()
+        if row is None:
+            raise DeadLetterNotFound
+        return row
+
+    def _send(self, rows: Sequence[Any]) -> None:
+        statement = insert(outbox.outbox).values(
+            [
+                {
+                    "id": row.message_id,
+                    "aggregate": f"replay:{row.message_id}",
+                    "queue": self._lanes[row.task],
+                    "name": row.task,
+                    "body": row.body,
+                    "headers": _headers_of_replay(row),
+                }
+                for row in rows
+            ]
+        )
+        # An earlier copy that waits there still, spooled or clicked before, becomes this one.
+        replayed = {"headers": statement.excluded.headers, "body": statement.excluded.body}
+        self._unit.connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=replayed))
+        self._settle([row.id for row in rows], status=REPLAYED, note=None)
+
+    def _settle(self, ids: Sequence[UUID], **values: Any) -> None:
+        self._unit.connection.execute(dead_letters.update().where(dead_letters.c.id.in_(ids)).values(**values))
+
+
+def _headers_of_replay(row: Any) -> dict[str, Any]:
+    kept = {name: value for name, value in row.headers.items() if name not in _NOT_REPLAYED}
+    return {**kept, "replay": row.times}
+
+
+def _matching(group: Group) -> list[sa.ColumnElement[bool]]:
+    asked = {name: value for name, value in vars(group).items() if value is not None}
+    return [dead_letters.c.status == OPEN, *(dead_letters.c[name] == value for name, value in asked.items())]
+
+
+_SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]
+_ONE = Statement(
+    sa.select(
+        *_SUMMARY,
+        dead_letters.c.headers,
+        dead_letters.c.body,
+        sa.func.translate(sa.func.encode(dead_letters.c.raw, "base64"), "\n", "").label("raw"),
+        dead_letters.c.content_type,
+        dead_letters.c.traceback,
+        operations.c.status.label("operation"),
+    )
+    .outerjoin_from(dead_letters, operations, operations.c.id == dead_letters.c.message_id)
+    .where(dead_letters.c.id == sa.bindparam("dead_letter_id", type_=sa.Uuid)),
+    DeadLetterView,
+)
+
+
+def dead_letter(connection: ReadConnection, dead_letter_id: UUID) -> DeadLetterView:
+    """One dead letter.
+
+    Raises:
+        DeadLetterNotFound: there is none.
+    """
+    found = _ONE.one(connection, dead_letter_id=dead_letter_id)
+    if found is None:
+        raise DeadLetterNotFound
+    return replace(found, body=masked(found.body), headers=masked(found.headers))
+
+
+def listing(
+    connection: ReadConnection, limit: int, after: tuple[Any, ...] | None = None, **filters: str
+) -> Page[DeadLetterSummary]:
+    """A page of the dead letters that match every filter, the latest first death first.
+
+    Args:
+        filters: `task`, `status`, `reason`, `error`, `request_id`: exactly this.
+    """
+    parameters: dict[str, Any] = {**filters, "after": after[0]} if after else {**filters}
+    rows = _listing(frozenset(parameters)).all(connection, limit=limit + 1, **parameters)
+    return page_of(rows, limit, lambda letter: (str(letter.id),))
+
+
+def groups(connection: ReadConnection, **filters: str) -> list[DeadLetterGroup]:
+    """The dead letters by task, reason and error, the largest groups first; at most 100 groups."""
+    return _groups(frozenset(filters)).all(connection, **filters)
+
+
+@cache
+def _listing(given: frozenset[str]) -> Statement[DeadLetterSummary]:
+    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    newest = dead_letters.c.id.desc()  # it holds the time of the first death (UUIDv7)
+    select = sa.select(*_SUMMARY).where(*_conditions(given)).order_by(newest)
+    return Statement(select.limit(sa.bindparam("limit", type_=sa.Integer)), DeadLetterSummary)
+
+
+@cache
+def _groups(given: frozenset[str]) -> Statement[DeadLetterGroup]:
+    columns = [dead_letters.c[name] for name in ("task", "reason", "error")]
+    number = sa.func.count().label("number")
+    select = sa.select(
+        *columns,
+        number,
+        sa.func.min(dead_letters.c.first_dead_at).label("first_dead_at"),
+        sa.func.max(dead_letters.c.last_dead_at).label("last_dead_at"),
+    )
+    grouped = select.where(*_conditions(given)).group_by(*columns).order_by(number.desc(), *columns)
+    return Statement(grouped.limit(_MOST_GROUPS), DeadLetterGroup)
+
+
+def _conditions(given: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+    names = ("task", "status", "reason", "error", "request_id")
+    conditions = {name: dead_letters.c[name] == sa.bindparam(name) for name in names}
+    conditions["after"] = dead_letters.c.id < sa.bindparam("after", type_=sa.Uuid)
+    return [condition for name, condition in conditions.items() if name in given]

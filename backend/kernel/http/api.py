@@ -1,0 +1,46 @@
+"""What a view function may reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.delivery.waiters import Waiters
+from backend.kernel.http.caller import Authenticate
+from backend.kernel.http.shortcuts import behind
+from backend.kernel.postgres.listener import Listener
+from backend.settings import Settings
+
+PREFIX = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Api:
+    """What a view function may reach.
+
+    Attributes:
+        await_revocations: returns once every API process knows which sessions have ended.
+    """
+
+    settings: Settings
+    bus: Bus
+    keyring: Keyring
+    listener: Listener
+    waiters: Waiters
+    authenticate: Authenticate
+    await_revocations: Callable[[], None]
+
+
+def api() -> Api:
+    """The running application's parts."""
+    return cast("Api", behind(current_app).extensions["api"])
+
+
+def bus() -> Bus:
+    """The running application's bus."""
+    return api().bus

@@ -1,0 +1,86 @@
+"""Who may call: from an access token to the caller, and what a route demands of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import g
+
+from backend.kernel.http.api import api
+from backend.kernel.http.caller import Caller, Forbidden, InvalidToken, SessionEnded
+from backend.kernel.http.shortcuts import behind, header
+from backend.kernel.messages.origin import current_context
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def public(view: F) -> F:
+    """Anyone may call. A token that is presented must be good all the same."""
+    return _guarded(view, "public")
+
+
+def signed_in(view: F) -> F:
+    """Whoever presents a good access token may call."""
+    return _guarded(view, "signed_in")
+
+
+def once_signed_in(view: F) -> F:
+    """As `signed_in`, even after the session has ended: signing out twice is fine."""
+    return _guarded(view, "signed_in", session_may_have_ended=True)
+
+
+def admin_only(view: F) -> F:
+    """Administrators may call."""
+    return _guarded(view, "admin")
+
+
+def caller() -> Caller | None:
+    """Who calls, None for someone anonymous."""
+    return cast("Caller | None", behind(g).get("caller"))
+
+
+def signed_in_caller() -> Caller:
+    """Who calls, where the route lets nobody anonymous in.
+
+    Raises:
+        InvalidToken: somebody anonymous.
+    """
+    found = caller()
+    if found is None:
+        raise InvalidToken
+    return found
+
+
+def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        known = _identified(session_may_have_ended=session_may_have_ended)
+        if known is None and access != "public":
+            raise InvalidToken
+        if access == "admin" and not (known and known.is_admin):
+            raise Forbidden
+        return view(*args, **kwargs)
+
+    # The test of the route map and the OpenAPI document read it here.
+    guarded._apidoc = {**getattr(view, "_apidoc", {}), "access": access}  # type: ignore[attr-defined]
+    return cast("F", guarded)
+
+
+def _identified(*, session_may_have_ended: bool) -> Caller | None:
+    authorization = header("HTTP_AUTHORIZATION")
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise InvalidToken
+    try:
+        found = api().authenticate(token.strip())
+    except SessionEnded as ended:
+        if not session_may_have_ended:
+            raise
+        found = ended.caller
+    behind(g).caller = found
+    current_context.set(current_context.get()._replace(actor=found.user_id))
+    return found
