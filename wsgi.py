@@ -1,13 +1,14 @@
 """The web process: `granian --interface wsgi wsgi:app`."""
 
-from backend.kernel.http.web import create_app
 from backend.kernel.observe.logging import configure_logging
 from backend.kernel.observe.tracing import configure_tracing
-from backend.program import build_bus
-from backend.settings import load_settings
+from backend.program import load_program
+from backend.scaffold.cli import new
+from tasks.app import make_app
 from tasks.queue import CeleryQueue
 
-settings = load_settings()
-configure_logging(settings)
-configure_tracing(settings, "api")
-app = create_app(settings, build_bus(settings, CeleryQueue()))
+program = load_program()
+configure_logging(program.settings)
+configure_tracing(program.settings, "api")
+app = program.process(CeleryQueue(make_app(program))).web()
+app.cli.add_command(new)

@@ -1,13 +1,18 @@
-"""Every environment variable the program reads, typed and checked once at start."""
+"""The environment variables that the program reads, typed and checked once at start.
+
+Here stand those of the kernel. A context declares its own as a `ContextSettings`.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import serialization
@@ -18,27 +23,51 @@ ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 DATABASE_URL_FILE = VAR / "database-url"
 """Where `make run` leaves the address of the embedded PostgreSQL for the other processes."""
-CONTEXTS = (
-    "auth",
-    "notifications",
-    "products",
-    "users",
-)
 
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change-me", "changeme", "secret", "development", "example", "please-change")
 _KNOWN_PASSWORDS = {"", "guest", "postgres", "password", "admin", "root", "secret", "changeme"}
-SYMMETRIC_ALGORITHMS = ("HS256", "HS384", "HS512")
-ASYMMETRIC_ALGORITHMS = ("EdDSA", "ES256", "RS256")
 
 
 class SettingsError(Exception):
     """The environment holds a value the program must not start with."""
 
 
+class Environment:
+    """The variables, as a context's settings read them.
+
+    Attributes:
+        developing: whether what is missing may be made up.
+        read: the variables of the process, by type: `read.str("NAME", default)`.
+    """
+
+    def __init__(self, read: Env, *, developing: bool) -> None:
+        self.read = read
+        self.developing = developing
+
+    def secret(self, variable: str, file_name: str) -> str:
+        """A key from its variable; in development one that is made once under `var/` and kept."""
+        given = self.read.str(variable, "")
+        return given or (_kept(file_name) if self.developing else "")
+
+
+class ContextSettings(Protocol):
+    """A context's own settings: a frozen dataclass that reads itself."""
+
+    @classmethod
+    def load(cls, environment: Environment) -> Self:
+        """From the environment."""
+
+    def problems(self, *, production: bool) -> Iterator[str]:
+        """Each reason why the program must not start with them, in a sentence without secrets."""
+
+
+C = TypeVar("C", bound=ContextSettings)
+
+
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """The program's configuration. Never printed: it holds secrets."""
+    """The kernel's configuration, and that of the contexts. Never printed: it holds secrets."""
 
     app_env: str
     database_url: str
@@ -46,19 +75,9 @@ class Settings:
     broker_url: str
     secret_keys: tuple[str, ...]
     """Newest first. The first seals and signs; every one of them opens and verifies."""
-    jwt_algorithm: str
-    jwt_secret: str
-    """Several, newest first, with commas between them, while one replaces another."""
-    jwt_private_key: str
-    """PEM; several blocks, newest first, while one replaces another."""
-    jwt_expire_minutes: int
-    mail_url: str
-    mail_from: str
     public_url: str
     cors_origins: tuple[str, ...]
     trusted_proxies: int
-    require_email_verification: bool
-    bcrypt_rounds: int
     log_format: str
     otlp_endpoint: str
     publish_deadline: float = 2.0
@@ -67,8 +86,9 @@ class Settings:
     """Messages that may wait in the outbox before commands the broker cannot take are refused."""
     wait_slots: int = 32
     """Requests per API process that may wait for an outcome at the same time."""
-    contexts: tuple[str, ...] = CONTEXTS
-    """Whose routes this process answers, and whose queues it consumes."""
+    served: tuple[str, ...] = ()
+    """The contexts whose routes this process answers and whose lanes it consumes; empty: all."""
+    of_contexts: tuple[ContextSettings, ...] = ()
 
     @property
     def production(self) -> bool:
@@ -79,9 +99,21 @@ class Settings:
         """False on the embedded filesystem transport, which has no confirms and no dead letters."""
         return self.broker_url.startswith(("amqp", "pyamqp"))
 
+    def of(self, kind: type[C]) -> C:
+        """A context's own settings."""
+        return next(one for one in self.of_contexts if type(one) is kind)
 
-def load_settings() -> Settings:
+    def serves(self, context: str) -> bool:
+        """Whether this process answers that context's routes and consumes its lanes."""
+        return not self.served or context in self.served
+
+
+def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: Sequence[str] = ()) -> Settings:
     """Read the environment (and `.env` in development).
+
+    Args:
+        of_contexts: the settings that the contexts declare.
+        contexts: the names that CONTEXTS may hold.
 
     Raises:
         SettingsError: a value is missing, malformed, or unsafe in production.
@@ -92,61 +124,52 @@ def load_settings() -> Settings:
     app_env = env.str("APP_ENV", "development")
     if app_env not in ("development", "production"):
         raise SettingsError("APP_ENV must be 'development' or 'production'")
-    developing = app_env == "development"
-    jwt_algorithm = env.str("JWT_ALGORITHM", "HS256")
-    database_url = env.str("DATABASE_URL", "") or (_embedded_database_url() if developing else "")
-    settings = Settings(
-        app_env=app_env,
-        database_url=database_url,
-        database_read_url=env.str("DATABASE_READ_URL", "") or database_url,
-        broker_url=env.str("BROKER_URL", "") or ("filesystem://" if developing else ""),
-        secret_keys=_listed(env.str("SECRET_KEYS", "") or _kept("secret-key", developing)),
-        jwt_algorithm=jwt_algorithm,
-        jwt_secret=env.str("JWT_SECRET", "") or _kept("jwt-secret", developing),
-        # Where a variable cannot hold line breaks they are written as \\n.
-        jwt_private_key=env.str("JWT_PRIVATE_KEY", "").replace("\\n", "\n")
-        or (_kept(f"jwt-{jwt_algorithm}.pem", developing) if jwt_algorithm in ASYMMETRIC_ALGORITHMS else ""),
-        jwt_expire_minutes=env.int("JWT_EXPIRE_MINUTES", 15),
-        mail_url=env.str("MAIL_URL", "file:var/mail" if developing else ""),
-        mail_from=env.str("MAIL_FROM", "no-reply@example.com"),
-        public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{env.int('PORT', 8000)}").rstrip("/"),
-        cors_origins=_listed(env.str("CORS_ORIGINS", "")),
-        trusted_proxies=env.int("TRUSTED_PROXIES", 0),
-        require_email_verification=env.bool("REQUIRE_EMAIL_VERIFICATION", False),
-        bcrypt_rounds=env.int("BCRYPT_ROUNDS", 12),
-        log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
-        otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        contexts=_listed(env.str("CONTEXTS", "")) or CONTEXTS,
-    )
-    problems = _malformed(settings) + (_unsafe(settings) if settings.production else [])
+    environment = Environment(env, developing=app_env == "development")
+    settings = _load(environment, app_env, of_contexts)
+    problems = [*_malformed(settings, contexts)]
+    if settings.production:
+        problems += _unsafe(settings)
+    for own in settings.of_contexts:
+        problems += own.problems(production=settings.production)
     if problems:
         raise SettingsError("refusing to start: " + "; ".join(problems))
     return settings
 
 
-def _malformed(settings: Settings) -> list[str]:
+def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[ContextSettings]]) -> Settings:
+    env, developing = environment.read, environment.developing
+    database_url = env.str("DATABASE_URL", "") or (_embedded_database_url() if developing else "")
+    return Settings(
+        app_env=app_env,
+        database_url=database_url,
+        database_read_url=env.str("DATABASE_READ_URL", "") or database_url,
+        broker_url=env.str("BROKER_URL", "") or ("filesystem://" if developing else ""),
+        secret_keys=listed(environment.secret("SECRET_KEYS", "secret-key")),
+        public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{env.int('PORT', 8000)}").rstrip("/"),
+        cors_origins=listed(env.str("CORS_ORIGINS", "")),
+        trusted_proxies=env.int("TRUSTED_PROXIES", 0),
+        log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
+        otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        served=listed(env.str("CONTEXTS", "")),
+        of_contexts=tuple(kind.load(environment) for kind in of_contexts),
+    )
+
+
+def _malformed(settings: Settings, contexts: Sequence[str]) -> list[str]:
     checks = {
-        "JWT_ALGORITHM is not one of " + ", ".join(SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS): (
-            settings.jwt_algorithm not in SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS
-        ),
-        "CONTEXTS must be some of " + ", ".join(CONTEXTS): not set(settings.contexts) <= set(CONTEXTS),
-        "BCRYPT_ROUNDS must be 4 to 31": not 4 <= settings.bcrypt_rounds <= 31,
-        "JWT_EXPIRE_MINUTES must be positive": settings.jwt_expire_minutes < 1,
+        "CONTEXTS must be some of " + ", ".join(contexts): not set(settings.served) <= set(contexts),
         "TRUSTED_PROXIES must not be negative": settings.trusted_proxies < 0,
         "LOG_FORMAT must be 'json' or 'text'": settings.log_format not in ("json", "text"),
         "DATABASE_URL must begin with postgresql://": bool(settings.database_url)
         and not settings.database_url.startswith(("postgresql://", "postgres://")),
         "BROKER_URL must begin with amqp://, amqps:// or (development only) filesystem://": bool(settings.broker_url)
         and not settings.broker_url.startswith(("amqp://", "amqps://", "pyamqp://", "filesystem://")),
-        "MAIL_URL must begin with smtp://, smtps:// or file:": bool(settings.mail_url)
-        and not settings.mail_url.startswith(("smtp://", "smtps://", "file:")),
     }
     return [problem for problem, found in checks.items() if found]
 
 
 def _unsafe(settings: Settings) -> list[str]:
     """What production must not run with."""
-    symmetric = settings.jwt_algorithm in SYMMETRIC_ALGORITHMS
     broker, database = urlsplit(settings.broker_url), urlsplit(settings.database_url)
     checks = {
         "DATABASE_URL is missing": not settings.database_url,
@@ -157,16 +180,13 @@ def _unsafe(settings: Settings) -> list[str]:
         "BROKER_URL must be RabbitMQ (amqp:// or amqps://)": bool(settings.broker_url) and not settings.on_rabbitmq,
         "BROKER_URL carries RabbitMQ's default or a known password": settings.on_rabbitmq
         and (broker.username in (None, "guest") or (broker.password or "") in _KNOWN_PASSWORDS),
-        "SECRET_KEYS is missing, shorter than 32 characters, or a known default": _any_weak(settings.secret_keys),
-        "JWT_SECRET is missing, shorter than 32 characters, or a known default": symmetric
-        and _any_weak(_listed(settings.jwt_secret)),
-        "JWT_PRIVATE_KEY is missing": not symmetric and not settings.jwt_private_key,
-        "MAIL_URL is missing": not settings.mail_url,
+        "SECRET_KEYS is missing, shorter than 32 characters, or a known default": any_weak(settings.secret_keys),
     }
     return [problem for problem, found in checks.items() if found]
 
 
-def _any_weak(found: tuple[str, ...]) -> bool:
+def any_weak(found: Sequence[str]) -> bool:
+    """Whether there is no secret at all, or one that is short, repetitive or known."""
     return not found or any(_weak(secret) for secret in found)
 
 
@@ -179,14 +199,12 @@ def _embedded_database_url() -> str:
     return DATABASE_URL_FILE.read_text().strip() if DATABASE_URL_FILE.exists() else ""
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The items of a comma-separated list."""
     return tuple(item for item in map(str.strip, text.split(",")) if item)
 
 
-def _kept(name: str, developing: bool) -> str:  # noqa: FBT001
-    """Development's key of that name, made once under `var/` and kept; "" in production."""
-    if not developing:
-        return ""
+def _kept(name: str) -> str:
     path = VAR / "keys" / name
     if not path.exists():
         keep_key(name, new_key(name), replace=False)

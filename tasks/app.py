@@ -1,10 +1,11 @@
-"""The Celery application: `celery -A tasks.app worker`."""
+"""The Celery application of a program: `celery -A tasks.app worker`."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from celery import Celery
 from celery.signals import (
@@ -18,84 +19,124 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from backend.kernel.messages.registry import Lane
-from backend.settings import CONTEXTS, load_settings
+from backend.kernel.delivery.envelope import Queue
+from backend.kernel.messages.registry import Kind
+from backend.kernel.observe.logging import configure_logging
+from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
+from backend.program import Process, Program, load_program
+from tasks import dead_letters, maintenance, messages
+from tasks.delivery import UnsafeDelivery, check_delivery
+from tasks.lanes import conf_of
+from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 
-if TYPE_CHECKING:
-    from backend.kernel.delivery.bus import Bus
-    from tasks.queue import CeleryQueue
-
-app = Celery("tasks", amqp=SafeAMQP, include=["tasks.messages", "tasks.maintenance", "tasks.dead_letters"])
-app.config_from_object("celeryconfig")
-app.Task.Request = "tasks.redaction:SafeRequest"
-
-_building = threading.Lock()
-_open: dict[int, tuple[Bus, CeleryQueue]] = {}
+OpenProcess = Callable[[Queue], Process]
 
 
-def bus() -> Bus:
-    """The bus of this process, built on first use: connections do not survive the fork of a pool's child."""
-    found = _open.get(os.getpid())
-    if found is None:
-        from backend.program import build_bus  # noqa: PLC0415 - tasks.queue imports this module
-        from tasks.queue import CeleryQueue  # noqa: PLC0415
+class ProgramApp(Celery):  # type: ignore[misc]
+    """Celery, with the program whose messages its tasks process."""
 
-        with _building:
-            found = _open.get(os.getpid())
-            if found is None:
-                queue = CeleryQueue()
-                found = _open[os.getpid()] = (build_bus(load_settings(), queue), queue)
-    return found[0]
+    program: Program
+    _open: OpenProcess
 
+    def process(self) -> Process:
+        """The parts of this process, opened on first use: connections do not survive the fork of a pool's child."""
+        found = self._processes.get(os.getpid())
+        if found is None:
+            with self._opening:
+                found = self._processes.get(os.getpid())
+                if found is None:
+                    found = self._processes[os.getpid()] = self._open(CeleryQueue(self))
+        return found
 
-@setup_logging.connect  # type: ignore[untyped-decorator]
-def _configure_logging(**_: Any) -> None:
-    from backend.kernel.observe.logging import configure_logging  # noqa: PLC0415
+    def close_process(self) -> None:
+        """Publish what waits, and take leave of broker and database."""
+        found = self._processes.pop(os.getpid(), None)
+        if found is not None:
+            found.close()
+            found.queue.close()
 
-    configure_logging(load_settings())
-
-
-@worker_process_init.connect  # type: ignore[untyped-decorator]
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def _configure_tracing(**_: Any) -> None:
-    """In each process that may work: a pool's child, or with threads the worker itself."""
-    from backend.kernel.observe.tracing import configure_tracing  # noqa: PLC0415
-
-    configure_tracing(load_settings(), "worker")
-
-
-@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
-@worker_shutdown.connect  # type: ignore[untyped-decorator]
-def _close(**_: Any) -> None:
-    """A pool's child ends without `atexit`: publish and send what waits, and take leave of broker and database."""
-    from backend.kernel.observe.tracing import shutdown_tracing  # noqa: PLC0415
-
-    if os.getpid() in _open:
-        found, queue = _open.pop(os.getpid())
-        found.close()
-        queue.close()
-    shutdown_tracing()
+    def _keep_processes(self, program: Program, open_process: OpenProcess) -> None:
+        self.program = program
+        self._open = open_process
+        self._opening = threading.Lock()
+        self._processes: dict[int, Process] = {}
 
 
-@celeryd_init.connect  # type: ignore[untyped-decorator]
-@beat_init.connect  # type: ignore[untyped-decorator]
-def _check_delivery(**_: Any) -> None:
-    from tasks.delivery import UnsafeDelivery, check_delivery  # noqa: PLC0415
+def make_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
+    """The Celery application of that program. Several may live side by side in one process.
 
-    try:
-        check_delivery(app.conf)
-    except UnsafeDelivery as unsafe:
-        raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and goes on
+    Args:
+        open_process: what the tasks work with; by default the program's own.
+    """
+    app = ProgramApp("tasks", amqp=SafeAMQP, set_as_current=False)
+    app._keep_processes(program, open_process or program.process)
+    app.config_from_object("celeryconfig")
+    app.conf.update(conf_of(program))
+    app.Task.Request = "tasks.redaction:SafeRequest"
+    for handler in program.registry.queued().values():
+        messages.register(app, handler)
+    maintenance.register(app)
+    dead_letters.register(app)
+    return app
 
 
-@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
-def _select_lanes(**_: Any) -> None:
+def worker_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
+    """The one that a worker or beat runs: besides, it looks after the process itself."""
+    app = make_app(program, open_process)
+    app.set_current()
+    _look_after(app)
+    return app
+
+
+def _look_after(app: ProgramApp) -> None:
+    """Connect to Celery's signals, which are one for all applications of a process."""
+
+    @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def configure(**_: Any) -> None:
+        configure_logging(app.program.settings)
+
+    @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def trace(**_: Any) -> None:
+        """In each process that may work: a pool's child, or with threads the worker itself."""
+        configure_tracing(app.program.settings, "worker")
+
+    @worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    def close(**_: Any) -> None:
+        """A pool's child ends without `atexit`."""
+        app.close_process()
+        shutdown_tracing()
+
+    @celeryd_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    @beat_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def check(**_: Any) -> None:
+        try:
+            check_delivery(app)
+        except UnsafeDelivery as unsafe:
+            raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and goes on
+
+    @celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
+    def select(**_: Any) -> None:
+        _select_lanes(app)
+
+
+def _select_lanes(app: ProgramApp) -> None:
     """Consume the lanes of the kinds in LANES (`LANES=hashing,mail`), of the contexts in CONTEXTS, by default all."""
-    kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""} or set(Lane)
+    kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""} or set(Kind)
     lanes = [queue.name for queue in app.conf.task_queues if queue.name.rpartition(".")[2] in kinds]
-    if not lanes or not kinds <= set(Lane):
-        raise SystemExit(f"LANES must name kinds of work among {', '.join(Lane)}, one of them in use")
-    others = set(CONTEXTS) - set(load_settings().contexts)
+    if not lanes or not kinds <= set(Kind):
+        raise SystemExit(f"LANES must name kinds of work among {', '.join(Kind)}, one of them in use")
+    program = app.program
+    others = {context.name for context in program.contexts if not program.settings.serves(context.name)}
     ours = [lane for lane in lanes if lane.partition(".")[0] not in others]
-    app.amqp.queues.select(ours or [Lane.MAINTENANCE])  # Celery takes an empty selection for all
+    app.amqp.queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for all
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, the application of the program that the environment configures: built when Celery asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    built = globals()["app"] = worker_app(load_program())
+    return built

@@ -23,7 +23,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
     def connect(self) -> Any:
         """A connection to a broker that has what messages need: a worker may be the first to meet it."""
         connection = super().connect()
-        declare_topology(connection)
+        declare_topology(connection, self.app.conf.task_queues)
         return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:

@@ -8,34 +8,39 @@ carry out is in the table all the same, but what is malformed is lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
+from celery import Task
 from kombu import Connection
 
-from backend.kernel.delivery.dead_letters import DELIVERY_LIMIT, MALFORMED, REJECTED, UNKNOWN_TASK, DeadLetter, storable
-from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.dead_letters import DeadLetter, Reason, storable
+from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders
+from backend.kernel.messages.registry import Registry
 from backend.kernel.postgres.faults import DatabaseAway
-from celeryconfig import DEAD_LETTERS, LANES
-from tasks.app import app, bus
 from tasks.consumer import malformed
+from tasks.lanes import DEAD_LETTERS, lanes_of
 
 _MOST_AT_ONCE = 500
 
 log = structlog.get_logger(__name__)
 
 
-@app.task(name="maintenance.record_dead_letters", shared=False)  # type: ignore[untyped-decorator]
-def record_dead_letters() -> None:
+def register(app: Any) -> None:
+    """Make the task."""
+    app.task(bind=True, name="maintenance.record_dead_letters", shared=False)(record_dead_letters)
+
+
+def record_dead_letters(task: Task) -> None:
     """Drain the dead-letter queue, up to 500 messages. What fails is tried again by the next run."""
-    with app.pool.acquire(block=True, timeout=2) as connection:
+    with task.app.pool.acquire(block=True, timeout=2) as connection:
         if connection.transport.driver_type != "amqp":
             return
         try:
-            recorded = _drain(connection)
+            recorded = _drain(connection, task.app)
         except DatabaseAway:
             log.warning("dead letters not recorded: the database is away")
         except Exception as error:  # a recorder that dies would be the next dead letter
@@ -46,56 +51,56 @@ def record_dead_letters() -> None:
                 log.info("dead letters recorded", messages=recorded)
 
 
-def _drain(connection: Connection) -> int:
+def _drain(connection: Connection, app: Any) -> int:
     """Closing the channel gives back what was not acknowledged."""
-    bus().database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or else take nothing
+    process = app.process()
+    process.resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or else take nothing
     with connection.channel() as channel:
         for recorded in range(_MOST_AT_ONCE):
             taken = channel.basic_get(DEAD_LETTERS)
             if taken is None:
                 return recorded
             message = channel.message_to_python(taken)
-            bus().bury(letter_of(message))
+            process.receiver.bury(letter_of(message, process.registry))
             message.ack()
     return _MOST_AT_ONCE
 
 
-def letter_of(message: Any) -> DeadLetter:
+def letter_of(message: Any, registry: Registry) -> DeadLetter:
     """The dead letter that a message from the queue is, whatever it looks like."""
     message.accept = {"application/json"}
     headers = message.headers if isinstance(message.headers, dict) else {}
     task = headers["task"] if isinstance(headers.get("task"), str) else ""
-    death = _death(headers)
+    death = _death(headers, lanes_of(registry))
     why = malformed(message)
     body = _arguments(message) if why is None else None
     raw = None if body is not None else _bytes(message.body)
     known_id, ours = _id(headers), _ours(headers)
-    envelope = Envelope(
-        known_id or _derived_id(message, headers), task, str(death.get("queue", "")), body or {}, ours or headers
-    )
+    identity = known_id or _derived_id(message, headers)
     return DeadLetter(
-        envelope,
-        _reason(task, death, why),
+        Envelope(identity, task, str(death.get("queue", "")), body or {}, ours or Headers()),
+        _reason(task, death, why, registry),
         why or "",
         raw=raw,
         content_type=storable(str(message.content_type)),
         has_operation=known_id is not None and ours is not None,
+        foreign=headers if ours is None else None,
     )
 
 
-def _reason(task: str, death: Mapping[str, Any], why: str | None) -> str:
+def _reason(task: str, death: Mapping[str, Any], why: str | None, registry: Registry) -> Reason:
     if why is not None:
-        return MALFORMED
-    if task not in app.tasks:
-        return UNKNOWN_TASK
-    return DELIVERY_LIMIT if death.get("reason") == "delivery_limit" else REJECTED
+        return Reason.MALFORMED
+    if task not in registry.queued():
+        return Reason.UNKNOWN_TASK
+    return Reason.DELIVERY_LIMIT if death.get("reason") == "delivery_limit" else Reason.REJECTED
 
 
-def _death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+def _death(headers: Mapping[str, Any], lanes: Sequence[str]) -> Mapping[str, Any]:
     """Where it died, and why; RabbitMQ puts the latest first. Delays are deaths to it as well."""
     deaths = headers.get("x-death")
     entries = [entry for entry in deaths if isinstance(entry, dict)] if isinstance(deaths, list) else []
-    return next((entry for entry in entries if entry.get("queue") in LANES), {})
+    return next((entry for entry in entries if entry.get("queue") in lanes), {})
 
 
 def _arguments(message: Any) -> dict[str, Any] | None:
@@ -122,12 +127,11 @@ def _derived_id(message: Any, headers: Mapping[str, Any]) -> UUID:
     return UUID(bytes=hashlib.sha256(identity.encode(errors="replace")).digest()[:16])
 
 
-def _ours(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+def _ours(headers: Mapping[str, Any]) -> Headers | None:
     """The headers that our own publisher gave it; None when they are not, or no longer, what it writes."""
-    ours: Any = headers.get("envelope")
     try:
-        datetime.fromisoformat(ours["accepted_at"])
-        UUID(ours.get("actor") or headers["id"])
-    except (TypeError, ValueError, AttributeError, KeyError):
+        ours = Headers.parse(headers.get("envelope"))
+        datetime.fromisoformat(ours.accepted_at)
+    except (MalformedHeaders, ValueError):
         return None
-    return dict(ours)
+    return ours

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backend.program import HANDLERS
-from celeryconfig import MAINTENANCE
+from tasks.lanes import MAINTENANCE
 
 _REQUIRED = {
     "task_acks_late": (True, "a killed worker loses the message it had begun"),
@@ -32,12 +31,13 @@ class UnsafeDelivery(Exception):
     """The settings allow a message to be lost."""
 
 
-def check_delivery(conf: Any) -> None:
+def check_delivery(app: Any) -> None:
     """Refuse settings that can lose a message on RabbitMQ. Other transports are for development only.
 
     Raises:
         UnsafeDelivery: with every reason.
     """
+    conf = app.conf
     if not str(conf.broker_url).startswith(("amqp", "pyamqp")):
         return
     transport = conf.broker_transport_options or {}
@@ -50,7 +50,7 @@ def check_delivery(conf: Any) -> None:
         reasons.append("accept_content must be ['json']: pickle runs code")
     if conf.result_backend:
         reasons.append("result_backend must be unset: it cannot tell waiting from unknown")
-    if not all(_is_certain(route) for route in _routes(conf)):
+    if not all(_is_certain(route) for route in _routes(app)):
         reasons.append("routes must be mandatory with a confirm_timeout: unroutable messages are confirmed and dropped")
     reasons += [reason for queue in conf.task_queues if queue.name != MAINTENANCE for reason in _lane_reasons(queue)]
     if reasons:
@@ -71,10 +71,10 @@ def _lane_reasons(queue: Any) -> list[str]:
     return reasons
 
 
-def _routes(conf: Any) -> Iterator[Mapping[str, Any]]:
+def _routes(app: Any) -> Iterator[Mapping[str, Any]]:
     """Where each handler's messages are sent; an empty route for one that no router knows."""
-    for name in HANDLERS:
-        routes = (router(name) for router in conf.task_routes or () if callable(router))
+    for name in app.program.registry.queued():
+        routes = (router(name) for router in app.conf.task_routes or () if callable(router))
         yield next((route for route in routes if route), {})
 
 

@@ -22,6 +22,11 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
     two readers can make of the same message.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for folder in (self.data_folder_in, self.data_folder_out, self.processed_folder, self.control_folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
         _write(Path(self.data_folder_out, f"{time_ns()}_{uuid4()}.{queue}.msg"), dumps(payload))
 

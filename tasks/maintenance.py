@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
+from celery import Task
 
 from backend.kernel.postgres.faults import DatabaseAway
-from tasks.app import app, bus
 
 log = structlog.get_logger(__name__)
 
 
-@app.task(name="maintenance.sweep_outbox", shared=False)  # type: ignore[untyped-decorator]
-def sweep_outbox() -> None:
+def register(app: Any) -> None:
+    """Make the tasks."""
+    app.task(bind=True, name="maintenance.sweep_outbox", shared=False)(sweep_outbox)
+    app.task(bind=True, name="maintenance.purge", shared=False)(purge)
+
+
+def sweep_outbox(task: Task) -> None:
     """Publish what a crash, or a broker that was away, left in the outbox."""
     try:
-        swept = bus().relay_leftovers()
+        swept = task.app.process().sweep()
     except DatabaseAway:
         log.warning("outbox not swept: the database is away")
     else:
@@ -22,10 +29,9 @@ def sweep_outbox() -> None:
             log.info("outbox swept", messages=swept)
 
 
-@app.task(name="maintenance.purge", shared=False)  # type: ignore[untyped-decorator]
-def purge() -> None:
+def purge(task: Task) -> None:
     """Delete what is past its retention."""
     try:
-        log.info("purged", rows=bus().purge())
+        log.info("purged", rows=task.app.process().purge())
     except DatabaseAway:
         log.warning("nothing purged: the database is away")

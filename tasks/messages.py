@@ -10,19 +10,17 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
 from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery.codec import Undecodable
-from backend.kernel.delivery.dead_letters import FAULT, UNDECODABLE
-from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.dead_letters import Reason
+from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.faults import DatabaseAway
-from backend.program import HANDLERS
-from tasks.app import app, bus
 
 _LONGEST_ABSENCE_DELAY = 10
 """Seconds between tries while the database is away: it is back for so long at most before work goes on."""
@@ -33,20 +31,20 @@ _LONGEST_HOLD = 40
 log = structlog.get_logger(__name__)
 
 
-def carry_out(task: Task, handler: Handler, body: dict[str, Any]) -> None:
-    """Deliver one message to the bus.
+def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
+    """Deliver one message to the application layer.
 
-    Returns when the message is done: carried out, refused, or done before. Otherwise it is sent
+    Returns when the message is done: processed, refused, or done before. Otherwise it is sent
     again with a delay that RabbitMQ keeps, or rejected to the dead letters when trying is no use.
     While no delay can be had it is held and tried again here: handing it back counts against its deliveries.
     """
-    headers = dict(getattr(task.request, "envelope", None) or {})
-    envelope = Envelope(UUID(task.request.id), handler.name, handler.queue, body, headers)
-    bind_request(headers.get("request_id", ""), task=handler.name, operation_id=task.request.id)
+    headers = Headers.parse(getattr(task.request, "envelope", None) or {})
+    envelope = Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers)
+    bind_request(headers.request_id, task=handler.name, operation_id=task.request.id)
     hand_back_at = monotonic() + _LONGEST_HOLD
     for tries in count():
-        with continued(headers.get("traceparent"), handler.name, SpanKind.CONSUMER):
-            error = _received(envelope)
+        with continued(headers.traceparent, handler.name, SpanKind.CONSUMER):
+            error = _received(task, envelope)
         # What Celery is told is raised here, where no exception is being handled: it publishes the text of
         # the whole chain to Flower, and the text of a fault may hold values.
         if error is None:
@@ -59,9 +57,9 @@ def carry_out(task: Task, handler: Handler, body: dict[str, Any]) -> None:
         sleep(pause)
 
 
-def _received(envelope: Envelope) -> BaseException | None:
+def _received(task: Task, envelope: Envelope) -> BaseException | None:
     try:
-        bus().receive(envelope)
+        task.app.process().receiver.receive(envelope)
     except (WorkerShutdown, WorkerTerminate):
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a MemoryError must not end the worker either
@@ -74,17 +72,16 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
     if isinstance(error, DatabaseAway):
         return _again(task, envelope, _absence_delay(task.request.retries))
     if isinstance(error, Undecodable):
-        return _given_up(task, envelope, UNDECODABLE, error)
+        return _given_up(task, envelope, Reason.UNDECODABLE, error)
     return _after_fault(task, handler, envelope, error)
 
 
 def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
-    before = envelope.headers.get("attempts")
-    attempts = before + 1 if isinstance(before, int) else 1
+    attempts = envelope.headers.attempts + 1
     log.warning("message failed", attempt=attempts, of=handler.attempts, exc_info=error)
     if attempts >= handler.attempts:
-        return _given_up(task, envelope, FAULT, error)
-    counted = replace(envelope, headers={**envelope.headers, "attempts": attempts})
+        return _given_up(task, envelope, Reason.FAULT, error)
+    counted = replace(envelope, headers=replace(envelope.headers, attempts=attempts))
     return _again(task, counted, min(2**attempts, _LONGEST_DELAY))
 
 
@@ -95,7 +92,7 @@ def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
         task.apply_async(
             kwargs=dict(envelope.body),
             task_id=str(envelope.id),
-            headers={"envelope": dict(envelope.headers)},
+            headers={"envelope": envelope.headers.as_json()},
             countdown=delay,
             retries=task.request.retries + 1,
         )
@@ -105,9 +102,9 @@ def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
     return Retry("again later", when=delay)
 
 
-def _given_up(task: Task, envelope: Envelope, reason: str, fault: BaseException) -> Retry | Reject | None:
+def _given_up(task: Task, envelope: Envelope, reason: Reason, fault: BaseException) -> Retry | Reject | None:
     try:
-        bus().give_up(envelope, reason, fault)
+        task.app.process().receiver.give_up(envelope, reason, fault)
     except DatabaseAway:
         away = True
     except Exception as error:  # a dead letter that nobody recorded is better than none
@@ -125,11 +122,9 @@ def _absence_delay(retries: int) -> float:
     return float(min(2 ** min(retries, 10), _LONGEST_ABSENCE_DELAY))
 
 
-def _register(handler: Handler) -> None:
+def register(app: Celery, handler: Handler) -> None:
+    """Make the task of that handler."""
+
     @app.task(bind=True, name=handler.name, max_retries=None, shared=False)  # type: ignore[untyped-decorator]
     def task(self: Task, **body: Any) -> None:
-        carry_out(self, handler, body)
-
-
-for _handler in HANDLERS.values():
-    _register(_handler)
+        process(self, handler, body)

@@ -15,17 +15,13 @@ from time import monotonic
 from typing import Any
 
 from amqp.exceptions import ChannelError, MessageNacked
+from celery import Celery
 from kombu import Connection, Producer
 
-import celeryconfig
-from tasks.app import app
+from tasks.lanes import COMMANDS
 from tasks.topology import declare_topology
 
-_THREADS = 2
-"""While one waits for the confirms of its batch, the other one takes the next."""
 _BATCH = 64
-_CONFIRM_SECONDS = 2
-"""How long a thread waits for the confirms of a batch. The callers may have given up before."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +54,16 @@ class Publication:
 
 
 class Publishers:
-    """Some threads with a connection each. Both begin with the first message."""
+    """Some threads with a connection each. Both begin with the first message.
 
-    def __init__(self) -> None:
+    Args:
+        confirm_seconds: how long a thread waits for the confirms of a batch. The callers may have given up before.
+    """
+
+    def __init__(self, app: Celery, threads: int, confirm_seconds: float) -> None:
+        self._app = app
+        self._number = threads
+        self._confirm_seconds = confirm_seconds
         self._waiting: SimpleQueue[Publication | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -72,7 +75,7 @@ class Publishers:
                 if not self._threads:
                     self._threads = [
                         threading.Thread(target=self._run, name=f"publisher-{number}", daemon=True)
-                        for number in range(_THREADS)
+                        for number in range(self._number)
                     ]
                     for thread in self._threads:
                         thread.start()
@@ -87,7 +90,7 @@ class Publishers:
         self._threads = []
 
     def _run(self) -> None:
-        publisher = _Publisher()
+        publisher = _Publisher(self._app, self._confirm_seconds)
         while batch := self._next_batch():
             publisher.publish(batch)
         publisher.close()
@@ -115,7 +118,9 @@ class Publishers:
 class _Publisher:
     """One thread's connection, made anew after each fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Celery, confirm_seconds: float) -> None:
+        self._app = app
+        self._confirm_seconds = confirm_seconds
         self._channel: _Channel | None = None
 
     def publish(self, batch: Sequence[Publication]) -> None:
@@ -141,7 +146,7 @@ class _Publisher:
         error: Exception | None = None
         try:
             if self._channel is None:
-                self._channel = _Channel()
+                self._channel = _Channel(self._app, self._confirm_seconds)
             self._channel.publish(batch)
         except Exception as fault:  # noqa: BLE001 - kombu's, amqp's, the socket's
             error = fault
@@ -155,12 +160,13 @@ class _Publisher:
 class _Channel:
     """A channel in confirm mode (https://www.rabbitmq.com/docs/confirms#publisher-confirms)."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Celery, confirm_seconds: float) -> None:
+        self._confirm_seconds = confirm_seconds
         # Not kombu's confirmed publish: see above.
         self.connection: Connection = app.connection_for_write(transport_options={"confirm_publish": False})
         try:
             self.connection.connect()
-            declare_topology(self.connection)
+            declare_topology(self.connection, app.conf.task_queues)
             self._producer = Producer(self.connection, auto_declare=False)
             self._confirms = self.connection.transport.driver_type == "amqp"
             self._published = 0
@@ -185,7 +191,7 @@ class _Channel:
         for publication in batch:
             publication.refusal = None
             self._publish(publication)
-        ends_at = monotonic() + _CONFIRM_SECONDS
+        ends_at = monotonic() + self._confirm_seconds
         while self._unconfirmed:
             self.connection.drain_events(timeout=max(ends_at - monotonic(), 0.001))
 
@@ -193,7 +199,7 @@ class _Channel:
         message = publication.message
         if message is None:
             if self._confirms:
-                self._producer.channel.exchange_declare(celeryconfig.COMMANDS, "topic", passive=True)
+                self._producer.channel.exchange_declare(COMMANDS, "topic", passive=True)
         else:
             self._producer.publish(
                 message.body,

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 from uuid import UUID
 from weakref import WeakSet
 
@@ -21,16 +22,14 @@ import msgspec
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 
-import celeryconfig
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
 from backend.kernel.observe import metrics
-from tasks.app import app
 from tasks.delivery import check_delivery
+from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
 
 _MOST_WAITING = 512
 """Publishes that may wait for a thread; more means that the broker does not keep up."""
-_OPEN_SECONDS = 1.0
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but not for this message: its lane is gone or full. Other lanes may well work."""
 
@@ -81,17 +80,27 @@ class Breaker:
 
 
 class CeleryQueue:
-    """`Queue` for this process. Threads and connections come with the first publish, so never before a fork."""
+    """`Queue` for this process. Threads and connections come with the first publish, so never before a fork.
 
-    def __init__(self) -> None:
-        check_delivery(app.conf)
+    Args:
+        threads: that publish. While one waits for the confirms of its batch, another takes the next.
+        confirm_seconds: how long they wait for the confirms of a batch.
+        open_seconds: how long callers are spared the wait after a failure.
+    """
+
+    def __init__(self, app: Any, *, threads: int = 2, confirm_seconds: float = 2, open_seconds: float = 1) -> None:
+        check_delivery(app)
+        self._app = app
+        self._threads = threads
+        self._confirm_seconds = confirm_seconds
+        self._open_seconds = open_seconds
         self._begin()
         _queues.add(self)
 
     def _begin(self) -> None:
-        self._breaker = Breaker(_OPEN_SECONDS)
+        self._breaker = Breaker(self._open_seconds)
         self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
-        self._publishers = Publishers()
+        self._publishers = Publishers(self._app, self._threads, self._confirm_seconds)
 
     @property
     def breaker_open(self) -> bool:
@@ -100,7 +109,7 @@ class CeleryQueue:
 
     def send(self, envelope: Envelope, deadline: float) -> None:
         """Hand the message to its lane, as a Celery task."""
-        self._await(self._begun(_message(envelope)), monotonic() + deadline)
+        self._await(self._begun(self._message(envelope)), monotonic() + deadline)
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
         """The same for several at once, and for events, which nobody may have bound a queue for: none is mandatory."""
@@ -108,11 +117,11 @@ class CeleryQueue:
         begun: dict[UUID, Publication] = {}
         confirmed: set[UUID] = set()
         for envelope in envelopes:
-            if envelope.queue == EVENTS_EXCHANGE and not app.conf.broker_transport_options.get("confirm_publish"):
+            if envelope.lane == EVENTS_EXCHANGE and not self._app.conf.broker_transport_options.get("confirm_publish"):
                 confirmed.add(envelope.id)  # the embedded broker has nobody outside
                 continue
             with suppress(QueueUnavailable):
-                begun[envelope.id] = self._begun(_message(envelope))
+                begun[envelope.id] = self._begun(self._message(envelope))
         for message_id, publication in begun.items():
             with suppress(QueueUnavailable):
                 self._await(publication, until)
@@ -160,6 +169,19 @@ class CeleryQueue:
         else:
             self._breaker.failed()
 
+    def _message(self, envelope: Envelope) -> Message:
+        return _event(envelope) if envelope.lane == EVENTS_EXCHANGE else self._task(envelope)
+
+    def _task(self, envelope: Envelope) -> Message:
+        message_id = str(envelope.id)
+        headers, properties, body, _ = self._app.amqp.as_task_v2(message_id, envelope.name, kwargs=dict(envelope.body))
+        properties |= {
+            "headers": {**headers, "envelope": envelope.headers.as_json()},
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+        }
+        return Message(msgspec.json.encode(body), COMMANDS, envelope.lane, properties, mandatory=True)
+
 
 _queues: WeakSet[CeleryQueue] = WeakSet()
 
@@ -171,21 +193,6 @@ def _begin_again() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_again)
-
-
-def _message(envelope: Envelope) -> Message:
-    return _event(envelope) if envelope.queue == EVENTS_EXCHANGE else _task(envelope)
-
-
-def _task(envelope: Envelope) -> Message:
-    message_id = str(envelope.id)
-    headers, properties, body, _ = app.amqp.as_task_v2(message_id, envelope.name, kwargs=dict(envelope.body))
-    properties |= {
-        "headers": {**headers, "envelope": dict(envelope.headers)},
-        "content_type": "application/json",
-        "content_encoding": "utf-8",
-    }
-    return Message(msgspec.json.encode(body), celeryconfig.COMMANDS, envelope.queue, properties, mandatory=True)
 
 
 def _event(envelope: Envelope) -> Message:

@@ -5,19 +5,21 @@ Workers and publishers declare it themselves; `python -m tasks.topology` does so
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from amqp.exceptions import PreconditionFailed
 from kombu import Connection, Exchange, Queue
 
-import celeryconfig
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
+from backend.program import load_program
+from tasks.lanes import COMMANDS, DEAD_LETTERS, conf_of
 
 log = structlog.get_logger(__name__)
 
 
-def declare_topology(connection: Connection) -> None:
+def declare_topology(connection: Connection, lanes: Iterable[Queue]) -> None:
     """Declare everything, on a channel of its own. Declaring what exists changes nothing.
 
     Raises:
@@ -27,12 +29,12 @@ def declare_topology(connection: Connection) -> None:
         if connection.transport.driver_type == "amqp":
             _declare(Exchange(EVENTS_EXCHANGE, type="topic", durable=True), channel)
             # Never among task_queues: workers would carry the dead letters out again.
-            dead = Exchange(f"{celeryconfig.COMMANDS}.dead", type="topic", durable=True)
+            dead = Exchange(f"{COMMANDS}.dead", type="topic", durable=True)
             # RabbitMQ 4 drops from a quorum queue what was given back 20 times, unless told otherwise: no -1,
             # which RabbitMQ 3 takes for 0.
             arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
-            _declare(Queue(celeryconfig.DEAD_LETTERS, dead, routing_key="#", queue_arguments=arguments), channel)
-        for lane in celeryconfig.task_queues:
+            _declare(Queue(DEAD_LETTERS, dead, routing_key="#", queue_arguments=arguments), channel)
+        for lane in lanes:
             _declare(lane, channel)
 
 
@@ -46,5 +48,6 @@ def _declare(entity: Any, channel: Any) -> None:
 
 
 if __name__ == "__main__":
-    with Connection(celeryconfig.broker_url) as broker:
-        declare_topology(broker)
+    conf = conf_of(load_program())
+    with Connection(conf["broker_url"]) as broker:
+        declare_topology(broker, conf["task_queues"])

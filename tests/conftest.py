@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-pytest_plugins = [f"tests.{name}" for name in ("postgres", "worker", "broker") if (_HERE / f"{name}.py").exists()]
+pytest_plugins = [
+    f"tests.{name}" for name in ("postgres", "worker", "broker", "program") if (_HERE / f"{name}.py").exists()
+]
 
 _REQUIRED = os.environ.get("REQUIRE_RABBITMQ") == "1"
 _MISSING = "no RabbitMQ: set TEST_BROKER_URL, start one on 127.0.0.1:5672, or install rabbitmq-server"

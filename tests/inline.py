@@ -1,4 +1,4 @@
-"""A queue without a broker: a thread beside the test carries out what is sent, in order, as a worker would."""
+"""A queue without a broker: a thread beside the test processes what is sent, in order, as a worker would."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.kernel.delivery.bus import Bus
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers, QueueUnavailable
+from backend.program import Process
 
 
 class InlineQueue:
-    """The `Queue` port. Set `bus`, send, then `drain`.
+    """The `Queue` port. Set `process`, send, then `drain`.
 
     Attributes:
         down: whether the broker is away.
@@ -26,7 +26,7 @@ class InlineQueue:
     """
 
     def __init__(self) -> None:
-        self.bus: Bus | None = None
+        self.process: Process | None = None
         self.down = False
         self.full: set[str] = set()
         self.sent: list[Envelope] = []
@@ -46,9 +46,9 @@ class InlineQueue:
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
         """Take the messages, and keep the events, unless the broker is away or the queue full."""
-        taken = [] if self.down else [envelope for envelope in envelopes if envelope.queue not in self.full]
+        taken = [] if self.down else [envelope for envelope in envelopes if envelope.lane not in self.full]
         for envelope in taken:
-            if envelope.queue == EVENTS_EXCHANGE:
+            if envelope.lane == EVENTS_EXCHANGE:
                 self.announced.append((envelope.name, json.loads(json.dumps(envelope.body))))
             else:
                 self.send(envelope, deadline)
@@ -67,11 +67,11 @@ class InlineQueue:
 
     def sweep(self) -> None:
         """Do what the scheduled sweep does some seconds later, and wait for what comes of it."""
-        if self.bus is None:
-            raise AssertionError("InlineQueue.bus is not set")
-        with self.bus.database.transaction() as connection:
+        if self.process is None:
+            raise AssertionError("InlineQueue.process is not set")
+        with self.process.bus.database.transaction() as connection:
             connection.execute(sa.text("update outbox set created_at = created_at - interval '1 minute'"))
-        self.bus.relay_leftovers()
+        self.process.sweep()
         self.drain()
 
     def close(self) -> None:
@@ -86,17 +86,17 @@ class InlineQueue:
         while True:
             self._pending.join()
             sent = len(self.sent)
-            if self.bus is not None:
-                self.bus.relayed()
+            if self.process is not None:
+                self.process.relay.wait()
             if len(self.sent) == sent:
                 return
 
     def _carry_out(self) -> None:
-        if self.bus is None:
-            raise AssertionError("set InlineQueue.bus first")
+        if self.process is None:
+            raise AssertionError("set InlineQueue.process first")
         while (envelope := self._pending.get()) is not None:
             try:
-                self.bus.receive(envelope)
+                self.process.receiver.receive(envelope)
             except Exception as fault:  # noqa: BLE001 - `drain` raises it
                 self._faults.append(fault)
             finally:
@@ -106,5 +106,5 @@ class InlineQueue:
 
 def as_delivered(envelope: Envelope) -> Envelope:
     """The message after its way through a broker."""
-    body, headers = json.loads(json.dumps([envelope.body, envelope.headers]))
-    return Envelope(UUID(str(envelope.id)), envelope.name, envelope.queue, body, headers)
+    body, headers = json.loads(json.dumps([envelope.body, envelope.headers.as_json()]))
+    return Envelope(UUID(str(envelope.id)), envelope.name, envelope.lane, body, Headers.parse(headers))

@@ -9,19 +9,19 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask.testing import FlaskClient
 from psycopg.errors import InsufficientPrivilege
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
 
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
-from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Conflict, Denied
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
@@ -145,10 +145,10 @@ def world(clean_database: str) -> Iterator[World]:
 
 @pytest.fixture
 def asked_by_somebody() -> Iterator[None]:
-    context = Context("req-1", SOMEBODY.user_id, "192.0.2.7", "curl/8", "")
-    token = current_context.set(context)
+    context = Origin("req-1", SOMEBODY.user_id, "192.0.2.7", "curl/8", "")
+    token = current_origin.set(context)
     yield
-    current_context.reset(token)
+    current_origin.reset(token)
 
 
 @pytest.mark.usefixtures("asked_by_somebody")

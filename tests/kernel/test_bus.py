@@ -12,10 +12,10 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
+from backend.kernel.delivery.bus import Bus, Unavailable
 from uuid_utils.compat import uuid7
 
 from backend.kernel.delivery import outbox
-from backend.kernel.delivery.bus import Bus, Unavailable
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope
 from backend.kernel.delivery.sealing import Keyring
@@ -23,7 +23,7 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
-from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Conflict
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.postgres.database import Database
@@ -324,9 +324,9 @@ def test_a_refusal_that_keeps_its_effects_does(bus: Bus) -> None:
 
 def test_a_command_goes_to_the_broker_under_its_operations_id(bus: Bus, queue: InlineQueue) -> None:
     operation_id = uuid7()
-    context = current_context.set(Context(request_id="r7", actor=UUID(int=7), traceparent="00-1-2-01"))
+    context = current_origin.set(Origin(request_id="r7", actor=UUID(int=7), traceparent="00-1-2-01"))
     accepted = bus.dispatch(Write("a"), operation_id)
-    current_context.reset(context)
+    current_origin.reset(context)
     (sent,) = queue.sent
     assert accepted.way == "broker"
     assert (sent.id, sent.name, sent.queue, sent.body) == (operation_id, "notes.write", "notes.commands", {"note": "a"})

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
+from backend.kernel.delivery.bus import Bus, Unavailable
 from uuid_utils.compat import uuid7
 
 from backend.contexts.operators.application.commands import (
@@ -27,7 +28,6 @@ from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLet
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView, SqlDeadLetters
 from backend.kernel.delivery import dead_letters, outbox
-from backend.kernel.delivery.bus import Bus, Unavailable
 from backend.kernel.delivery.dead_letters import DeadLetter
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import Keyring

@@ -8,11 +8,11 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.dead_letters import FAULT
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.http.caller import Caller, InvalidToken

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from flask.testing import FlaskClient
 
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.http.answers import expected_version
 from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.web import create_app

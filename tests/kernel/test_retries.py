@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 import sqlalchemy as sa
+from backend.kernel.delivery.bus import Bus
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork

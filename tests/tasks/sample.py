@@ -16,7 +16,7 @@ import backend.program
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.registry import Handlers, Lane
+from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.postgres.faults import DatabaseAway
 
 handlers = Handlers[None]("sample")
@@ -40,7 +40,7 @@ def work(command: Do, ports: None) -> None:
     """The bus below stands in for it."""
 
 
-@handlers.on(DoByMail, lane=Lane.MAIL)
+@handlers.on(DoByMail, kind=Kind.MAIL)
 def write(command: DoByMail, ports: None) -> None:
     """The bus below stands in for it."""
 

@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 import kombu.pools
 import pytest
 from amqp import Message
+from backend.kernel.delivery.bus import Bus
 
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.dead_letters import DeadLetter
 from backend.program import build_bus
 from tests.inline import InlineQueue

@@ -1,4 +1,4 @@
-"""The `dead_letters` table: messages that nobody could carry out, until an operator settles them.
+"""The `dead_letters` table: messages that no handler could process, until an operator settles them.
 
 Guarantee: a message that is given up is here, and its operation `failed`, in one transaction. It
 is here once however often it is recorded: each death has a number, and one that is already known
@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,20 +22,29 @@ from backend.kernel.delivery import outbox
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.observe.logging import traceback_of
 from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.tables import metadata
 
-FAULT = "fault"
-UNDECODABLE = "undecodable"
-UNKNOWN_TASK = "unknown_task"
-MALFORMED = "malformed"
-DELIVERY_LIMIT = "delivery_limit"
-REJECTED = "rejected"
-REASONS = (FAULT, UNDECODABLE, UNKNOWN_TASK, MALFORMED, DELIVERY_LIMIT, REJECTED)
-"""A handler's fault after its last try; a body that is not the message its name promises; a name
-no handler has; no task at all; a message that killed its worker each time; refused by the worker."""
-OPEN, REPLAYED, DISCARDED = STATUSES = ("open", "replayed", "discarded")
-_RETENTION_DAYS = 14
-"""Shorter than the inbox's: a replay of what the inbox has forgotten would be done twice."""
+
+class Reason(StrEnum):
+    """Why a message is a dead letter."""
+
+    FAULT = "fault"  # its handler failed at its last try
+    UNDECODABLE = "undecodable"  # the body is not the message that its name promises
+    UNKNOWN_TASK = "unknown_task"  # no handler has this name
+    MALFORMED = "malformed"  # it is no task at all
+    DELIVERY_LIMIT = "delivery_limit"  # it killed its worker each time
+    REJECTED = "rejected"  # the worker rejected it
+
+
+class State(StrEnum):
+    """What operators did about a dead letter."""
+
+    OPEN = "open"  # nothing yet
+    REPLAYED = "replayed"  # delivered once more
+    DISCARDED = "discarded"  # settled without another try
+
+
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
@@ -53,7 +63,7 @@ dead_letters = sa.Table(
     sa.Column("first_dead_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("last_dead_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("times", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False, server_default=OPEN),
+    sa.Column("status", sa.Text, nullable=False, server_default=State.OPEN),
     sa.Column("note", sa.Text),
     sa.CheckConstraint("status in ('open', 'replayed', 'discarded')", name="status"),
     sa.Index(None, "last_dead_at"),
@@ -72,19 +82,21 @@ class DeadLetter:
         traceback: the fault's frames, without values.
         raw: the body's bytes when nobody could read it.
         has_operation: whether it is a message of ours, for whose outcome somebody may ask.
+        foreign: the headers of a message that is not ours.
     """
 
     envelope: Envelope
-    reason: str
+    reason: Reason
     error: str = ""
     traceback: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     raw: bytes | None = field(default=None, repr=False)
     content_type: str = "application/json"
     has_operation: bool = True
+    foreign: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-def of_fault(envelope: Envelope, reason: str, error: BaseException | None) -> DeadLetter:
-    """The dead letter of a message that its handler could not carry out."""
+def of_fault(envelope: Envelope, reason: Reason, error: BaseException | None) -> DeadLetter:
+    """The dead letter of a message that its handler could not process."""
     links = traceback_of(error) if error is not None else []
     return DeadLetter(envelope, reason, links[0]["type"].partition(":")[0] if links else "", links)
 
@@ -92,34 +104,32 @@ def of_fault(envelope: Envelope, reason: str, error: BaseException | None) -> De
 def record(connection: sa.Connection, letter: DeadLetter) -> None:
     """Write the dead letter, open, unless this death of the message is known."""
     envelope = letter.envelope
-    headers, body = storable(envelope.headers), storable(envelope.body)
+    headers, body = storable(_headers(letter)), storable(envelope.body)
     died = {
         "reason": letter.reason,
         "error": letter.error,
         "traceback": list(letter.traceback),
         "headers": headers,
-        "times": deaths_before(envelope) + 1,
+        "times": envelope.headers.replay + 1,
     }
     statement = insert(dead_letters).values(
         id=uuid7(),
         message_id=envelope.id,
         task=storable(envelope.name),
-        lane=envelope.queue,
+        lane=envelope.lane,
         body=body if letter.raw is None else None,
         raw=letter.raw,
         content_type=letter.content_type,
-        request_id=headers.get("request_id"),
+        request_id=request_id if isinstance(request_id := headers.get("request_id"), str) else None,
         **died,
     )
-    again = {**died, "status": OPEN, "note": None, "last_dead_at": sa.func.clock_timestamp()}
+    again = {**died, "status": State.OPEN, "note": None, "last_dead_at": sa.func.clock_timestamp()}
     known = dead_letters.c.times >= statement.excluded.times
     connection.execute(statement.on_conflict_do_update(index_elements=["message_id"], set_=again, where=~known))
 
 
-def deaths_before(envelope: Envelope) -> int:
-    """How often the message had died when it was sent: 0 unless this is a replay."""
-    before = envelope.headers.get("replay")
-    return before if isinstance(before, int) else 0
+def _headers(letter: DeadLetter) -> Mapping[str, Any]:
+    return letter.envelope.headers.as_json() if letter.foreign is None else letter.foreign
 
 
 def storable(value: Any) -> Any:
@@ -141,11 +151,5 @@ def backlog(connection: ReadConnection) -> outbox.Backlog:
     return replace(outbox.backlog(connection), dead_letters=waiting[0] if waiting else 0)
 
 
-def purge(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` dead letters past their retention; returns how many went."""
-    old = (
-        sa.select(dead_letters.c.id)
-        .where(dead_letters.c.last_dead_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
-        .limit(batch)
-    )
-    return connection.execute(dead_letters.delete().where(dead_letters.c.id.in_(old))).rowcount
+RETENTION = Retention(dead_letters.c.last_dead_at, timedelta(days=14))
+"""Shorter than the inbox's: a replay of what the inbox has forgotten would take effect twice."""

@@ -1,36 +1,100 @@
-"""One message as it lies in a queue, and the port through which it gets there."""
+"""One message as it lies in a lane, and the port through which it gets there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
 from uuid import UUID
 
+import msgspec
+
+from backend.kernel.messages.origin import Origin
+
 EVENTS_EXCHANGE = "events"
-"""The `queue` of an envelope that is a CloudEvents copy for the outside world, not a worker's message."""
+"""The `lane` of an envelope that is a CloudEvents copy for the outside world, not a worker's message."""
+
+
+class MalformedHeaders(Exception):
+    """The headers are not what an envelope carries."""
+
+
+@dataclass(frozen=True)
+class Headers:
+    """The context of a message; never secrets. What is empty does not travel.
+
+    Attributes:
+        request_id, actor, ip, user_agent, traceparent: see `Origin`.
+        accepted_at: when the API accepted the command or the event was written, RFC 3339.
+        fingerprint: of the request's body, for a command under an Idempotency-Key.
+        resource: the path of what the command makes or changes.
+        waiting: whether a request waits for the outcome.
+        cause: the message that an event came from.
+        spooled: whether the broker was away and the message waited in the outbox.
+        attempts: how often it failed before.
+        replay: how often it was dead-lettered before.
+    """
+
+    request_id: str = ""
+    actor: UUID | None = None
+    ip: str = ""
+    user_agent: str = ""
+    traceparent: str = ""
+    accepted_at: str = ""
+    fingerprint: str = ""
+    resource: str = ""
+    waiting: bool = False
+    cause: UUID | None = None
+    spooled: bool = False
+    attempts: int = 0
+    replay: int = 0
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """The headers that `as_json` wrote; fields of a later version are ignored.
+
+        Raises:
+            MalformedHeaders: `data` is something else.
+        """
+        try:
+            return msgspec.convert(data, cls)
+        except msgspec.ValidationError:
+            raise MalformedHeaders from None  # the cause quotes the value
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        found = {name: value for name in _NAMES if (value := getattr(self, name))}
+        for name in _IDS:
+            if name in found:
+                found[name] = str(found[name])
+        return found
+
+    @property
+    def origin(self) -> Origin:
+        """Who asked, and on which request."""
+        return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent)
+
+
+_NAMES = tuple(field.name for field in fields(Headers))
+_IDS = ("actor", "cause")
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """One message as it lies in a queue.
+    """One message as it lies in a lane.
 
     Attributes:
-        id: the operation's id; the inbox carries out a message once per id.
+        id: the operation's id; the inbox ensures that a message takes effect once per id.
         name: the handler's wire name, `<context>.<handler>`.
-        queue: the lane it travels in, `<context>.<lane>`.
+        lane: the queue it travels in, `<context>.<kind>`.
         body: JSON-ready fields of the message; secrets sealed.
-        headers: JSON-ready context of the message (`request_id`, `traceparent`, `actor`,
-            `accepted_at`, `fingerprint`, `resource`, `waiting`; of an event `cause`, the message that
-            it came from; `spooled`; `attempts` and `replay`, how often it failed and died before);
-            never secrets.
     """
 
     id: UUID
     name: str
-    queue: str
+    lane: str
     body: Mapping[str, Any]
-    headers: Mapping[str, Any]
+    headers: Headers = Headers()
 
 
 class QueueUnavailable(Exception):
@@ -41,7 +105,7 @@ class Queue(Protocol):
     """The way to the workers and to the outside world."""
 
     def send(self, envelope: Envelope, deadline: float) -> None:
-        """Hand the message to its worker lane, durably.
+        """Hand the message to its lane, durably.
 
         Raises:
             QueueUnavailable: not confirmed within `deadline` seconds.
@@ -49,7 +113,7 @@ class Queue(Protocol):
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
         """Hand over several messages side by side, in no order among them, and CloudEvents 1.0 objects likewise:
-        an envelope whose queue is `EVENTS_EXCHANGE` goes to that topic exchange, with its name as routing key.
+        an envelope whose lane is `EVENTS_EXCHANGE` goes to that topic exchange, with its name as routing key.
 
         Returns:
             The ids of those that were confirmed within `deadline` seconds.
@@ -61,3 +125,6 @@ class Queue(Protocol):
         Raises:
             QueueUnavailable: not within `deadline` seconds.
         """
+
+    def close(self) -> None:
+        """End, once everything handed over is published."""

@@ -8,7 +8,8 @@ exception is an operator's replay: it may take over a row whose message ended in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,14 +19,21 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement, run
 from backend.kernel.postgres.tables import metadata
 
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
-SUCCEEDED = "succeeded"
-FAILED = "failed"
-_RETENTION_DAYS = 30
+
+
+class Status(StrEnum):
+    """How an operation ended; one without a row has not ended."""
+
+    SUCCEEDED = "succeeded"  # its effect is committed
+    FAILED = "failed"  # refused by the domain, or given up after a fault
+
+
 operations = sa.Table(
     "operations",
     metadata,
@@ -102,7 +110,7 @@ def claim(connection: sa.Connection, envelope: Envelope) -> None:
     Raises:
         AlreadyDone: the row exists, and this is no replay that may take it over.
     """
-    if not _write(connection, envelope, SUCCEEDED, None):
+    if not _write(connection, envelope, Status.SUCCEEDED, None):
         raise AlreadyDone
 
 
@@ -113,52 +121,46 @@ def release(connection: sa.Connection, envelope: Envelope) -> None:
 
 def record_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> bool:
     """Write the operation as failed, unless it has an outcome that counts (see `claim`); returns whether it did."""
-    return _write(connection, envelope, FAILED, problem)
+    return _write(connection, envelope, Status.FAILED, problem)
 
 
 def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
     """Whether the operation failed without a decision of the domain."""
-    faulty = sa.and_(operations.c.status == FAILED, operations.c.problem["code"].astext == "internal_error")
+    faulty = sa.and_(operations.c.status == Status.FAILED, operations.c.problem["code"].astext == "internal_error")
     return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
 
 
 def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> None:
     """The claimed operation failed after all, in the same transaction."""
-    connection.execute(operations.update().where(operations.c.id == envelope.id).values(status=FAILED, problem=problem))
+    connection.execute(
+        operations.update().where(operations.c.id == envelope.id).values(status=Status.FAILED, problem=problem)
+    )
 
 
 def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
     """Wake the API process that waits for this operation, once the transaction commits."""
-    if envelope.headers.get("waiting"):
+    if envelope.headers.waiting:
         run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(envelope.id)})
 
 
-def purge(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` outcomes past their retention; returns how many went."""
-    old = (
-        sa.select(operations.c.id)
-        .where(operations.c.finished_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
-        .limit(batch)
-    )
-    return connection.execute(operations.delete().where(operations.c.id.in_(old))).rowcount
+RETENTION = Retention(operations.c.finished_at, timedelta(days=30))
 
 
-def _write(connection: sa.Connection, envelope: Envelope, status: str, problem: dict[str, Any] | None) -> bool:
+def _write(connection: sa.Connection, envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> bool:
     headers = envelope.headers
-    failed_before = headers.get("attempts")
     outcome = {
         "id": envelope.id,
         "name": envelope.name,
         "status": status,
         "problem": Jsonb(problem) if problem else None,
-        "attempts": failed_before + 1 if isinstance(failed_before, int) else 1,
-        "fingerprint": headers.get("fingerprint"),
-        "resource": headers.get("resource"),
-        "request_id": headers.get("request_id"),
-        "actor": headers.get("actor"),
-        "cause": headers.get("cause"),
-        "spooled": bool(headers.get("spooled")),
-        "accepted_at": headers.get("accepted_at"),
+        "attempts": headers.attempts + 1,
+        "fingerprint": headers.fingerprint or None,
+        "resource": headers.resource or None,
+        "request_id": headers.request_id or None,
+        "actor": headers.actor,
+        "cause": headers.cause,
+        "spooled": headers.spooled,
+        "accepted_at": headers.accepted_at or None,
     }
-    known = _OR_REPLAY if headers.get("replay") else _ONCE
+    known = _OR_REPLAY if headers.replay else _ONCE
     return run(connection, _INSERT + known, outcome).rowcount == 1

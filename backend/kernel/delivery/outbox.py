@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.kernel.delivery.envelope import Envelope, Queue
+from backend.kernel.delivery.envelope import Envelope, Headers, Queue
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.statements import Statement, driver_of, run
@@ -144,13 +144,13 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
     if not (room and room[0]):
         raise OutboxFull
-    envelope = replace(envelope, headers={**envelope.headers, "spooled": True})
+    envelope = replace(envelope, headers=replace(envelope.headers, spooled=True))
     connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
 
 
 def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
-    body, headers = Jsonb(envelope.body), Jsonb(envelope.headers)
-    return envelope.id, aggregate, envelope.queue, envelope.name, body, headers
+    body, headers = Jsonb(envelope.body), Jsonb(envelope.headers.as_json())
+    return envelope.id, aggregate, envelope.lane, envelope.name, body, headers
 
 
 def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:
@@ -192,9 +192,11 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
         # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
         lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
-        for aggregate, *row in run(connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}):
-            envelope = Envelope(*row)
-            lines[aggregate, envelope.queue].append(envelope)
+        for aggregate, message_id, name, lane, body, headers in run(
+            connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}
+        ):
+            envelope = Envelope(message_id, name, lane, body, Headers.parse(headers))
+            lines[aggregate, envelope.lane].append(envelope)
         while lines and (left := until - monotonic()) > 0:
             taken = queue.send_all([line[0] for line in lines.values()], left)
             sent |= taken

@@ -41,8 +41,11 @@ class Waiters:
                     del self._waiting[key]
             self._free.release()
 
-    def wake(self, operation_id: str) -> None:
-        """The operation is finished."""
+    def hear(self, operation_id: str) -> None:
+        """The operation is finished: wake whoever waits for it."""
         with self._lock:
             for finished in self._waiting.get(operation_id, ()):
                 finished.set()
+
+    def catch_up(self) -> None:
+        """A notification that is missed costs an early answer, never the outcome."""

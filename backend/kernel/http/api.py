@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from flask import current_app
 
-from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.http.shortcuts import behind
+from backend.kernel.observe.timeline import StepsOf
 from backend.kernel.postgres.listener import Listener
 from backend.settings import Settings
 
@@ -24,7 +24,7 @@ class Api:
     """What a view function may reach.
 
     Attributes:
-        await_revocations: returns once every API process knows which sessions have ended.
+        timeline: what the contexts add to the timeline of a request.
     """
 
     settings: Settings
@@ -33,7 +33,7 @@ class Api:
     listener: Listener
     waiters: Waiters
     authenticate: Authenticate
-    await_revocations: Callable[[], None]
+    timeline: tuple[StepsOf, ...] = ()
 
 
 def api() -> Api:

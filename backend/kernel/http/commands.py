@@ -16,7 +16,7 @@ from itsdangerous import base64_decode, base64_encode
 from uuid_utils.compat import uuid7
 from werkzeug.http import parse_list_header
 
-from backend.kernel.delivery.inbox import FAILED, Outcome
+from backend.kernel.delivery.inbox import Outcome, Status
 from backend.kernel.delivery.sealing import BadSignature
 from backend.kernel.http.answers import json_response, problem_response, shown
 from backend.kernel.http.api import PREFIX, api, bus
@@ -34,7 +34,7 @@ RETENTION = timedelta(days=30)
 _PURPOSE = "operation"
 _REUSED = "idempotency_key_reused"
 _LOOK_EVERY = 0.25
-_SETTLES_WITHIN = timedelta(seconds=10)
+_SPREADS_WITHIN = timedelta(seconds=10)
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,7 +169,7 @@ def dispatched(
         identity,
         known.user_id if known and not capability else None,
         fingerprint,
-        parts.bus.name_of(command),
+        parts.bus.registry.handler_of(type(command)).name,
         resource.path if resource else "",
     )
     wait = wanted_wait()
@@ -300,7 +300,7 @@ def _error(handle: Handle, outcome: Outcome) -> Problem | None:
             "This Idempotency-Key was first sent with another body.",
             [{"parameter": "Idempotency-Key", "detail": "First sent with another body."}],
         )
-    return outcome.problem if outcome.status == FAILED else None
+    return outcome.problem if outcome.status == Status.FAILED else None
 
 
 def _readable(handle_text: str) -> Handle:
@@ -341,10 +341,11 @@ def _outcome_if_known(identity: UUID) -> Outcome | None:
 
 
 def _outcome(identity: UUID) -> Outcome | None:
-    """The outcome, told when no API process takes a token any more that the command has refused."""
+    """The outcome, told once every API process knows of its effect, where it must."""
     outcome = bus().outcome_of(identity)
-    if outcome and bus().revokes(outcome.name) and outcome.finished_at > datetime.now(UTC) - _SETTLES_WITHIN:
-        api().await_revocations()
+    handler = bus().registry.by_name.get(outcome.name) if outcome else None
+    if outcome and handler and handler.spreads and outcome.finished_at > datetime.now(UTC) - _SPREADS_WITHIN:
+        api().listener.await_everybody(bus().database)
     return outcome
 
 

@@ -11,7 +11,7 @@ from flask import g
 from backend.kernel.http.api import api
 from backend.kernel.http.caller import Caller, Forbidden, InvalidToken, SessionEnded
 from backend.kernel.http.shortcuts import behind, header
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,5 +82,5 @@ def _identified(*, session_may_have_ended: bool) -> Caller | None:
             raise
         found = ended.caller
     behind(g).caller = found
-    current_context.set(current_context.get()._replace(actor=found.user_id))
+    current_origin.set(current_origin.get()._replace(actor=found.user_id))
     return found

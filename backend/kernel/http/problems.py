@@ -1,4 +1,7 @@
-"""Problem details (RFC 9457): every refusal and every HTTP error in one shape."""
+"""Problem details (RFC 9457): every refusal and every HTTP error in one shape.
+
+This is the one place that knows which HTTP status a kind of refusal has.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,23 @@ from http import HTTPStatus
 from typing import Any
 
 from backend.kernel.http.pages import ProblemType
-from backend.kernel.messages.refusals import Conflict, Denied, FieldError, Invalid, NotFound, Refusal, Stale
+from backend.kernel.messages.refusals import FieldError, InternalError, Refusal, RefusalKind
 
 Problem = dict[str, Any]
 CONTENT_TYPE = "application/problem+json"
-STATUS_OF_KIND: dict[type[Refusal], int] = {Invalid: 422, Denied: 403, NotFound: 404, Conflict: 409, Stale: 412}
+
+_STATUSES = {
+    RefusalKind.INVALID: 422,
+    RefusalKind.UNPROVEN: 401,
+    RefusalKind.DENIED: 403,
+    RefusalKind.NOT_FOUND: 404,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.STALE: 412,
+    RefusalKind.THROTTLED: 429,
+    RefusalKind.BUSY: 503,
+    RefusalKind.FAULT: 500,
+}
+
 _HTTP_TYPES = {
     400: ("bad_request", "The request could not be read; most often its body is not well-formed JSON."),
     404: ("not_found", "There is nothing at this address, or it is not yours to see."),
@@ -26,6 +41,7 @@ _HTTP_TYPES = {
     500: ("internal_error", "A fault on our side. It has been logged under the request id."),
     503: ("unavailable", "The service cannot take this now; nothing was done. Try again after Retry-After."),
 }
+
 _OTHER_TYPES = [
     ProblemType("invalid_token", 401, "Invalid token", "The access token is missing, malformed, expired or ended."),
     ProblemType(
@@ -45,52 +61,59 @@ _OTHER_TYPES = [
 ]
 
 
-def problem_types() -> dict[str, ProblemType]:
-    """Every problem the API can answer with, by code."""
-    types = [
-        *(ProblemType(code, status, _title(code), text) for status, (code, text) in _HTTP_TYPES.items()),
-        *_OTHER_TYPES,
-        *(ProblemType(kind.code(), status_of(kind), _title(kind.code()), kind.description()) for kind in _refusals()),
-    ]
-    return {kind.code: kind for kind in types}
+class AmbiguousCode(Exception):
+    """Two refusals have one code: a client could not tell them apart."""
 
 
-def status_of(kind: type[Refusal]) -> int:
-    """The HTTP status of a kind of refusal: its own, or that of the kind it belongs to."""
-    own = getattr(kind, "status", None)
-    if isinstance(own, int):
-        return own
-    return next(status for parent, status in STATUS_OF_KIND.items() if issubclass(kind, parent))
+def problem_types(packages: Sequence[str]) -> dict[str, ProblemType]:
+    """Every problem that a program can answer with, by code.
+
+    Args:
+        packages: those whose refusals count: of the kernel, and of the program's contexts.
+
+    Raises:
+        AmbiguousCode: two refusals have one code.
+    """
+    plain = [ProblemType(code, status, _title(code), text) for status, (code, text) in _HTTP_TYPES.items()]
+    known = {kind.code: kind for kind in (*plain, *_OTHER_TYPES)}
+    own = [refusal for refusal in _leaves(Refusal) if f"{refusal.__module__}.".startswith(tuple(packages))]
+    for refusal in own:
+        code = refusal.code()
+        if code in known and refusal is not InternalError:
+            raise AmbiguousCode(f"{refusal.__module__}.{refusal.__name__} is not the only refusal with code {code}")
+        known.setdefault(code, ProblemType(code, status_of(refusal), _title(code), refusal.description()))
+    return known
+
+
+def status_of(refusal: type[Refusal]) -> int:
+    """The HTTP status of a refusal."""
+    return _STATUSES[refusal.kind]
 
 
 def problem_of(refusal: Refusal, request_id: str) -> Problem:
     """A refusal as problem details."""
     kind = type(refusal)
-    errors = refusal.errors or (
-        (FieldError("", refusal.detail),) if status_of(kind) == HTTPStatus.UNPROCESSABLE_ENTITY else ()
-    )
-    pointers = [_pointer(error) for error in errors]
-    body = problem(code_of(refusal), status_of(kind), request_id, refusal.detail, pointers)
-    if "Retry-After" in refusal.headers():  # in the body as well: the outcome of a command has no headers
-        body["retry_after"] = int(refusal.headers()["Retry-After"])
+    errors = refusal.errors or ((FieldError("", refusal.detail),) if refusal.kind is RefusalKind.INVALID else ())
+    body = problem(kind.code(), status_of(kind), request_id, refusal.detail, [_pointer(error) for error in errors])
+    if refusal.retry_after is not None:  # in the body as well: the outcome of a command has no headers
+        body["retry_after"] = refusal.retry_after
     return body
 
 
-def code_of(refusal: Refusal) -> str:
-    """The code of the problem that a refusal is."""
-    kind = type(refusal)
-    return "validation_failed" if kind is Invalid else kind.code()
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """What an answer tells of the refusal in headers."""
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.kind is RefusalKind.UNPROVEN:  # RFC 9110, 15.5.2 asks for it in every 401
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def http_problem(status: int, request_id: str, detail: str = "") -> Problem:
     """A plain HTTP error as problem details."""
     code, text = _HTTP_TYPES.get(status) or (HTTPStatus(status).phrase.lower().replace(" ", "_"), "")
     return problem(code, status, request_id, detail or text)
-
-
-def internal_error(request_id: str) -> Problem:
-    """What a fault looks like from outside."""
-    return http_problem(500, request_id)
 
 
 def problem(
@@ -118,8 +141,10 @@ def _title(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def _refusals(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+def _leaves(kind: type[Refusal]) -> Iterator[type[Refusal]]:
+    """The refusals that are raised: those that others are derived from only name a kind."""
     for child in kind.__subclasses__():
-        if child not in STATUS_OF_KIND:
+        if child.__subclasses__():
+            yield from _leaves(child)
+        else:
             yield child
-        yield from _refusals(child)

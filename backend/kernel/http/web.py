@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, cast
 
@@ -15,47 +14,29 @@ from uuid_utils import uuid7
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from backend.contexts.auth.infrastructure import revocation
-from backend.contexts.auth.infrastructure.keys import SigningKeys
-from backend.contexts.auth.infrastructure.revocation import Gate, Revocations
-from backend.contexts.auth.infrastructure.routes import blueprint as auth_routes
-from backend.contexts.auth.infrastructure.routes import jwks_blueprint
-from backend.contexts.auth.infrastructure.tokens import AccessTokens
-from backend.contexts.operators.infrastructure.audit_routes import blueprint as audit_routes
-from backend.contexts.operators.infrastructure.dead_letter_routes import blueprint as dead_letter_routes
-from backend.contexts.products.infrastructure.routes import blueprint as products_routes
-from backend.contexts.users.infrastructure.account_routes import blueprint as account_routes
-from backend.contexts.users.infrastructure.cli import register_commands
-from backend.contexts.users.infrastructure.routes import blueprint as users_routes
-from backend.kernel.delivery import dead_letters
-from backend.kernel.delivery import inbox as operations
-from backend.kernel.delivery.bus import Bus, Unavailable
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.context import AnyContext
+from backend.kernel.delivery import dead_letters, inbox
+from backend.kernel.delivery.dispatch import Bus, Unavailable
 from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.answers import problem_response
 from backend.kernel.http.api import PREFIX, Api
 from backend.kernel.http.bodies import BODY_LIMIT
-from backend.kernel.http.caller import Authenticate, Forbidden, InvalidToken
+from backend.kernel.http.caller import Authenticate, Caller, Forbidden, InvalidToken
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
 from backend.kernel.http.pages import pages_blueprint
-from backend.kernel.http.problems import http_problem, problem, problem_of, problem_types
+from backend.kernel.http.problems import headers_of, http_problem, problem, problem_of, problem_types
 from backend.kernel.http.shortcuts import behind
 from backend.kernel.http.system import system_blueprint
-from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued, current_traceparent
 from backend.kernel.postgres.faults import DatabaseAway
-from backend.kernel.postgres.listener import Listener
+from backend.kernel.resources import Resources
 from backend.settings import Settings
 
-_ROUTES = {
-    "auth": [auth_routes],
-    "products": [products_routes],
-    "users": [users_routes, account_routes],
-}
 _MOST_DRAINED = 16 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _EXPOSED = ["Location", "Retry-After", "ETag", "Link", "X-Request-ID", "Preference-Applied"]
@@ -78,12 +59,37 @@ Every error is `application/problem+json`; branch on `code`. Send `Idempotency-K
 log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings, bus: Bus, authenticate: Authenticate | None = None) -> Flask:
+def create_app(
+    resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authenticate: Authenticate | None = None
+) -> Flask:
     """The WSGI application. It connects to nothing before its first request.
 
     Args:
-        authenticate: instead of looking at access tokens and sessions.
+        contexts: those of the program; the routes of the contexts that this process serves are registered.
+        authenticate: instead of the one that a context offers.
     """
+    settings = resources.settings
+    served = [context for context in contexts if settings.serves(context.name)]
+    app = _configured(settings)
+    app.extensions["api"] = _parts(resources, bus, contexts, authenticate)
+    metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog))
+    _watch_requests(app)
+    _render_errors(app)
+    documented = DocumentedApi(app)
+    for blueprint in (operation_routes, *(routes for context in served for routes in context.routes)):
+        documented.register_blueprint(blueprint, url_prefix=PREFIX)
+    packages = ["backend.kernel.", *(context.package for context in contexts)]
+    app.register_blueprint(pages_blueprint(problem_types(packages)))
+    app.register_blueprint(system_blueprint())
+    for context in served:
+        for routes in context.root_routes(resources) if context.root_routes else ():
+            app.register_blueprint(routes)
+    for command in (command for context in contexts for command in context.cli):
+        app.cli.add_command(command)
+    return app
+
+
+def _configured(settings: Settings) -> Flask:
     app = _Application("backend", static_folder=None)
     app.config.update(API_TITLE="Backend", API_VERSION="v1", OPENAPI_VERSION="3.1.0", OPENAPI_URL_PREFIX="/")
     app.config.update(OPENAPI_JSON_PATH="openapi.json", API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}})
@@ -96,30 +102,31 @@ def create_app(settings: Settings, bus: Bus, authenticate: Authenticate | None =
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_port=hops)  # type: ignore[method-assign]
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=_EXPOSED, allow_headers=_ALLOWED, max_age=600)
-    waiters = Waiters(settings.wait_slots)
-    keys = SigningKeys(settings)
-    access_tokens = AccessTokens(settings, keys)
-    revocations = Revocations(bus.database, access_tokens.lifetime)
-    listener = Listener(settings.database_url, {operations.CHANNEL: waiters.wake, revocation.CHANNEL: revocations.hear})
-    listener.when_connected(revocations.catch_up)
-    gate = Gate(access_tokens, revocations, listener)
-    bus.on_notices(revocation.CHANNEL, gate.spread)
-    authenticate = authenticate or gate.authenticate
-    keyring = Keyring(settings.secret_keys)
-    app.extensions["api"] = Api(settings, bus, keyring, listener, waiters, authenticate, gate.settle)
-    metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog))
-    _watch_requests(app)
-    _render_errors(app)
-    documented = DocumentedApi(app)
-    ours = [_ROUTES[context] for context in _ROUTES if context in settings.contexts]
-    for blueprint in (*chain.from_iterable(ours), operation_routes, audit_routes, dead_letter_routes):
-        documented.register_blueprint(blueprint, url_prefix=PREFIX)
-    app.register_blueprint(pages_blueprint(problem_types()))
-    app.register_blueprint(system_blueprint())
-    if "auth" in settings.contexts:
-        app.register_blueprint(jwks_blueprint(keys))
-    register_commands(app)
     return app
+
+
+def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authenticate: Authenticate | None) -> Api:
+    """What views may reach, once everything that has something to hear is listening."""
+    waiters = Waiters(resources.settings.wait_slots)
+    resources.listen({inbox.CHANNEL: waiters})
+    for context in contexts:
+        if context.channels is not None:
+            resources.listen(context.channels(resources))
+    offered = [context.authenticate for context in contexts if context.authenticate is not None]
+    return Api(
+        settings=resources.settings,
+        bus=bus,
+        keyring=resources.keyring,
+        listener=resources.listener,
+        waiters=waiters,
+        authenticate=authenticate or (offered[0](resources) if offered else _nobody),
+        timeline=tuple(context.timeline for context in contexts if context.timeline is not None),
+    )
+
+
+def _nobody(_token: str) -> Caller:
+    """No context of this program signs anybody in."""
+    raise InvalidToken
 
 
 def _watch_requests(app: Flask) -> None:
@@ -135,8 +142,8 @@ def _watch_requests(app: Flask) -> None:
         bind_request(request_id)
         kept.trace = continued(environ.get("HTTP_TRACEPARENT"), str(asked.url_rule or "unknown"))
         kept.trace.__enter__()
-        current_context.set(
-            Context(
+        current_origin.set(
+            Origin(
                 request_id=request_id,
                 ip=environ.get("REMOTE_ADDR", ""),
                 user_agent=environ.get("HTTP_USER_AGENT", "")[:200],
@@ -186,7 +193,7 @@ def _render_errors(app: Flask) -> None:
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
         body = problem_of(refusal, g.request_id)
-        return problem_response(body, refusal.headers())
+        return problem_response(body, headers_of(refusal))
 
     @app.errorhandler(InvalidToken)
     def unidentified(_error: InvalidToken) -> Response:

@@ -1,4 +1,4 @@
-"""Who asked for what is being done, and on which request."""
+"""Who asked for the work at hand, and on which request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 
-class Context(NamedTuple):
+class Origin(NamedTuple):
     """What the outside world says about the work at hand; it travels with commands and events.
 
     Attributes:
@@ -24,5 +24,5 @@ class Context(NamedTuple):
     traceparent: str = ""
 
 
-_NOTHING_KNOWN = Context()
-current_context: ContextVar[Context] = ContextVar("current_context", default=_NOTHING_KNOWN)
+_NOTHING_KNOWN = Origin()
+current_origin: ContextVar[Origin] = ContextVar("current_origin", default=_NOTHING_KNOWN)

@@ -1,8 +1,8 @@
-"""The registry: which function carries out which message, under which name, in which lane."""
+"""The registry: which function processes which message, under which name, in which lane."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -15,40 +15,41 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 
-class Lane(StrEnum):
-    """A kind of work that must not wait behind another kind. Each context has its own queue per lane."""
+class Kind(StrEnum):
+    """A kind of work that must not wait behind another kind. Each context has a lane of its own per kind."""
 
-    COMMANDS = "commands"
-    HASHING = "hashing"
-    EVENTS = "events"
-    MAIL = "mail"
-    CODES = "codes"
-    MAINTENANCE = "maintenance"
+    COMMANDS = "commands"  # short transactions
+    HASHING = "hashing"  # saturates a core
+    EVENTS = "events"  # what subscribers do
+    MAIL = "mail"  # waits for a mail server
+    CODES = "codes"  # mail that somebody waits for at a sign-in
+    MAINTENANCE = "maintenance"  # housekeeping on schedule; only one lane for all contexts
 
 
 @dataclass(frozen=True)
 class Handler:
-    """A function that carries out one message.
+    """A function that processes one message.
 
     Attributes:
         name: `<context>.<function>`, its identity on the wire and in Flower.
         attempts: tries before a fault that is not the database's absence ends in a dead letter.
         audited: whether who had it done, and how it ended, goes into the audit log.
-        revokes: whether it may end sessions. Its outcome is told once every API process knows of that.
+        spreads: whether its effect must be known to every API process before its outcome is told.
     """
 
     name: str
     context: str
-    lane: Lane
+    kind: Kind
     message: type
     function: Callable[[Any, Any], Any]
     attempts: int
     audited: bool = False
-    revokes: bool = False
+    spreads: bool = False
 
     @property
-    def queue(self) -> str:
-        return f"{self.context}.{self.lane}"
+    def lane(self) -> str:
+        """The queue its messages wait in."""
+        return f"{self.context}.{self.kind}"
 
 
 class Handlers(Generic[Ports]):
@@ -65,25 +66,41 @@ class Handlers(Generic[Ports]):
         self.context = context
         self._audited = audited
         self._handlers: dict[type, Handler] = {}
+        self.within_transaction: dict[type[Event], Callable[[Any, Any], None]] = {}
+        """What is done about an event in the transaction in which it happens."""
 
     def on(
-        self, message: type[M], *, lane: Lane | None = None, attempts: int = 8, revokes: bool = False
+        self, message: type[M], *, kind: Kind | None = None, attempts: int = 8, spreads: bool = False
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
-            lane: where it queues; by default `events` for an event and `commands` for the rest.
-            attempts, revokes: see `Handler`.
+            kind: of work; by default `events` for an event and `commands` for the rest.
+            attempts, spreads: see `Handler`.
         """
-        if lane is None:
-            lane = Lane.EVENTS if issubclass(message, Event) else Lane.COMMANDS
+        if kind is None:
+            kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
 
         def register(function: Callable[[M, Ports], R]) -> Callable[[M, Ports], R]:
             name = f"{self.context}.{function.__name__}"
             if message in self._handlers:
                 raise ValueError(f"{message.__name__} has two handlers in {self.context}")
             audited = self._audited and issubclass(message, Command | SyncCommand)
-            self._handlers[message] = Handler(name, self.context, lane, message, function, attempts, audited, revokes)
+            self._handlers[message] = Handler(name, self.context, kind, message, function, attempts, audited, spreads)
+            return function
+
+        return register
+
+    def within(self, event: type[M]) -> Callable[[Callable[[M, Ports], None]], Callable[[M, Ports], None]]:
+        """Register the decorated function for `event`, to be called in the transaction in which it happens.
+
+        For what must not be later than the change itself. Whatever it raises undoes the change.
+        """
+
+        def register(function: Callable[[M, Ports], None]) -> Callable[[M, Ports], None]:
+            if not issubclass(event, Event):
+                raise TypeError(f"{event.__name__} is no event")
+            self.within_transaction[event] = function
             return function
 
         return register
@@ -92,5 +109,66 @@ class Handlers(Generic[Ports]):
         return iter(self._handlers.values())
 
     def queued(self) -> Iterator[Handler]:
-        """Those that workers carry out: of commands and events, not of synchronous commands."""
+        """Those that workers run: of commands and events, not of synchronous commands."""
         return (handler for handler in self if not issubclass(handler.message, SyncCommand))
+
+
+class Unhandled(Exception):
+    """No context of this program handles that message."""
+
+
+class Registry:
+    """Every handler of a program.
+
+    Attributes:
+        by_name: by wire name.
+    """
+
+    def __init__(self, contexts: Iterable[Handlers[Any]]) -> None:
+        self.by_name: dict[str, Handler] = {}
+        self._by_message: dict[type, list[Handler]] = {}
+        self._within: dict[type, list[tuple[str, Callable[[Any, Any], None]]]] = {}
+        for handlers in contexts:
+            self.include(handlers)
+
+    def include(self, handlers: Handlers[Any]) -> None:
+        """Add a context's handlers.
+
+        Raises:
+            ValueError: a command has a handler already.
+        """
+        for handler in handlers:
+            known = self._by_message.setdefault(handler.message, [])
+            if known and not issubclass(handler.message, Event):
+                raise ValueError(f"{handler.message.__name__} has two handlers: {known[0].name}, {handler.name}")
+            known.append(handler)
+            self.by_name[handler.name] = handler
+        for event, function in handlers.within_transaction.items():
+            self._within.setdefault(event, []).append((handlers.context, function))
+
+    def handler_of(self, command: type) -> Handler:
+        """The one handler of a command.
+
+        Raises:
+            Unhandled: there is none.
+        """
+        try:
+            return self._by_message[command][0]
+        except (KeyError, IndexError):
+            raise Unhandled(f"no handler is registered for {command.__name__}") from None
+
+    def subscribers(self, event: type) -> Iterable[Handler]:
+        """Those who are sent a message of their own when the event has happened."""
+        return self._by_message.get(event, ())
+
+    def within(self, event: type) -> Iterable[tuple[str, Callable[[Any, Any], None]]]:
+        """Those who act in its transaction, each with its context's name."""
+        return self._within.get(event, ())
+
+    def queued(self) -> dict[str, Handler]:
+        """What workers run, by wire name: tasks, lanes and routes are derived from it."""
+        return {name: one for name, one in self.by_name.items() if not issubclass(one.message, SyncCommand)}
+
+    def lanes(self) -> list[str]:
+        """Every lane that a handler has."""
+        return sorted({handler.lane for handler in self.queued().values()})

@@ -2,14 +2,14 @@
 
 Guarantee: a command's entry is written in the transaction of its effect, so either both exist or
 neither. A refusal has an entry as well, beside its outcome. PostgreSQL itself refuses to change
-or delete entries (migrations/sql/0001_audit_append_only.sql); `purge` is the one way out.
+or delete entries (migrations/sql/0001_audit_append_only.sql); the purge is the one way out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -17,9 +17,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement, run
 from backend.kernel.postgres.tables import metadata
 
@@ -71,7 +72,7 @@ class AuditEntry:
 
 def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str) -> None:
     """Add an entry; actor, address and request are those of the current context."""
-    context = current_context.get()
+    context = current_origin.get()
     entry = {
         "id": uuid7(),
         "actor": context.actor,
@@ -109,16 +110,11 @@ def entries(
     return page_of(rows, limit, lambda entry: (entry.at.isoformat(), str(entry.id)))
 
 
-def purge(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` entries past their retention; returns how many went."""
-    connection.execute(sa.select(sa.func.set_config("audit_log.purging", "on", True)))
-    old = (
-        sa.select(audit_log.c.id)
-        .where(audit_log.c.at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
-        .order_by(audit_log.c.at)
-        .limit(batch)
-    )
-    return connection.execute(audit_log.delete().where(audit_log.c.id.in_(old))).rowcount
+RETENTION = Retention(
+    audit_log.c.at,
+    timedelta(days=400),  # a year, and time to look at it
+    before=sa.select(sa.func.set_config("audit_log.purging", "on", True)),
+)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,6 @@ from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.outbox import outbox
 from backend.kernel.observe.audit import audit_log
-from backend.kernel.postgres.tables import metadata
 
 _NOT_KEPT = """\
 not kept: which worker, redeliveries after a crash, when a message was published, \
@@ -56,9 +55,28 @@ class Trace:
     unknown: str
 
 
-def trace(connection: sa.Connection, request_id: str, operation_id: UUID | None) -> Trace:
-    """Everything that belongs to a request, which either its own id or that of one of its operations names."""
+@dataclass(frozen=True)
+class Wanted:
+    """What a timeline is asked for: every request that one id names."""
+
+    request_ids: tuple[str, ...]
+    operation_id: UUID | None
+
+
+StepsOf = Callable[[sa.Connection, Wanted], Iterable[Step]]
+"""A context's part of a timeline."""
+
+
+def trace(
+    connection: sa.Connection, request_id: str, operation_id: UUID | None, contexts: Iterable[StepsOf] = ()
+) -> Trace:
+    """Everything that belongs to a request, which either its own id or that of one of its operations names.
+
+    Args:
+        contexts: what the contexts add to it.
+    """
     request_ids = _requests_of(connection, operation_id) or [request_id]
+    wanted = Wanted(tuple(request_ids), operation_id)
     finished = connection.execute(
         sa.select(operations).where(_either(operations.c.id, operations.c.request_id, operation_id, request_ids))
     ).all()
@@ -71,15 +89,12 @@ def trace(connection: sa.Connection, request_id: str, operation_id: UUID | None)
         )
     ).all()
     audited = connection.execute(sa.select(audit_log).where(audit_log.c.request_id.in_(request_ids))).all()
-    # Of another context, which this module knows by the name of its table only.
-    mails = metadata.tables["mails"]
-    sent = connection.execute(sa.select(mails).where(mails.c.request_id.in_(request_ids))).all()
     steps = (
         *(step for row in finished for step in _of_operation(row)),
         *(_of_waiting(row) for row in waiting),
         *(_of_dead_letter(row) for row in dead),
         *(Step(row.at, "audited", row.action, f"{row.outcome} · about {row.about or '-'}") for row in audited),
-        *(Step(row.sent_at or row.created_at, "mail", row.template, f"{row.status} · {row.id}") for row in sent),
+        *(step for steps_of in contexts for step in steps_of(connection, wanted)),
     )
     if steps:
         return Trace(tuple(request_ids), tuple(sorted(steps, key=lambda step: step.at)), _NOT_KEPT)

@@ -1,48 +1,64 @@
-"""LISTEN: what PostgreSQL tells this process, and the requests that wait for an outcome.
+"""LISTEN: what PostgreSQL tells this process.
 
-Guarantee: none is needed. A notification that is missed costs a waiting client its early answer,
-never the outcome: it gets `202`, or the row that is read once more at the end of the wait.
+Guarantee: a channel that must miss nothing catches up at each connection, before it counts as connected. One that
+may miss something needs no guarantee. `await_everybody` returns once every listening process has heard what was
+committed before the call, or after half a second: notifications arrive in the order of the commits.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from time import monotonic
+from typing import Protocol
+from uuid import uuid4
 
 import psycopg
 import structlog
 
 from backend.kernel.observe import metrics
+from backend.kernel.postgres.database import Database, ReadConnection
+from backend.kernel.postgres.faults import DatabaseAway
 
 _HEAL_EVERY = 1.0
-APPLICATION_NAME = "listener"
-"""What PostgreSQL lists these connections under: as many processes listen."""
 _LOOK_EVERY = 5.0
 """Seconds after which a silent connection is tested: a cut cable looks like silence."""
+_LONGEST_WAIT = 0.5
+"""Seconds that a slow process may hold up those who wait for everybody."""
+_APPLICATION_NAME = "listener"
+"""What PostgreSQL lists these connections under: as many processes listen."""
+_ROLL_CALL = "listeners"
+"""The channel on which processes confirm that they have heard everything before the question."""
+
 log = structlog.get_logger(__name__)
+
+
+class Channel(Protocol):
+    """What a process does about the notifications of one channel. Called on the listener's thread."""
+
+    def hear(self, payload: str) -> None:
+        """Note what was notified."""
+
+    def catch_up(self) -> None:
+        """Note what was missed while there was no connection."""
 
 
 class Listener:
     """One connection of this process that listens, on a thread of its own; it comes back by itself.
 
     Args:
-        channels: what to do with the payload of each channel; called on the listener's thread.
-            What it returns, unless None, is sent to everybody on that channel in reply.
+        channels: who hears what; looked at when a connection is made.
     """
 
-    def __init__(self, database_url: str, channels: Mapping[str, Callable[[str], str | None]]) -> None:
+    def __init__(self, database_url: str, channels: Mapping[str, Channel]) -> None:
         self._url = database_url
         self._channels = channels
         self._lock = threading.Lock()
         self._pid = 0
         self._connected = threading.Event()
         self._stopped = threading.Event()
-        self._on_connect: list[Callable[[], None]] = []
-
-    def when_connected(self, action: Callable[[], None]) -> None:
-        """Call `action` after each (re)connection, before it counts as connected: catch up there."""
-        self._on_connect.append(action)
+        self._confirmations: dict[str, threading.Semaphore] = {}
 
     @property
     def connected(self) -> bool:
@@ -64,6 +80,22 @@ class Listener:
         """End the thread within its next look at the connection."""
         self._stopped.set()
 
+    def await_everybody(self, database: Database) -> None:
+        """Return once every process that listens has heard what is committed by now, half a second later at most."""
+        if not self.start(timeout=_LONGEST_WAIT):  # the confirmations arrive there
+            return
+        question, confirmed = uuid4().hex, threading.Semaphore(0)
+        self._confirmations[question] = confirmed
+        until = monotonic() + _LONGEST_WAIT
+        try:
+            listeners = database.read(lambda primary: _ask_everybody(primary, question), fresh=True)
+            if not all(confirmed.acquire(timeout=max(until - monotonic(), 0)) for _ in range(listeners)):
+                log.warning("an API process did not confirm what it was notified of", listeners=listeners)
+        except DatabaseAway:
+            log.warning("no API process could be asked to confirm what it was notified of")
+        finally:
+            del self._confirmations[question]
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
@@ -71,7 +103,7 @@ class Listener:
             except (psycopg.Error, OSError) as error:
                 if self._connected.is_set():
                     log.warning("listener lost its connection", reason=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - a callback failed; the thread must outlive it
+            except Exception as error:  # noqa: BLE001 - a channel failed; the thread must outlive it
                 log.warning("listener failed", reason=type(error).__name__)
             self._set_connected(False)
             self._stopped.wait(_HEAL_EVERY)
@@ -85,18 +117,36 @@ class Listener:
 
     def _listen(self) -> None:
         with psycopg.connect(
-            self._url, autocommit=True, connect_timeout=2, tcp_user_timeout=5000, application_name=APPLICATION_NAME
+            self._url, autocommit=True, connect_timeout=2, tcp_user_timeout=5000, application_name=_APPLICATION_NAME
         ) as connection:
-            for channel in self._channels:
+            for channel in (_ROLL_CALL, *self._channels):
                 connection.execute(f'listen "{channel}"'.encode())
-            for action in self._on_connect:
-                action()
+            for heard in self._channels.values():
+                heard.catch_up()
             self._set_connected(True)
             while not self._stopped.is_set():
-                heard = list(connection.notifies(timeout=_LOOK_EVERY, stop_after=1))
-                for notice in heard:
-                    reply = self._channels[notice.channel](notice.payload)
-                    if reply is not None:
-                        connection.execute("select pg_notify(%s, %s)", (notice.channel, reply))
-                if not heard:
+                notices = list(connection.notifies(timeout=_LOOK_EVERY, stop_after=1))
+                for notice in notices:
+                    if notice.channel == _ROLL_CALL:
+                        self._answer(connection, notice.payload)
+                    else:
+                        self._channels[notice.channel].hear(notice.payload)
+                if not notices:
                     connection.execute("select 1")
+
+    def _answer(self, connection: psycopg.Connection[object], payload: str) -> None:
+        match payload.split():
+            case ["confirm", question]:
+                connection.execute("select pg_notify(%s, %s)", (_ROLL_CALL, f"confirmed {question}"))
+            case ["confirmed", question] if question in self._confirmations:
+                self._confirmations[question].release()
+
+
+def _ask_everybody(primary: ReadConnection, question: str) -> int:
+    """Returns how many processes will answer."""
+    asked = primary.execute(
+        "select count(*), pg_notify(%s, %s) from pg_stat_activity"
+        " where datname = current_database() and application_name = %s",
+        (_ROLL_CALL, f"confirm {question}", _APPLICATION_NAME),
+    )
+    return int(asked.fetchall()[0][0])

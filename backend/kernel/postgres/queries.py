@@ -1,25 +1,30 @@
-"""The registry of questions: a query's type and the function that asks PostgreSQL."""
+"""Questions: which function of a context asks PostgreSQL for which view, and the reader that asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from backend.kernel.messages.message import Progress, Query
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.messages.registry import Unhandled
+from backend.kernel.postgres.database import Database, ReadConnection
+from backend.kernel.postgres.statements import driver_of
 
 R = TypeVar("R")
+
+Answer = Callable[[Any, ReadConnection], Any]
 TellProgress = Callable[[UUID, ReadConnection], Progress | None]
 """From an operation's id to how far it is; None when nothing is known of it."""
 
 
 class Queries:
-    """The questions one context answers: a query's type and the function that asks PostgreSQL."""
+    """The questions that one context answers: a query's type and the function that asks PostgreSQL."""
 
-    def __init__(self, context: str) -> None:
-        self.context = context
-        self.answers: dict[type, Callable[[Any, ReadConnection], Any]] = {}
+    def __init__(self) -> None:
+        self.answers: dict[type, Answer] = {}
         self.progress: dict[str, TellProgress] = {}
 
     def on(
@@ -41,3 +46,43 @@ class Queries:
             return function
 
         return register
+
+
+class Reader:
+    """Answers every question of a program."""
+
+    def __init__(self, database: Database, contexts: Iterable[Queries]) -> None:
+        self._database = database
+        self._answers: dict[type, Answer] = {}
+        self._progress: dict[str, TellProgress] = {}
+        for queries in contexts:
+            self._answers.update(queries.answers)
+            self._progress.update(queries.progress)
+
+    def ask(self, query: Query[R], *, fresh: bool = False) -> R:
+        """Answer a question.
+
+        Args:
+            fresh: see the caller's own write even when queries go to a replica.
+
+        Raises:
+            Refusal: such as NotFound.
+            DatabaseAway: PostgreSQL cannot be reached.
+        """
+        answer = self._answer_to(query)
+        return cast("R", self._database.read(lambda connection: answer(query, connection), fresh=fresh))
+
+    def ask_within(self, connection: sa.Connection, query: Query[R]) -> R:
+        """Answer a question in the connection's transaction."""
+        return cast("R", self._answer_to(query)(query, driver_of(connection)))
+
+    def progress_of(self, command_name: str, operation_id: UUID) -> Progress | None:
+        """How far an operation is, None for a command that is done in one step."""
+        tell = self._progress.get(command_name)
+        return self._database.read(lambda connection: tell(operation_id, connection), fresh=True) if tell else None
+
+    def _answer_to(self, query: Query[Any]) -> Answer:
+        try:
+            return self._answers[type(query)]
+        except KeyError:
+            raise Unhandled(f"no context answers {type(query).__name__}") from None

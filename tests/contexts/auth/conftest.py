@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -13,13 +12,10 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
-from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.web import create_app
+from backend.kernel.context import AnyContext, Context
 from backend.kernel.messages.registry import Handlers
-from backend.program import build_bus
+from backend.program import CONTEXTS
 from backend.settings import Settings
-from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 PASSWORD = "correct horse battery"
 API = "/api/v1"
@@ -118,33 +114,13 @@ Register = Callable[..., Person]
 
 
 @pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def settings(clean_database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    """With `@pytest.mark.parametrize("settings", [{...}], indirect=True)` some are others."""
-    changes = getattr(request, "param", {})
-    return settings_with(database_url=clean_database, mail_url=f"file:{tmp_path}/mail", **changes)
-
-
-@pytest.fixture
 def told() -> Told:
     return Told()
 
 
 @pytest.fixture
-def bus(settings: Settings, queue: InlineQueue, told: Told) -> Iterator[Bus]:
-    bus = build_bus(settings, queue)
-    bus.include(_scribe(), lambda _unit: told)
-    queue.bus = bus
-    yield bus
-    queue.drain()
-    queue.close()
-    bus.close()
+def contexts(told: Told) -> Sequence[AnyContext]:
+    return (*CONTEXTS, Context("scribe", _scribe(), lambda _resources, _unit: told))
 
 
 def _scribe() -> Handlers[Told]:
@@ -163,14 +139,6 @@ def _scribe() -> Handlers[Told]:
         told.events.append(event)
 
     return handlers
-
-
-@pytest.fixture
-def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
-    app = create_app(settings, bus)
-    assert app.extensions["api"].listener.start(timeout=10)
-    yield app
-    app.extensions["api"].listener.stop()
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
-from backend.kernel.delivery.bus import Bus
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register
 from tests.inline import InlineQueue
 

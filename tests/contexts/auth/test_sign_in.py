@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser
-from backend.kernel.delivery.bus import Bus
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, Told
 from tests.inline import InlineQueue
 

@@ -13,7 +13,7 @@ import pytest
 
 from backend.contexts.notifications.application.ports import Mail, Template
 from backend.contexts.notifications.infrastructure.composing import LANGUAGES, Composer, language_of
-from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.origin import Origin, current_origin
 
 MAIL_ID = UUID("01900000-0000-5000-8000-00000000000a")
 TOKEN = "t" * 180 + ".-_"
@@ -96,11 +96,11 @@ def test_an_address_cannot_add_a_header() -> None:
 
 def test_a_mail_names_itself_its_time_and_the_request_that_caused_it() -> None:
     """Conventions: the request id "is on every log line of API, worker and mail that the request causes"."""
-    token = current_context.set(Context(request_id="req-1"))
+    token = current_origin.set(Origin(request_id="req-1"))
     try:
         message = composed()
     finally:
-        current_context.reset(token)
+        current_origin.reset(token)
     assert message["Message-ID"] == f"<{MAIL_ID}@shop.example>"
     assert message["X-Request-ID"] == "req-1"
     assert message["Auto-Submitted"] == "auto-generated"

@@ -14,21 +14,21 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken, Template
-from backend.contexts.notifications.infrastructure.ledger import SqlLedger
+from backend.contexts.notifications.infrastructure.ledger import SqlMails
 from backend.contexts.products.domain.events import StockLow
 from backend.contexts.users.application.commands import CreateUser
 from backend.contexts.users.domain.events import PasswordResetRequested
 from backend.contexts.users.domain.user import PersonName
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import SyncCommand
-from backend.kernel.messages.origin import Context, current_context
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 from backend.kernel.postgres.database import Database
@@ -107,9 +107,9 @@ def world(clean_database: str, tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def ledger(clean_database: str) -> Iterator[SqlLedger]:
+def ledger(clean_database: str) -> Iterator[SqlMails]:
     database = Database(clean_database)
-    yield SqlLedger(database)
+    yield SqlMails(database)
     database.close()
 
 
@@ -120,11 +120,11 @@ def mail() -> Mail:
 
 def test_an_event_becomes_a_mail_that_names_the_request_it_came_from(world: World) -> None:
     """Conventions: the request id "is on every log line of API, worker and mail that the request causes"."""
-    token = current_context.set(Context(request_id="req-1"))
+    token = current_origin.set(Origin(request_id="req-1"))
     try:
         world.tell(RESET)
     finally:
-        current_context.reset(token)
+        current_origin.reset(token)
     (mail,) = world.mails
     assert (mail["To"], mail["X-Request-ID"]) == (ADA, "req-1")
     assert TOKEN in read(mail)
@@ -186,24 +186,24 @@ def test_the_ledger_keeps_no_address(world: World) -> None:
     assert "ada" not in row
 
 
-def test_a_mail_is_in_the_ledger_before_its_text_leaves(ledger: SqlLedger, mail: Mail, clean_database: str) -> None:
+def test_a_mail_is_in_the_ledger_before_its_text_leaves(ledger: SqlMails, mail: Mail, clean_database: str) -> None:
     with ledger.once(mail), psycopg.connect(clean_database) as somebody_else:
         assert somebody_else.execute("select status from mails").fetchall() == [("sending",)]
     assert ledger.knows(mail)
 
 
-def test_of_two_deliveries_at_once_one_sends(ledger: SqlLedger, mail: Mail) -> None:
+def test_of_two_deliveries_at_once_one_sends(ledger: SqlMails, mail: Mail) -> None:
     with ledger.once(mail), pytest.raises(HandedOver), ledger.once(mail):
         pass
 
 
-def test_a_mail_that_was_not_taken_may_be_sent_again(ledger: SqlLedger, mail: Mail) -> None:
+def test_a_mail_that_was_not_taken_may_be_sent_again(ledger: SqlMails, mail: Mail) -> None:
     with pytest.raises(NotTaken), ledger.once(mail):
         raise NotTaken
     assert not ledger.knows(mail)
 
 
-def test_a_mail_in_doubt_is_not_sent_again(ledger: SqlLedger, mail: Mail) -> None:
+def test_a_mail_in_doubt_is_not_sent_again(ledger: SqlMails, mail: Mail) -> None:
     with pytest.raises(ConnectionResetError), ledger.once(mail):
         raise ConnectionResetError
     assert ledger.knows(mail)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -10,45 +9,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
-from backend.settings import Settings, load_settings
-from tests.inline import InlineQueue
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
 
 ADMIN = Caller(UUID("01900000-0000-7000-8000-00000000000a"), UUID(int=1), ("admin",))
 SOMEBODY = Caller(UUID("01900000-0000-7000-8000-00000000000b"), UUID(int=2), ())
 _CALLERS = {"admin": ADMIN, "somebody": SOMEBODY}
 
 
-@pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def settings(clean_database: str) -> Settings:
-    return replace(load_settings(), database_url=clean_database, database_read_url=clean_database, bcrypt_rounds=4)
-
-
-@pytest.fixture
-def bus(settings: Settings, queue: InlineQueue) -> Iterator[Bus]:
-    bus = build_bus(settings, queue)
-    queue.bus = bus
-    yield bus
-    queue.close()
-    bus.close()
-
-
-@pytest.fixture
-def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
-    app = create_app(settings, bus, authenticate)
-    assert app.extensions["api"].listener.start(timeout=10)  # or else who waits may be answered 202
-    yield app
-    app.extensions["api"].listener.stop()
+@pytest.fixture(name="authenticate")
+def _authenticate() -> Authenticate:
+    return authenticate
 
 
 def authenticate(token: str) -> Caller:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
@@ -20,7 +21,6 @@ from backend.contexts.products.application.handlers import import_products
 from backend.contexts.products.application.ports import ImportedRow
 from backend.contexts.products.infrastructure.rows import Unreadable, csv_rows, json_rows
 from backend.contexts.products.infrastructure.tables import imports
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.outbox import outbox
 from backend.kernel.messages.refusals import Invalid

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import hypothesis.strategies as st
 import pytest
+from backend.kernel.delivery.bus import Bus
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from uuid_utils.compat import uuid7
@@ -24,8 +25,7 @@ from backend.contexts.products.application.ports import ProductsPorts
 from backend.contexts.products.application.queries import GetProduct, ListMovements, MovementView
 from backend.contexts.products.domain.product import StockMovement
 from backend.contexts.products.infrastructure.imports import SqlImports
-from backend.contexts.products.infrastructure.repository import SqlLedger, SqlProducts
-from backend.kernel.delivery.bus import Bus
+from backend.contexts.products.infrastructure.repository import SqlProducts, SqlStockLedger
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.messages.message import Command
@@ -107,7 +107,7 @@ class _Fault(Exception):
     """Something broke after the effect, before the commit."""
 
 
-class _BreakingLedger(SqlLedger):
+class _BreakingLedger(SqlStockLedger):
     def add(self, movement: StockMovement) -> None:
         super().add(movement)
         raise _Fault

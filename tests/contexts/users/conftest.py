@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import UUID, uuid4
 
@@ -13,49 +12,24 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
 from backend.contexts.users.domain.events import UserMail
-from backend.kernel.delivery.bus import Bus
-from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
+from backend.kernel.context import AnyContext, Context
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
 from backend.kernel.messages.event import snake_case
 from backend.kernel.messages.registry import Handlers
-from backend.program import build_bus
-from backend.settings import Settings
+from backend.program import CONTEXTS
 from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
+def contexts(mailbox: Mailbox) -> Sequence[AnyContext]:
+    return (*CONTEXTS, mailbox.context)
 
 
 @pytest.fixture
-def settings(clean_database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    """With `@pytest.mark.parametrize("settings", [{...}], indirect=True)` some are others."""
-    changes = getattr(request, "param", {})
-    return settings_with(database_url=clean_database, mail_url=f"file:{tmp_path}/mail", **changes)
-
-
-@pytest.fixture
-def bus(settings: Settings, queue: InlineQueue) -> Iterator[Bus]:
-    bus = build_bus(settings, queue)
-    queue.bus = bus
-    yield bus
-    queue.drain()
-    queue.close()
-    bus.close()
-
-
-@pytest.fixture
-def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
-    app = create_app(settings, bus, _authenticate)
-    assert app.extensions["api"].listener.start(timeout=10)  # or else who waits may be answered 202
-    yield app
-    app.extensions["api"].listener.stop()
+def authenticate() -> Authenticate:
+    return _authenticate
 
 
 def _authenticate(token: str) -> Caller:
@@ -152,15 +126,15 @@ def ada(register: Register) -> Person:
 
 
 class Mailbox:
-    """What a context that writes mails gets to know: a subscriber behind the same outbox, queue and seals."""
+    """What a context that writes mails gets to know: a subscriber with the same outbox, queue and seals."""
 
-    def __init__(self, bus: Bus, queue: InlineQueue) -> None:
+    def __init__(self, queue: InlineQueue) -> None:
         self._queue = queue
         self._events: list[UserMail] = []
         handlers = Handlers[list[UserMail]]("mailbox")
         for kind in UserMail.__subclasses__():
             handlers.on(kind)(_keeping(kind))
-        bus.include(handlers, lambda _unit: self._events)
+        self.context = Context("mailbox", handlers, lambda _resources, _unit: self._events)
 
     def sent(self, kind: type[UserMail], email: str) -> list[Any]:
         """The mails of a kind to an address, oldest first."""
@@ -181,8 +155,8 @@ def _keeping(kind: type[UserMail]) -> Callable[[UserMail, list[UserMail]], None]
 
 
 @pytest.fixture
-def mailbox(bus: Bus, queue: InlineQueue) -> Mailbox:
-    return Mailbox(bus, queue)
+def mailbox(queue: InlineQueue) -> Mailbox:
+    return Mailbox(queue)
 
 
 @pytest.fixture

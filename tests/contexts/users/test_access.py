@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.users.domain.events import EmailVerificationRequested, PasswordResetRequested
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.http.web import create_app
 from backend.settings import Settings
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox

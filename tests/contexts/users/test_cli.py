@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from click.testing import Result
 from flask import Flask
 from structlog.testing import capture_logs
 
 from backend.contexts.users.application.queries import FindCredentials, ListUsers
 from backend.contexts.users.infrastructure.passwords import BcryptHasher
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.settings import Settings

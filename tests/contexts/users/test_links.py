@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.users.domain.events import (
@@ -16,7 +17,6 @@ from backend.contexts.users.domain.events import (
     PasswordChanged,
     PasswordResetRequested,
 )
-from backend.kernel.delivery.bus import Bus
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
 from tests.inline import InlineQueue
 

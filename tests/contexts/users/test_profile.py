@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 
 from backend.contexts.users.domain.events import PasswordChanged
-from backend.kernel.delivery.bus import Bus
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
 from tests.inline import InlineQueue
 

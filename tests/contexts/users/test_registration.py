@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import CreateUser
 from backend.contexts.users.domain.events import EmailVerificationRequested
 from backend.contexts.users.domain.user import PersonName
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.messages.secret import Secret
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
 from tests.inline import InlineQueue

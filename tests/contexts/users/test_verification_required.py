@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.auth.domain.events import UnverifiedSignIn
@@ -19,7 +20,6 @@ from backend.contexts.users.domain.events import (
     PasswordResetRequested,
     TakenEmailRegistered,
 )
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.message import SyncCommand

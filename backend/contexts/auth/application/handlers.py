@@ -29,7 +29,8 @@ from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials,
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
 from backend.contexts.auth.domain.session import Session
 from backend.contexts.auth.domain.throttle import LONGEST_BLOCK
-from backend.kernel.messages.origin import current_context
+from backend.contexts.users.domain.events import PasswordChanged, UserDeactivated, UserDeleted, UserRolesChanged
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
@@ -115,6 +116,30 @@ def end_sessions(command: EndSessions, ports: AuthPorts) -> None:
     ports.sessions.end_sessions(command.user_id)
 
 
+@handlers.within(UserDeactivated)
+def end_sessions_of_the_inactive(event: UserDeactivated, ports: AuthPorts) -> None:
+    """Whoever is deactivated is signed out everywhere, at once."""
+    ports.sessions.end_sessions(event.user_id)
+
+
+@handlers.within(UserDeleted)
+def end_sessions_of_the_deleted(event: UserDeleted, ports: AuthPorts) -> None:
+    """Likewise whoever is deleted."""
+    ports.sessions.end_sessions(event.user_id)
+
+
+@handlers.within(PasswordChanged)
+def end_other_sessions(event: PasswordChanged, ports: AuthPorts) -> None:
+    """Whoever signed in with the old password is signed out; the session that changed it stays."""
+    ports.sessions.end_sessions(event.user_id, keep=event.session_id)
+
+
+@handlers.within(UserRolesChanged)
+def refuse_tokens_with_old_roles(event: UserRolesChanged, ports: AuthPorts) -> None:
+    """Access tokens name roles. The sessions stay: a refresh brings a token with the new ones."""
+    ports.sessions.refuse_tokens(event.user_id)
+
+
 def _admitted(seen: Account, ports: AuthPorts) -> Account:
     """The account as it is now, whose password was right a moment ago."""
     account = ports.accounts.held(seen.user_id)
@@ -127,7 +152,7 @@ def _admitted(seen: Account, ports: AuthPorts) -> Account:
 
 
 def _start_session(account: Account, ports: AuthPorts) -> TokenPair:
-    context = current_context.get()
+    context = current_origin.get()
     token = ports.tokens.first_refresh_token()
     session = Session.start(account.user_id, token, ports.now(), context.ip, context.user_agent)
     ports.sessions.add(session)
@@ -158,6 +183,6 @@ def _mail_code(account: Account, challenge: Challenge, code: Secret) -> None:
 
 def _end_copied(session: Session, account: Account, ports: AuthPorts) -> None:
     ports.sessions.end(account.user_id, session.id)
-    ip = current_context.get().ip
+    ip = current_origin.get().ip
     account.record(RefreshTokenReused(account.user_id, account.email, account.name, account.language, session.id, ip))
     raise InvalidRefreshToken

@@ -72,8 +72,11 @@ class Sessions(Protocol):
         request on. Returns whether there was one to end.
         """
 
-    def end_sessions(self, user_id: UUID) -> None:
-        """End every session of a user, and the sign-ins that wait for a code."""
+    def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
+        """End every session of a user but `keep`, and the sign-ins that wait for a code."""
+
+    def refuse_tokens(self, user_id: UUID) -> None:
+        """Refuse the access tokens issued until now; the sessions stay, and a refresh brings a good token."""
 
 
 class Challenges(Protocol):

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from backend.kernel.messages.refusals import Denied, NotFound
+from backend.kernel.messages.refusals import NotFound, Refusal, RefusalKind
 
 
-class _Unauthenticated:
-    """What does not prove who somebody is."""
+class Unproven(Refusal):
+    """What was presented does not prove who somebody is."""
 
-    status: ClassVar[int] = 401
-
-    def headers(self) -> dict[str, str]:
-        """The header that RFC 9110 asks for in every 401."""
-        return {"WWW-Authenticate": "Bearer"}
+    kind = RefusalKind.UNPROVEN
+    keeps_effects = True
 
 
-class InvalidCredentials(_Unauthenticated, Denied):
+class InvalidCredentials(Unproven):
     """No active account has this name and this password."""
 
-    keeps_effects = True
 
-
-class InvalidCode(_Unauthenticated, Denied):
+class InvalidCode(Unproven):
     """The code is wrong, used, expired or exhausted, or belongs to no sign-in. Sign in again for a new one."""
 
-    keeps_effects = True
 
-
-class InvalidRefreshToken(_Unauthenticated, Denied):
+class InvalidRefreshToken(Unproven):
     """The refresh token is malformed, expired or used up, or its session has ended. Sign in again."""
-
-    keeps_effects = True
 
 
 class SessionNotFound(NotFound):
     """You have no such session."""
 
 
-class Busy(Denied):
+class Busy(Refusal):
     """Too many people sign in right now; nothing was checked or counted. Try again after Retry-After."""
 
-    status: ClassVar[int] = 503
-
-    def headers(self) -> dict[str, str]:
-        """Retry-After, in seconds."""
-        return {"Retry-After": "2"}
+    kind = RefusalKind.BUSY
+    retry_after = 2

@@ -14,8 +14,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from backend.contexts.auth.infrastructure.settings import SYMMETRIC_ALGORITHMS, AuthSettings
 from backend.kernel.delivery.sealing import Keyring
-from backend.settings import SYMMETRIC_ALGORITHMS, Settings, SettingsError
+from backend.settings import SettingsError
 
 _PEM = re.compile(r"-----BEGIN [^-]+-----.+?-----END [^-]+-----", re.DOTALL)
 _KINDS: dict[str, tuple[type[Any], str]] = {
@@ -36,7 +37,7 @@ class SigningKeys:
         SettingsError: a key does not fit the algorithm.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self.algorithm = settings.jwt_algorithm
         self.symmetric = self.algorithm in SYMMETRIC_ALGORITHMS
         self.registry = _registry(self.algorithm)
@@ -75,13 +76,13 @@ def _registry(algorithm: str) -> JWSRegistry:
     return registry
 
 
-def _secrets(settings: Settings) -> list[Key]:
+def _secrets(settings: AuthSettings) -> list[Key]:
     secrets = [secret.strip() for secret in settings.jwt_secret.split(",") if secret.strip()]
     # The id is public: it is derived, where a plain hash would help to guess a weak secret.
     return [OctKey.import_key(secret, {"kid": Keyring([secret]).digest("kid", b"").hex()[:16]}) for secret in secrets]
 
 
-def _private_keys(settings: Settings) -> list[Key]:
+def _private_keys(settings: AuthSettings) -> list[Key]:
     return [_private_key(settings.jwt_algorithm, pem) for pem in pem_blocks(settings.jwt_private_key)]
 
 

@@ -8,8 +8,9 @@ import click
 from flask.cli import AppGroup
 
 from backend.contexts.auth.infrastructure.keys import pem_blocks
+from backend.contexts.auth.infrastructure.settings import SYMMETRIC_ALGORITHMS, AuthSettings
 from backend.kernel.http.api import api
-from backend.settings import SYMMETRIC_ALGORITHMS, Settings, keep_key, new_key
+from backend.settings import Settings, keep_key, new_key
 
 keys = AppGroup("keys", help="Keys that sign and seal.")
 
@@ -34,12 +35,13 @@ def _rotated(settings: Settings) -> dict[str, tuple[str, str]]:
     """For each variable the name of development's file, and the new content."""
     name = "secret-key"
     rotated = {"SECRET_KEYS": (name, ",".join([new_key(name), *settings.secret_keys]))}
-    if settings.jwt_algorithm in SYMMETRIC_ALGORITHMS:
+    own = settings.of(AuthSettings)
+    if own.jwt_algorithm in SYMMETRIC_ALGORITHMS:
         name = "jwt-secret"
-        newest, *_ = settings.jwt_secret.split(",")
+        newest, *_ = own.jwt_secret.split(",")
         rotated["JWT_SECRET"] = name, f"{new_key(name)},{newest}"
     else:
-        name = f"jwt-{settings.jwt_algorithm}.pem"
-        newest, *_ = pem_blocks(settings.jwt_private_key)
+        name = f"jwt-{own.jwt_algorithm}.pem"
+        newest, *_ = pem_blocks(own.jwt_private_key)
         rotated["JWT_PRIVATE_KEY"] = name, f"{new_key(name)}{newest}\n"
     return rotated

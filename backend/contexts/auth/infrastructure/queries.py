@@ -11,7 +11,7 @@ from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
 from backend.kernel.postgres.statements import Statement
 
-queries = Queries("auth")
+queries = Queries()
 
 _OF_USER = Statement(
     sa.select(

@@ -18,15 +18,16 @@ from backend.contexts.auth.domain.session import Session
 from backend.contexts.auth.infrastructure.revocation import CHANNEL, notice
 from backend.contexts.auth.infrastructure.tables import challenges, sessions
 from backend.contexts.users.application.queries import CredentialsView, FindCredentials, GetCredentials
-from backend.kernel.delivery.bus import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Query
+from backend.kernel.postgres.queries import Reader
+from backend.kernel.postgres.retention import Retention
 
 _HOUR = timedelta(hours=1)
 
 
 class SqlSessions:
-    """`Sessions`, and what the users context needs of them, within one unit of work."""
+    """`Sessions` within one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:
         self._unit = unit
@@ -101,14 +102,14 @@ class SqlChallenges:
 class SqlAccounts:
     """`Accounts`, by asking the users context."""
 
-    def __init__(self, bus: Bus, unit: UnitOfWork) -> None:
-        self._bus = bus
+    def __init__(self, reader: Reader, unit: UnitOfWork) -> None:
+        self._reader = reader
         self._unit = unit
 
     def named(self, login: str) -> Account | None:
         """A username holds no `@`, an address always does."""
         query = FindCredentials(email=login) if "@" in login else FindCredentials(username=login)
-        return self._known(self._bus.ask(query, fresh=True))
+        return self._known(self._reader.ask(query, fresh=True))
 
     def held(self, user_id: UUID) -> Account | None:
         """Locked against changes, and not against other readers."""
@@ -119,7 +120,7 @@ class SqlAccounts:
         return self._within(GetCredentials(session.user_id))
 
     def _within(self, query: Query[CredentialsView | None]) -> Account | None:
-        return self._known(self._bus.ask_within(self._unit, query))
+        return self._known(self._reader.ask_within(self._unit.connection, query))
 
     def _known(self, found: CredentialsView | None) -> Account | None:
         if found is None:
@@ -140,19 +141,7 @@ class SqlAccounts:
         )
 
 
-def purge_sessions(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` sessions nobody has used for so long that no token of theirs is good."""
-    old = sessions.c.last_used_at < sa.func.now() - timedelta(days=60)
-    return _delete(connection, sessions, sessions.c.id, old, batch)
-
-
-def purge_challenges(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` challenges that no longer count for their hour."""
-    return _delete(connection, challenges, challenges.c.id, challenges.c.created_at < sa.func.now() - 2 * _HOUR, batch)
-
-
-def _delete(
-    connection: sa.Connection, table: sa.Table, key: sa.Column[object], old: sa.ColumnElement[bool], batch: int
-) -> int:
-    some = sa.select(key).where(old).limit(batch)
-    return connection.execute(table.delete().where(key.in_(some))).rowcount
+SESSIONS = Retention(sessions.c.last_used_at, timedelta(days=60))
+"""Nobody has used them for so long that no token of theirs is good."""
+CHALLENGES = Retention(challenges.c.created_at, 2 * _HOUR)
+"""They no longer count for their hour."""

@@ -12,13 +12,12 @@ command that ended sessions in a worker is told in the same way: the first to as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
-from threading import Lock, Semaphore
+from threading import Lock
 from time import monotonic
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -27,8 +26,7 @@ from backend.contexts.auth.infrastructure.tables import sessions
 from backend.contexts.auth.infrastructure.tokens import AccessTokens, Claims
 from backend.kernel.http.caller import Caller, SessionEnded
 from backend.kernel.postgres.database import Database, ReadConnection
-from backend.kernel.postgres.faults import DatabaseAway
-from backend.kernel.postgres.listener import APPLICATION_NAME, Listener
+from backend.kernel.postgres.listener import Listener
 from backend.kernel.postgres.statements import Statement
 
 log = structlog.get_logger(__name__)
@@ -36,7 +34,6 @@ log = structlog.get_logger(__name__)
 CHANNEL = "sessions"
 """NOTIFY channel; the payload is `notice`."""
 _NONE_IS_GOOD = 2**31 - 1
-_LONGEST_WAIT = 0.5
 _CLOCKS_DIFFER_BY = 60
 """Seconds that the clocks of this machine and of the database may differ by."""
 
@@ -64,16 +61,6 @@ def notice(session_id: UUID, generation: int, *, ended: bool) -> str:
     return f"refuse {session_id} {_NONE_IS_GOOD if ended else generation}"
 
 
-def _ask_everybody(primary: ReadConnection, question: str) -> int:
-    """Returns how many processes will answer."""
-    asked = primary.execute(
-        "select count(*), pg_notify(%s, %s) from pg_stat_activity"
-        " where datname = current_database() and application_name = %s",
-        (CHANNEL, f"confirm {question}", APPLICATION_NAME),
-    )
-    return int(asked.fetchall()[0][0])
-
-
 class Revocations:
     """What this process knows of refused tokens.
 
@@ -86,35 +73,12 @@ class Revocations:
         self._keep = lifetime + _CLOCKS_DIFFER_BY
         self._lock = Lock()
         self._known: dict[UUID, tuple[int, float]] = {}
-        self._confirmations: dict[str, Semaphore] = {}
 
-    def hear(self, payload: str) -> str | None:
-        """Take note of what arrives on the channel; returns what to reply."""
+    def hear(self, payload: str) -> None:
+        """Take note of what arrives on the channel."""
         match payload.split():
             case ["refuse", session_id, lowest_good]:
                 self._note(UUID(session_id), int(lowest_good))
-            case ["confirm", question]:
-                return f"confirmed {question}"
-            case ["confirmed", question] if question in self._confirmations:
-                self._confirmations[question].release()
-        return None
-
-    def await_others(self) -> None:
-        """Wait until every process that listens knows what has been committed by now, half a second at most.
-
-        Notifications arrive in the order of the commits, so a process that hears the question knows.
-        """
-        question, confirmed = uuid4().hex, Semaphore(0)
-        self._confirmations[question] = confirmed
-        until = monotonic() + _LONGEST_WAIT
-        try:
-            listeners = self._database.read(lambda primary: _ask_everybody(primary, question), fresh=True)
-            if not all(confirmed.acquire(timeout=max(until - monotonic(), 0)) for _ in range(listeners)):
-                log.warning("an API process did not confirm a revocation", listeners=listeners)
-        except DatabaseAway:
-            log.warning("nobody could be asked to confirm a revocation")
-        finally:
-            del self._confirmations[question]
 
     def catch_up(self) -> None:
         """Take note of everything revoked within a token's lifetime."""
@@ -159,17 +123,6 @@ class Gate:
         self._tokens = tokens
         self._revocations = revocations
         self._listener = listener
-
-    def spread(self, notices: Sequence[str]) -> None:
-        """See to it that no process takes a token any more that this one has refused just now."""
-        for one in notices:
-            self._revocations.hear(one)
-        self.settle()
-
-    def settle(self) -> None:
-        """Return once every process knows what has been revoked by now, half a second later at most."""
-        if self._listener.start(timeout=_LONGEST_WAIT):  # confirmations arrive there
-            self._revocations.await_others()
 
     def authenticate(self, access_token: str) -> Caller:
         """Who presents the token.

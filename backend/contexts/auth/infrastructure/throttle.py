@@ -32,11 +32,13 @@ from backend.contexts.auth.domain.throttle import (
 from backend.contexts.auth.infrastructure.tables import failures
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.retention import Retention
+from backend.kernel.resources import Resources
 
 _LONGEST_WAIT = 4.0
 _PLACES_TO_WAIT = 40
@@ -134,7 +136,7 @@ class Throttle:
         _change(connection, {pair: lambda _: Failures(), whole_account: one_less, address: one_less})
 
     def _keys(self, account: str) -> tuple[bytes, bytes, bytes]:
-        address = _network(current_context.get().ip)
+        address = _network(current_origin.get().ip)
         return self._key("pair", account, address), self._key("account", account), self._key("address", address)
 
     def _key(self, *names: str) -> bytes:
@@ -191,10 +193,18 @@ class SqlAttempts:
         self._throttle.take_back(str(user_id))
 
 
-def purge_failures(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` counters that no longer refuse anybody or lengthen a block."""
-    old = sa.select(failures.c.key).where(failures.c.updated_at < sa.func.now() - QUIET - LONGEST_BLOCK).limit(batch)
-    return connection.execute(failures.delete().where(failures.c.key.in_(old))).rowcount
+def throttle_of(resources: Resources) -> Throttle:
+    """The one of this process."""
+    return Throttle(resources.database, resources.keyring)
+
+
+def turns_of(_resources: Resources) -> Turns:
+    """Those of this process."""
+    return Turns()
+
+
+FAILURES = Retention(failures.c.updated_at, QUIET + LONGEST_BLOCK)
+"""Counters that no longer refuse anybody or lengthen a block."""
 
 
 def _change(connection: sa.Connection, changes: Mapping[bytes, Change]) -> None:

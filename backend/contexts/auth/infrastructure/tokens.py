@@ -27,7 +27,6 @@ from backend.kernel.delivery.sealing import BadSignature, Keyring
 from backend.kernel.http.api import PREFIX
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.messages.secret import Secret
-from backend.settings import Settings
 
 _TYPE = "at+jwt"
 _MOST_REMEMBERED = 10_000
@@ -59,11 +58,11 @@ class Claims:
 class AccessTokens:
     """Signs and reads access tokens."""
 
-    def __init__(self, settings: Settings, keys: SigningKeys) -> None:
+    def __init__(self, issuer: str, minutes: int, keys: SigningKeys) -> None:
         self._keys = keys
-        self._issuer = settings.public_url
-        self._audience = settings.public_url + PREFIX
-        self.lifetime = settings.jwt_expire_minutes * 60
+        self._issuer = issuer
+        self._audience = issuer + PREFIX
+        self.lifetime = minutes * 60
         """Seconds."""
         # A signature does not change: the tokens in use are verified once, then looked up.
         self._verified = lru_cache(_MOST_REMEMBERED)(self._verify)

@@ -22,48 +22,48 @@ from backend.contexts.users.domain.events import (
     PasswordResetRequested,
     TakenEmailRegistered,
 )
-from backend.kernel.messages.registry import Handlers, Lane
+from backend.kernel.messages.registry import Handlers, Kind
 
 handlers = Handlers[NotificationsPorts]("notifications")
 
 
-@handlers.on(EmailVerificationRequested, lane=Lane.MAIL)
+@handlers.on(EmailVerificationRequested, kind=Kind.MAIL)
 def mail_verification_link(event: EmailVerificationRequested, ports: NotificationsPorts) -> None:
     """To an address that shall be proven."""
     _send(ports, Template.VERIFY_EMAIL, event.email, language=event.language, token=event.token.value)
 
 
-@handlers.on(TakenEmailRegistered, lane=Lane.MAIL)
+@handlers.on(TakenEmailRegistered, kind=Kind.MAIL)
 def mail_notice_of_taken_email(event: TakenEmailRegistered, ports: NotificationsPorts) -> None:
     """To the owner of an account that somebody tried to register again."""
     _send(ports, Template.EMAIL_ALREADY_REGISTERED, event.email, language=event.language)
 
 
-@handlers.on(PasswordResetRequested, lane=Lane.MAIL)
+@handlers.on(PasswordResetRequested, kind=Kind.MAIL)
 def mail_password_reset_link(event: PasswordResetRequested, ports: NotificationsPorts) -> None:
     """To somebody who forgot their password."""
     _send(ports, Template.RESET_PASSWORD, event.email, language=event.language, token=event.token.value)
 
 
-@handlers.on(PasswordChanged, lane=Lane.MAIL)
+@handlers.on(PasswordChanged, kind=Kind.MAIL)
 def mail_notice_of_new_password(event: PasswordChanged, ports: NotificationsPorts) -> None:
     """To the owner of an account whose password is another one now."""
     _send(ports, Template.PASSWORD_CHANGED, event.email, language=event.language)
 
 
-@handlers.on(EmailChangeRequested, lane=Lane.MAIL)
+@handlers.on(EmailChangeRequested, kind=Kind.MAIL)
 def mail_email_change_link(event: EmailChangeRequested, ports: NotificationsPorts) -> None:
     """To the new address."""
     _send(ports, Template.CONFIRM_NEW_EMAIL, event.email, language=event.language, token=event.token.value)
 
 
-@handlers.on(EmailChangeNoticed, lane=Lane.MAIL)
+@handlers.on(EmailChangeNoticed, kind=Kind.MAIL)
 def mail_notice_of_email_change(event: EmailChangeNoticed, ports: NotificationsPorts) -> None:
     """To the old address."""
     _send(ports, Template.EMAIL_CHANGE_NOTICE, event.email, language=event.language)
 
 
-@handlers.on(SignInCodeRequested, lane=Lane.CODES)
+@handlers.on(SignInCodeRequested, kind=Kind.CODES)
 def mail_sign_in_code(event: SignInCodeRequested, ports: NotificationsPorts) -> None:
     """To somebody who is waiting for it: it has a lane of its own, and too late it is not sent at all."""
     _send(
@@ -76,13 +76,13 @@ def mail_sign_in_code(event: SignInCodeRequested, ports: NotificationsPorts) -> 
     )
 
 
-@handlers.on(RefreshTokenReused, lane=Lane.MAIL)
+@handlers.on(RefreshTokenReused, kind=Kind.MAIL)
 def mail_notice_of_ended_session(event: RefreshTokenReused, ports: NotificationsPorts) -> None:
     """To the owner of a session that somebody else seems to have a copy of."""
     _send(ports, Template.SESSION_ENDED, event.email, language=event.language, values={"ip": event.ip})
 
 
-@handlers.on(StockLow, lane=Lane.MAIL)
+@handlers.on(StockLow, kind=Kind.MAIL)
 def mail_low_stock(event: StockLow, ports: NotificationsPorts) -> None:
     """To every active administrator; one who was told already is not told again when another could not be."""
     values = {"name": event.name, "sku": event.sku, "stock": event.stock, "threshold": event.threshold}

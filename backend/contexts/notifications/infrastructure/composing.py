@@ -15,7 +15,7 @@ from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from backend.contexts.notifications.application.ports import Mail, Template
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
 
 LANGUAGES = ("en", "es")
 """What there are templates for, the one for everybody else first."""
@@ -69,7 +69,7 @@ class Composer:
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = f"<{mail.id}@{self._domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: out-of-office programs leave it alone
-        if request_id := current_context.get().request_id:
+        if request_id := current_origin.get().request_id:
             message["X-Request-ID"] = request_id
         message.set_content("\n\n".join(paragraphs) + "\n")
         message.add_alternative(self._html(language, subject, paragraphs, link, values), subtype="html")

@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.observe.timeline import Step, Wanted
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement
 from backend.kernel.postgres.tables import metadata
-
-_RETENTION_DAYS = 90
-"""Longer than operations are kept: while a message may be replayed, its mails must be remembered."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class _Known:
 _STATUS = Statement(sa.select(mails.c.status).where(mails.c.id == sa.bindparam("id", type_=sa.Uuid)), _Known)
 
 
-class SqlLedger:
+class SqlMails:
     """`Ledger` in PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
@@ -83,17 +83,17 @@ class SqlLedger:
             log.warning("mail dropped", mail_id=str(mail.id), template=mail.template, outcome=outcome)
 
     def _write(self, mail: Mail, status: str) -> bool:
-        request_id = current_context.get().request_id or None
+        request_id = current_origin.get().request_id or None
         row = insert(mails).values(id=mail.id, template=mail.template, status=status, request_id=request_id)
         with self._database.transaction() as connection:
             return connection.execute(row.on_conflict_do_nothing().returning(mails.c.id)).first() is not None
 
 
-def purge(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` rows past their retention; returns how many went."""
-    old = (
-        sa.select(mails.c.id)
-        .where(mails.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _RETENTION_DAYS))
-        .limit(batch)
-    )
-    return connection.execute(mails.delete().where(mails.c.id.in_(old))).rowcount
+def steps_of(connection: sa.Connection, wanted: Wanted) -> Iterator[Step]:
+    """The mails of a request."""
+    for row in connection.execute(sa.select(mails).where(mails.c.request_id.in_(wanted.request_ids))):
+        yield Step(row.sent_at or row.created_at, "mail", row.template, f"{row.status} · {row.id}")
+
+
+RETENTION = Retention(mails.c.created_at, timedelta(days=90))
+"""Longer than operations are kept: while a message may be replayed, its mails must be remembered."""

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
-from uuid_utils.compat import uuid7
 
 from backend.contexts.operators.application.commands import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
-from backend.kernel.delivery.dead_letters import OPEN, REASONS, STATUSES
+from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.delivery.sealing import BadSignature
 from backend.kernel.http.api import api
+from backend.kernel.http.cli import told
 from backend.kernel.http.commands import Handle
-from backend.kernel.messages.origin import Context, current_context
-from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe.timeline import trace as trace_of
-from backend.kernel.postgres.faults import DatabaseAway
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def told(command: F) -> F:
-    """Say in one line what went wrong; begin a request id that is on every log line and audit entry."""
-
-    @wraps(command)
-    def telling(*args: Any, **kwargs: Any) -> None:
-        current_context.set(Context(request_id=f"cli-{uuid7().hex}"))
-        try:
-            command(*args, **kwargs)
-        except Refusal as refusal:
-            reasons = [f"{error.field}: {error.detail}".removeprefix(": ") for error in refusal.errors]
-            raise click.ClickException(" ".join(reasons) or refusal.detail) from None
-        except DatabaseAway:
-            raise click.ClickException("PostgreSQL cannot be reached; see DATABASE_URL.") from None
-
-    return cast("F", telling)
 
 
 def _filters(command: F) -> F:
     for option in (
         click.option("--error", help="Exactly this type of fault."),
-        click.option("--reason", type=click.Choice(REASONS)),
+        click.option("--reason", type=click.Choice(tuple(Reason))),
         click.option("--task", help="Exactly this task, such as users.create_user."),
     ):
         command = option(command)
@@ -60,7 +39,7 @@ letters = AppGroup("dead-letters", help="Messages that nobody could carry out: l
 
 @letters.command("list")
 @_filters
-@click.option("--status", type=click.Choice((*STATUSES, "all")), default=OPEN, show_default=True)
+@click.option("--status", type=click.Choice((*State, "all")), default=State.OPEN, show_default=True)
 @click.option("--groups", is_flag=True, help="Count them by task, reason and error.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @told
@@ -127,7 +106,7 @@ def trace(identity: str) -> None:
     It is named by the handle or the id of one of its operations, or by its X-Request-ID.
     """
     with api().bus.database.transaction() as connection:
-        found = trace_of(connection, identity, _operation_id(identity))
+        found = trace_of(connection, identity, _operation_id(identity), api().timeline)
     for request_id in found.request_ids:
         click.echo(f"request {request_id}")
     for step in found.steps:

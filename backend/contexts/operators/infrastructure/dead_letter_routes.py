@@ -19,7 +19,7 @@ from backend.contexts.operators.application.commands import (
 from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
-from backend.kernel.delivery.dead_letters import REASONS, STATUSES
+from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only
@@ -38,8 +38,8 @@ class DeadLetterFilter(ma.Schema):
     """Which dead letters to show."""
 
     task = Text(metadata={"examples": ["users.create_user"]})
-    status = ma.fields.String(validate=ma.validate.OneOf(STATUSES))
-    reason = ma.fields.String(validate=ma.validate.OneOf(REASONS))
+    status = ma.fields.String(validate=ma.validate.OneOf(list(State)))
+    reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
     error = Text(metadata={"description": "The fault's type.", "examples": ["ZeroDivisionError"]})
 
 
@@ -53,7 +53,7 @@ class GroupSchema(ma.Schema):
     """Which open dead letters to replay: those that match everything given, and something must be."""
 
     task = Text()
-    reason = ma.fields.String(validate=ma.validate.OneOf(REASONS))
+    reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
     error = Text()
 
     @ma.validates_schema
@@ -75,9 +75,9 @@ class DeadLetterSummarySchema(ma.Schema):
     message_id = ma.fields.UUID(required=True, metadata={"description": "The operation's id, too.", "examples": [_ID]})
     task = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
     lane = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
-    reason = ma.fields.String(required=True, validate=ma.validate.OneOf(REASONS))
+    reason = ma.fields.String(required=True, validate=ma.validate.OneOf(list(Reason)))
     error = ma.fields.String(required=True, metadata={"description": "The fault's type.", "examples": ["KeyError"]})
-    status = ma.fields.String(required=True, validate=ma.validate.OneOf(STATUSES))
+    status = ma.fields.String(required=True, validate=ma.validate.OneOf(list(State)))
     times = ma.fields.Integer(required=True, metadata={"description": "1, and 1 more per replay that failed."})
     first_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     last_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from backend.contexts.operators.application.commands import Group, Replayed
 from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
 from backend.kernel.delivery import outbox
-from backend.kernel.delivery.dead_letters import DISCARDED, OPEN, REPLAYED, dead_letters
+from backend.kernel.delivery.dead_letters import State, dead_letters
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.sealing import masked
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -113,9 +113,9 @@ class SqlDeadLetters:
 
     def discard(self, dead_letter_id: UUID, reason: str) -> None:
         """Only an open one."""
-        if self._locked(dead_letter_id).status != OPEN:
+        if self._locked(dead_letter_id).status != State.OPEN:
             raise DeadLetterSettled
-        self._settle([dead_letter_id], status=DISCARDED, note=reason)
+        self._settle([dead_letter_id], status=State.DISCARDED, note=reason)
 
     def _locked(self, dead_letter_id: UUID) -> Any:
         one = sa.select(dead_letters).where(dead_letters.c.id == dead_letter_id).with_for_update()
@@ -141,7 +141,7 @@ class SqlDeadLetters:
         # An earlier copy that waits there still, spooled or clicked before, becomes this one.
         replayed = {"headers": statement.excluded.headers, "body": statement.excluded.body}
         self._unit.connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=replayed))
-        self._settle([row.id for row in rows], status=REPLAYED, note=None)
+        self._settle([row.id for row in rows], status=State.REPLAYED, note=None)
 
     def _settle(self, ids: Sequence[UUID], **values: Any) -> None:
         self._unit.connection.execute(dead_letters.update().where(dead_letters.c.id.in_(ids)).values(**values))
@@ -154,7 +154,7 @@ def _headers_of_replay(row: Any) -> dict[str, Any]:
 
 def _matching(group: Group) -> list[sa.ColumnElement[bool]]:
     asked = {name: value for name, value in vars(group).items() if value is not None}
-    return [dead_letters.c.status == OPEN, *(dead_letters.c[name] == value for name, value in asked.items())]
+    return [dead_letters.c.status == State.OPEN, *(dead_letters.c[name] == value for name, value in asked.items())]
 
 
 _SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import islice
 from uuid import UUID
 
@@ -16,8 +17,9 @@ from backend.kernel.delivery.dead_letters import storable
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.problems import problem_of
 from backend.kernel.messages.message import Progress
-from backend.kernel.messages.origin import current_context
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Refusal
+from backend.kernel.postgres.retention import Retention
 
 RETENTION_DAYS = 30
 
@@ -42,7 +44,7 @@ class SqlImports:
 
     def advance(self, import_id: UUID, rows: int, refused: Sequence[tuple[int, Refusal]]) -> Progress:
         """Note that so many rows more are done, and which lines of them were refused."""
-        connection, request_id = self._unit.connection, current_context.get().request_id
+        connection, request_id = self._unit.connection, current_origin.get().request_id
         failures = [
             {"import_id": import_id, "line": line, "problem": storable(problem_of(refusal, request_id))}
             for line, refusal in refused
@@ -54,8 +56,4 @@ class SqlImports:
         return Progress(now.done, now.total, len(failures))
 
 
-def purge(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` uploads past their retention; returns how many went."""
-    past = imports.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, RETENTION_DAYS)
-    old = sa.select(imports.c.id).where(past).limit(batch)
-    return connection.execute(imports.delete().where(imports.c.id.in_(old))).rowcount
+RETENTION = Retention(imports.c.created_at, timedelta(days=RETENTION_DAYS))

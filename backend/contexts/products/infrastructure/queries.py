@@ -31,7 +31,7 @@ from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
 from backend.kernel.postgres.statements import Statement
 
-queries = Queries("products")
+queries = Queries()
 
 _VIEW = sa.select(*(products.c[name] for name in ProductView.__dataclass_fields__))
 _BY_ID = Statement(_VIEW.where(products.c.id == sa.bindparam("id")), ProductView)

@@ -38,7 +38,7 @@ class SqlProducts:
             self._unit.session.flush()
 
 
-class SqlLedger:
+class SqlStockLedger:
     """`Ledger` within one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:

@@ -13,7 +13,7 @@ from flask import Response, g, request
 
 from backend.contexts.products.application.queries import ListProducts, ProductView
 from backend.contexts.products.infrastructure.rows import READERS, Unreadable
-from backend.kernel.delivery.bus import Bus
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.answers import fail
 from backend.kernel.http.problems import http_problem
 

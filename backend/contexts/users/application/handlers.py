@@ -31,13 +31,13 @@ from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken, Wrong
 from backend.contexts.users.domain.links import Occasion, Purpose
 from backend.contexts.users.domain.user import ADMIN, Profile, User
 from backend.kernel.messages.refusals import require_version
-from backend.kernel.messages.registry import Handlers, Lane
+from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
 
 handlers = Handlers[UsersPorts]("users", audited=True)
 
 
-@handlers.on(CreateUser, lane=Lane.HASHING)
+@handlers.on(CreateUser, kind=Kind.HASHING)
 def create_user(command: CreateUser, ports: UsersPorts) -> None:
     """Where verification is required, only the one who has the address learns that it was taken.
 
@@ -73,7 +73,7 @@ def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
     ports.users.save(user)
 
 
-@handlers.on(DeleteUser, revokes=True)
+@handlers.on(DeleteUser, spreads=True)
 def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
     """The profile is gone, every session ended, the address free again."""
     user = _expected(command.user_id, command.expected_version, ports)
@@ -87,26 +87,24 @@ def activate_user(command: ActivateUser, ports: UsersPorts) -> None:
     _expected(command.user_id, command.expected_version, ports).activate()
 
 
-@handlers.on(DeactivateUser, revokes=True)
+@handlers.on(DeactivateUser, spreads=True)
 def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
     """Every session ends at once."""
     user = _expected(command.user_id, command.expected_version, ports)
     _keep_an_admin(user, ports)
     user.deactivate()
-    ports.access.end_sessions(user.id)
 
 
-@handlers.on(SetRoles, revokes=True)
+@handlers.on(SetRoles, spreads=True)
 def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     """Access tokens name roles: those issued before are refused."""
     user = _expected(command.user_id, command.expected_version, ports)
     if ADMIN not in command.roles:
         _keep_an_admin(user, ports)
     user.set_roles(command.roles)
-    ports.access.refuse_tokens(user.id)
 
 
-@handlers.on(ChangePassword, lane=Lane.HASHING, revokes=True)
+@handlers.on(ChangePassword, kind=Kind.HASHING, spreads=True)
 def change_password(command: ChangePassword, ports: UsersPorts) -> None:
     """The session that asked stays; every other one ends."""
     seen = ports.users.peek(command.user_id)
@@ -115,8 +113,7 @@ def change_password(command: ChangePassword, ports: UsersPorts) -> None:
     password_hash = ports.passwords.hash(command.new_password)
     user = _unchanged(seen, ports)
     require_version(user.version, command.expected_version)
-    _set_password(user, password_hash, ports)
-    ports.access.end_sessions(user.id, keep=command.session_id)
+    _set_password(user, password_hash, ports, command.session_id)
 
 
 @handlers.on(ResetPassword)
@@ -127,7 +124,6 @@ def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
     password_hash = ports.passwords.hash(command.new_password)
     link = ports.links.use(command.token, Purpose.RESET_PASSWORD)
     _set_password(ports.users.get(link.user_id), password_hash, ports)
-    ports.access.end_sessions(link.user_id)
 
 
 @handlers.on(RequestPasswordReset)
@@ -224,7 +220,6 @@ def _remove_rivals(user: User, ports: UsersPorts) -> None:
 def _remove(user: User, ports: UsersPorts) -> None:
     user.delete()
     ports.users.remove(user)
-    ports.access.end_sessions(user.id)
 
 
 def _expected(user_id: UUID, version: int | None, ports: UsersPorts) -> User:
@@ -261,7 +256,7 @@ def _unchanged(seen: User, ports: UsersPorts) -> User:
     return user
 
 
-def _set_password(user: User, password_hash: str, ports: UsersPorts) -> None:
+def _set_password(user: User, password_hash: str, ports: UsersPorts, session_id: UUID | None = None) -> None:
     """Links that somebody with the old password may have asked for end."""
-    user.change_password(password_hash)
+    user.change_password(password_hash, session_id)
     ports.links.end(user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)

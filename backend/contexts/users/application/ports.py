@@ -117,16 +117,6 @@ class PasswordHasher(Protocol):
         """Whether it is the password, taking the same time either way."""
 
 
-class Access(Protocol):
-    """How users are let in, within the handler's transaction."""
-
-    def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
-        """End every session of theirs but `keep`: their access tokens are refused from the next request on."""
-
-    def refuse_tokens(self, user_id: UUID) -> None:
-        """Refuse the access tokens issued until now; the sessions stay, and a refresh brings a good token."""
-
-
 class Attempts(Protocol):
     """The throttle on guessing a signed-in user's password. The address that guesses is in the current context."""
 
@@ -159,6 +149,5 @@ class UsersPorts:
     users: Users
     links: Links
     passwords: PasswordHasher
-    access: Access
     attempts: Attempts
     verification_required: bool = False

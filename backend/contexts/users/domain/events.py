@@ -93,7 +93,13 @@ class UserMail(UserEvent):
 
 @dataclass(frozen=True)
 class PasswordChanged(UserMail):
-    """The password is another one now."""
+    """The password was changed.
+
+    Attributes:
+        session_id: the session in which it was changed; None when a mailed link was followed.
+    """
+
+    session_id: UUID | None = None
 
 
 @dataclass(frozen=True)

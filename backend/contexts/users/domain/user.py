@@ -186,10 +186,10 @@ class User(Aggregate):
         """Say that the account is gone."""
         self.record(UserDeleted(self.id))
 
-    def change_password(self, password_hash: str) -> None:
+    def change_password(self, password_hash: str, session_id: UUID | None = None) -> None:
         """Another password, and a notice of it by mail."""
         self.password_hash = password_hash
-        self.record(PasswordChanged(self.id, self.email, self.name, self.language))
+        self.record(PasswordChanged(self.id, self.email, self.name, self.language, session_id))
 
     def switch_two_step(self, *, enabled: bool) -> None:
         """Ask for a code at sign-in, or no longer."""

@@ -11,30 +11,21 @@ from typing import Any, cast
 from uuid import UUID
 
 import click
-from flask import Flask
 from flask.cli import AppGroup
 from uuid_utils.compat import uuid7
 
-from backend.contexts.auth.infrastructure.keys_cli import keys
-from backend.contexts.operators.infrastructure.cli import letters, told, trace
 from backend.contexts.users.application.commands import ActivateUser, CreateAdmin, DeactivateUser, SetRoles
 from backend.contexts.users.application.queries import FindCredentials, ListUsers, UserView
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.domain.user import ROLES, PersonName
 from backend.kernel.http.api import api
+from backend.kernel.http.cli import told
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
-from backend.scaffold.cli import new
 
 _PAGE = 100
-
-
-def register_commands(app: Flask) -> None:
-    """Add the commands to `flask`."""
-    for commands in (users, keys, letters, trace, new):
-        app.cli.add_command(commands)
 
 
 users = AppGroup("users", help="Accounts: create an administrator, list, shut out, let in, give roles.")

@@ -17,6 +17,7 @@ from backend.kernel.delivery.sealing import BadSignature, Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.secret import Secret
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import run
 
 _TOKEN = "mail link"  # noqa: S105 - what a signature is for
@@ -112,8 +113,5 @@ class SqlLinks:
             raise InvalidToken from None
 
 
-def purge_links(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` links that are good no more and count for no hour; returns how many went."""
-    past = sa.func.now() - _HOUR
-    old = sa.select(links.c.id).where(links.c.expires_at < past, links.c.created_at < past).limit(batch)
-    return connection.execute(links.delete().where(links.c.id.in_(old))).rowcount
+LINKS = Retention(links.c.expires_at, _HOUR, only=links.c.created_at < sa.func.now() - _HOUR)
+"""Links that are good no more, and count for no hour."""

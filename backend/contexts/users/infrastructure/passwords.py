@@ -16,8 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 
+from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.messages.secret import Secret
+from backend.kernel.resources import Resources
 
 _BEHIND_OTHER_WORK = 15
 """How nice the threads are that check passwords: 36 parts of a core where a read has 1024 (sched(7))."""
@@ -64,3 +66,8 @@ def _give_way() -> None:
 
 def _digest(key: bytes, password: Secret) -> bytes:
     return base64.b64encode(hmac.digest(key, password.value.encode("utf-8", "surrogatepass"), "sha256"))
+
+
+def hasher_of(resources: Resources) -> BcryptHasher:
+    """The one of this process."""
+    return BcryptHasher(resources.keyring, resources.settings.of(UsersSettings).bcrypt_rounds)

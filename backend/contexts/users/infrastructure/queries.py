@@ -25,7 +25,7 @@ from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
 from backend.kernel.postgres.statements import Statement, starts_with
 
-queries = Queries("users")
+queries = Queries()
 
 _VIEW = sa.select(*(users.c[name] for name in UserView.__dataclass_fields__))
 _BY_ID = Statement(_VIEW.where(users.c.id == sa.bindparam("id")), UserView)

@@ -15,6 +15,7 @@ from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.retention import Retention
 
 _TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
 _ADMINS = sa.func.hashtextextended("users.admins", 0)
@@ -98,7 +99,5 @@ class SqlUsers:
         return [self._unit.track(user) for user in found]
 
 
-def purge_registrations(connection: sa.Connection, batch: int) -> int:
-    """Delete up to `batch` accounts whose address nobody has proven for 30 days; returns how many went."""
-    old = sa.select(users.c.id).where(users.c.pending, users.c.created_at < sa.func.now() - _PROVEN_WITHIN).limit(batch)
-    return connection.execute(users.delete().where(users.c.id.in_(old))).rowcount
+REGISTRATIONS = Retention(users.c.created_at, _PROVEN_WITHIN, only=users.c.pending)
+"""Accounts whose address nobody has proven."""

@@ -19,6 +19,7 @@ from backend.contexts.users.application.commands import (
 from backend.contexts.users.application.queries import GetUser, ListUsers, UserView
 from backend.contexts.users.domain.errors import EmailTaken, LastAdmin, UsernameTaken, UserNotFound
 from backend.contexts.users.infrastructure import schemas
+from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
@@ -46,7 +47,7 @@ def register(new_user: dict[str, Any]) -> Response:
     return dispatched(
         CreateUser(operation_id(), language=language, **new_user),
         creates=user_resource(operation_id()),
-        as_operation=api().settings.require_email_verification,
+        as_operation=api().settings.of(UsersSettings).require_email_verification,
     )
 
 
@@ -210,6 +211,6 @@ class UserRoles(MethodView):
 def _shown_to(viewer: Caller, user: UserView) -> Response:
     if viewer.is_admin or viewer.user_id == user.id:
         return shown(user)
-    if api().settings.require_email_verification and not user.email_verified:
+    if api().settings.of(UsersSettings).require_email_verification and not user.email_verified:
         raise UserNotFound
     return shown(user, part=user.public)

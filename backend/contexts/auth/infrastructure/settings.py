@@ -1,0 +1,56 @@
+"""The settings of signing in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from backend.settings import Environment, any_weak, listed
+
+SYMMETRIC_ALGORITHMS = ("HS256", "HS384", "HS512")
+ASYMMETRIC_ALGORITHMS = ("EdDSA", "ES256", "RS256")
+_ALGORITHMS = SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS
+
+
+@dataclass(frozen=True, repr=False)
+class AuthSettings:
+    """What access tokens are signed with, and who may sign in."""
+
+    jwt_algorithm: str
+    jwt_secret: str
+    """Several, newest first, with commas between them, while one replaces another."""
+    jwt_private_key: str
+    """PEM; several blocks, newest first, while one replaces another."""
+    jwt_expire_minutes: int
+    require_email_verification: bool
+    """Whether an account whose address is not proven is kept out."""
+
+    @classmethod
+    def load(cls, environment: Environment) -> Self:
+        """From the environment."""
+        env, algorithm = environment.read, environment.read.str("JWT_ALGORITHM", "HS256")
+        asymmetric = algorithm in ASYMMETRIC_ALGORITHMS
+        # Where a variable cannot hold line breaks they are written as \\n.
+        private_key = env.str("JWT_PRIVATE_KEY", "").replace("\\n", "\n")
+        if asymmetric and not private_key:
+            private_key = environment.secret("JWT_PRIVATE_KEY", f"jwt-{algorithm}.pem")
+        return cls(
+            jwt_algorithm=algorithm,
+            jwt_secret=environment.secret("JWT_SECRET", "jwt-secret"),
+            jwt_private_key=private_key,
+            jwt_expire_minutes=env.int("JWT_EXPIRE_MINUTES", 15),
+            require_email_verification=env.bool("REQUIRE_EMAIL_VERIFICATION", False),
+        )
+
+    def problems(self, *, production: bool) -> Iterator[str]:
+        """Why the program must not start with them."""
+        symmetric = self.jwt_algorithm in SYMMETRIC_ALGORITHMS
+        if self.jwt_algorithm not in _ALGORITHMS:
+            yield "JWT_ALGORITHM is not one of " + ", ".join(_ALGORITHMS)
+        if self.jwt_expire_minutes < 1:
+            yield "JWT_EXPIRE_MINUTES must be positive"
+        if production and symmetric and any_weak(listed(self.jwt_secret)):
+            yield "JWT_SECRET is missing, shorter than 32 characters, or a known default"
+        if production and not symmetric and not self.jwt_private_key:
+            yield "JWT_PRIVATE_KEY is missing"

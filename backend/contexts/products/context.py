@@ -1,0 +1,22 @@
+"""What the products context says of itself."""
+
+from __future__ import annotations
+
+from backend.contexts.products.application.handlers import handlers
+from backend.contexts.products.application.ports import ProductsPorts
+from backend.contexts.products.infrastructure.imports import RETENTION, SqlImports
+from backend.contexts.products.infrastructure.queries import queries
+from backend.contexts.products.infrastructure.repository import SqlProducts, SqlStockLedger
+from backend.contexts.products.infrastructure.routes import blueprint as routes
+from backend.kernel.context import Context
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.resources import Resources
+
+
+def open_ports(resources: Resources, unit: UnitOfWork) -> ProductsPorts:
+    """What the handlers may reach, for one transaction."""
+    return ProductsPorts(SqlProducts(unit), SqlStockLedger(unit), SqlImports(unit), current_origin.get().actor)
+
+
+context = Context("products", handlers, open_ports, queries=queries, routes=(routes,), retention=(RETENTION,))

@@ -1,0 +1,41 @@
+"""What the users context says of itself."""
+
+from __future__ import annotations
+
+from backend.contexts.auth.infrastructure.throttle import SqlAttempts, throttle_of, turns_of
+from backend.contexts.users.application.handlers import handlers
+from backend.contexts.users.application.ports import UsersPorts
+from backend.contexts.users.infrastructure.account_routes import blueprint as account_routes
+from backend.contexts.users.infrastructure.cli import users as users_cli
+from backend.contexts.users.infrastructure.links import LINKS, SqlLinks
+from backend.contexts.users.infrastructure.passwords import hasher_of
+from backend.contexts.users.infrastructure.queries import queries
+from backend.contexts.users.infrastructure.repository import REGISTRATIONS, SqlUsers
+from backend.contexts.users.infrastructure.routes import blueprint as routes
+from backend.contexts.users.infrastructure.settings import UsersSettings
+from backend.kernel.context import Context
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.resources import Resources
+
+
+def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
+    """What the handlers may reach, for one transaction."""
+    return UsersPorts(
+        users=SqlUsers(unit, resources.database),
+        links=SqlLinks(unit, resources.database, resources.keyring),
+        passwords=resources.once(hasher_of),
+        attempts=SqlAttempts(resources.once(throttle_of), resources.once(turns_of)),
+        verification_required=resources.settings.of(UsersSettings).require_email_verification,
+    )
+
+
+context = Context(
+    "users",
+    handlers,
+    open_ports,
+    queries=queries,
+    routes=(routes, account_routes),
+    cli=(users_cli,),
+    retention=(LINKS, REGISTRATIONS),
+    settings=UsersSettings,
+)

@@ -1,0 +1,66 @@
+"""What a context says of itself, as plain data. Everything else is derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+import flask
+
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.http.caller import Authenticate
+from backend.kernel.http.openapi import Blueprint
+from backend.kernel.messages.registry import Handlers
+from backend.kernel.observe.timeline import StepsOf
+from backend.kernel.postgres.listener import Channel
+from backend.kernel.postgres.queries import Queries
+from backend.kernel.postgres.retention import Retention
+from backend.settings import ContextSettings
+
+if TYPE_CHECKING:
+    from backend.kernel.resources import Resources
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Context(Generic[P]):
+    """A bounded context.
+
+    Attributes:
+        name: of its folder, of its lanes and of its wire names.
+        handlers: its handlers, and those of what else it names on the wire.
+        open_ports: from what the process runs on and a unit of work to what the handlers may reach.
+        queries: the questions it answers.
+        routes: under the API's prefix.
+        root_routes: at the root of the web application, such as well-known addresses.
+        cli: its commands of `flask`.
+        retention: which rows are deleted once they are old.
+        timeline: its part of the timeline of a request.
+        settings: the environment variables it reads.
+        channels: what it listens to in every API process, by NOTIFY channel.
+        authenticate: how an access token becomes a caller. One context of a program has it.
+    """
+
+    name: str
+    handlers: Handlers[P]
+    open_ports: Callable[[Resources, UnitOfWork], P]
+    queries: Queries = field(default_factory=Queries)
+    routes: tuple[Blueprint, ...] = ()
+    root_routes: Callable[[Resources], tuple[flask.Blueprint, ...]] | None = None
+    cli: tuple[click.Command, ...] = ()
+    retention: tuple[Retention, ...] = ()
+    timeline: StepsOf | None = None
+    settings: type[ContextSettings] | None = None
+    channels: Callable[[Resources], Mapping[str, Channel]] | None = None
+    authenticate: Callable[[Resources], Authenticate] | None = None
+
+    @property
+    def package(self) -> str:
+        """The package of its code, with a dot at its end."""
+        return f"{self.open_ports.__module__.rpartition('.')[0]}."
+
+
+AnyContext = Context[Any]

@@ -1,0 +1,158 @@
+"""The API's side of the bus: questions are asked, synchronous commands executed, commands dispatched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from typing import TypeVar, cast
+from uuid import UUID
+
+import structlog
+
+from backend.kernel.delivery import inbox, outbox
+from backend.kernel.delivery.envelope import Envelope, Queue, QueueUnavailable
+from backend.kernel.delivery.envelopes import Envelopes
+from backend.kernel.delivery.handling import Handled, Handling, through_conflicts
+from backend.kernel.delivery.relay import Relay
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.message import Command, Progress, Query, SyncCommand
+from backend.kernel.messages.registry import Handler, Registry
+from backend.kernel.observe import metrics
+from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.queries import Reader
+
+R = TypeVar("R")
+
+_SPOOL_SHARE = 0.3
+"""The part of the publish deadline kept for the spool, should the broker not answer."""
+
+log = structlog.get_logger(__name__)
+
+
+class Unavailable(Exception):
+    """Neither broker nor spool took the command in time: nothing was accepted."""
+
+
+class Way(StrEnum):
+    """Where an accepted command lies."""
+
+    BROKER = "broker"  # RabbitMQ confirmed it
+    SPOOL = "spool"  # it waits in the outbox for a broker that was away
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A command that will be processed."""
+
+    operation_id: UUID
+    way: Way
+
+
+Hear = Callable[[str, Sequence[str]], None]
+"""Takes the payloads that a synchronous command sent on a NOTIFY channel."""
+
+
+class Bus:
+    """The API's door to the application layer.
+
+    Args:
+        hear: is given what a synchronous command notified, once that is committed and before the command is
+            answered: an answer may be quicker than a notification.
+        deadline: seconds a command may take to be accepted.
+        spool_limit: messages that may wait in the outbox before commands are refused.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a process runs on
+        self,
+        database: Database,
+        registry: Registry,
+        reader: Reader,
+        envelopes: Envelopes,
+        handling: Handling,
+        queue: Queue,
+        relay: Relay,
+        hear: Hear,
+        deadline: float,
+        spool_limit: int,
+    ) -> None:
+        self.database = database
+        self.registry = registry
+        self.queue = queue
+        self._reader = reader
+        self._envelopes = envelopes
+        self._handling = handling
+        self._relay = relay
+        self._hear = hear
+        self._deadline = deadline
+        self._spool_limit = spool_limit
+
+    def ask(self, query: Query[R], *, fresh: bool = False) -> R:
+        """Answer a question: see `Reader.ask`."""
+        return self._reader.ask(query, fresh=fresh)
+
+    def execute(self, command: SyncCommand[R]) -> R:
+        """Process a synchronous command, now, in one transaction.
+
+        Raises:
+            Refusal: the domain says no.
+            DatabaseAway: PostgreSQL cannot be reached.
+        """
+        handler = self.registry.handler_of(type(command))
+        done = through_conflicts(lambda: self._execute(handler, command))
+        if done.refusal is not None:
+            # Its events are left to the sweep: how long a refusal takes must not tell that there were some.
+            raise done.refusal
+        self._relay.publish(done.to_relay)
+        return cast("R", done.answer)
+
+    def dispatch(
+        self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
+    ) -> Accepted:
+        """Hand a command to the workers, durably, within the publish deadline.
+
+        Raises:
+            Unavailable: neither the broker nor the spool took it.
+        """
+        started = monotonic()
+        envelope = self._envelopes.of_command(
+            command, operation_id, fingerprint=fingerprint, resource=resource, waiting=waiting
+        )
+        try:
+            self.queue.send(envelope, self._deadline * (1 - _SPOOL_SHARE))
+            way = Way.BROKER
+        except QueueUnavailable:
+            self._spool(envelope, self._deadline - (monotonic() - started))
+            way = Way.SPOOL
+        metrics.command_accepted(envelope.name, way)
+        log.info("command accepted", operation_id=str(operation_id), command=envelope.name, way=way)
+        return Accepted(operation_id, way)
+
+    def outcome_of(self, operation_id: UUID) -> inbox.Outcome | None:
+        """How the operation ended, None while it has not."""
+        return self.database.read(lambda connection: inbox.outcome_of(connection, operation_id), fresh=True)
+
+    def progress_of(self, command_name: str, operation_id: UUID) -> Progress | None:
+        """How far the operation is, None for a command that is done in one step."""
+        return self._reader.progress_of(command_name, operation_id)
+
+    def _execute(self, handler: Handler, command: object) -> Handled:
+        with UnitOfWork(self.database) as unit:
+            done = self._handling.handle(handler, command, unit)
+            unit.commit()
+            for channel, payloads in unit.notices.items():
+                self._hear(channel, payloads)
+            return done
+
+    def _spool(self, envelope: Envelope, seconds_left: float) -> None:
+        try:
+            self.database.read(
+                lambda primary: outbox.spool(primary, envelope, self._spool_limit),
+                timeout=max(seconds_left, 0.1),
+                fresh=True,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it was, the command is not kept
+            metrics.command_refused(envelope.name)
+            log.warning("neither broker nor spool took a command", command=envelope.name, reason=type(error).__name__)
+            raise Unavailable from None

@@ -1,0 +1,112 @@
+"""A handler at work: in one unit of work, with the events it causes and the entry in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from backend.kernel.delivery import outbox
+from backend.kernel.delivery.envelopes import Envelopes
+from backend.kernel.delivery.inbox import Status
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.event import Event
+from backend.kernel.messages.message import Progress
+from backend.kernel.messages.refusals import Refusal
+from backend.kernel.messages.registry import Handler, Registry
+from backend.kernel.observe import audit
+from backend.kernel.postgres.faults import DatabaseAway, is_conflict, is_database_away
+
+T = TypeVar("T")
+
+OpenPorts = Callable[[UnitOfWork], Any]
+_CONFLICT_TRIES = 5
+
+
+class Handled(NamedTuple):
+    """What came of a message.
+
+    Attributes:
+        answer: what the handler returned.
+        refusal: why the domain refused, unless it did not.
+        to_relay: the aggregates that now have something in the outbox.
+    """
+
+    answer: Any
+    refusal: Refusal | None
+    to_relay: list[str]
+
+
+class Handling:
+    """Calls handlers. Nothing here commits: whoever opened the unit of work does."""
+
+    def __init__(self, registry: Registry, open_ports: Mapping[str, OpenPorts], envelopes: Envelopes) -> None:
+        self._registry = registry
+        self._open_ports = open_ports
+        self._envelopes = envelopes
+
+    def handle(self, handler: Handler, message: object, unit: UnitOfWork) -> Handled:
+        """Call the handler, and those who act in its transaction; write what is to be published of it.
+
+        A refusal undoes what was written before it, unless it keeps its effects.
+        """
+        answer, refusal = None, None
+        try:
+            answer = handler.function(message, self._open_ports[handler.context](unit))
+            events = self._events_of(unit)
+        except Refusal as error:
+            refusal = error
+            if not error.keeps_effects:
+                unit.roll_back()
+            events = self._events_of(unit)
+        if handler.audited and not goes_on(answer):
+            about = unit.about or audit.subject(handler.message, vars(message))
+            audit.write(unit.connection, handler.name, about, outcome_of(refusal))
+        return Handled(answer, refusal, self._write(events, unit))
+
+    def _events_of(self, unit: UnitOfWork) -> list[Event]:
+        """The unit's events, once everybody who acts in the transaction has acted on them."""
+        events: list[Event] = []
+        while new := unit.pull_events():
+            events += new
+            for event in new:
+                for context, react in self._registry.within(type(event)):
+                    react(event, self._open_ports[context](unit))
+        return events
+
+    def _write(self, events: list[Event], unit: UnitOfWork) -> list[str]:
+        messages = [
+            (event.subject, envelope)
+            for event in events
+            for envelope in self._envelopes.of_event(event, unit.message_id)
+        ]
+        if messages:
+            outbox.write(unit.connection, messages)
+        return [aggregate for aggregate, _ in messages]
+
+
+def goes_on(answer: object) -> bool:
+    """Whether what was done is one step of a command, and not its last."""
+    return isinstance(answer, Progress) and answer.done < answer.total
+
+
+def outcome_of(refusal: Refusal | None) -> str:
+    """How a message ended, as logs and audit entries name it."""
+    return refusal.code() if refusal else Status.SUCCEEDED
+
+
+def through_conflicts(attempt: Callable[[], T]) -> T:
+    """Try again at once, a few times, while PostgreSQL decides for another transaction.
+
+    Raises:
+        DatabaseAway: PostgreSQL cannot be reached.
+        Exception: whatever else `attempt` raises.
+    """
+    for tries in range(1, _CONFLICT_TRIES + 1):
+        try:
+            return attempt()
+        except Exception as error:
+            if is_database_away(error):
+                raise DatabaseAway from None
+            if not is_conflict(error) or tries == _CONFLICT_TRIES:
+                raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,161 @@
+"""The worker's side of the bus: messages are received, processed once, and given up when trying is no use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from backend.kernel.delivery import dead_letters, inbox, outbox
+from backend.kernel.delivery.codec import Codec, Undecodable
+from backend.kernel.delivery.dead_letters import DeadLetter, Reason
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts
+from backend.kernel.delivery.relay import Relay
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.refusals import InternalError, Refusal
+from backend.kernel.messages.registry import Handler, Kind, Registry
+from backend.kernel.observe import audit
+from backend.kernel.postgres.database import Database
+
+DescribeProblem = Callable[[Refusal, str], dict[str, Any]]
+"""From a refusal and a request id to what the caller is told."""
+
+log = structlog.get_logger(__name__)
+
+
+class Receiver:
+    """The workers' door to the application layer."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        codec: Codec,
+        handling: Handling,
+        relay: Relay,
+        problem_of: DescribeProblem,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._codec = codec
+        self._handling = handling
+        self._relay = relay
+        self._problem_of = problem_of
+
+    def receive(self, envelope: Envelope) -> None:
+        """Process a message, once however often it is delivered.
+
+        A refusal of the domain is recorded as the operation's outcome. Serialization failures
+        and deadlocks are tried again at once, a few times.
+
+        Raises:
+            Undecodable: the body does not fit, or no handler has that name.
+            DatabaseAway: PostgreSQL cannot be reached; deliver it again later.
+            Exception: any other fault; deliver it again later, a limited number of times.
+        """
+        handler = self._registry.by_name.get(envelope.name)
+        if handler is None:
+            raise Undecodable(f"no handler is named {envelope.name}")
+        message: object = self._codec.decode(handler.message, envelope.body)
+        with _origin_of(envelope):
+            try:
+                done = through_conflicts(lambda: self._process(handler, message, envelope))
+            except inbox.AlreadyDone:
+                self._notify_waiting(envelope)
+            else:
+                log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
+                self._relay.publish_meanwhile(done.to_relay)
+
+    def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
+        """Record that the message is a dead letter, for operators and for the one who asks for its outcome.
+
+        Args:
+            error: the handler's last fault.
+
+        Raises:
+            DatabaseAway: PostgreSQL cannot be reached; try again later.
+        """
+        self.bury(dead_letters.of_fault(envelope, reason, error))
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Record a dead letter, and its operation as failed, once however often it is buried.
+
+        Raises:
+            DatabaseAway: PostgreSQL cannot be reached; try again later.
+        """
+        with self._database.transaction() as connection:
+            if letter.has_operation and not self._record_fault(connection, letter.envelope):
+                log.info("dead letter dropped: its message was processed before")
+            else:
+                dead_letters.record(connection, letter)
+
+    def _process(self, handler: Handler, message: object, envelope: Envelope) -> Handled:
+        if handler.kind is Kind.HASHING and self._was_done(envelope):
+            raise inbox.AlreadyDone
+        claim = partial(inbox.claim, envelope=envelope)
+        with UnitOfWork(self._database, first=claim, message_id=envelope.id) as unit:
+            done = self._handling.handle(handler, message, unit)
+            if done.refusal is not None:
+                self._fail(unit, envelope, done.refusal)
+            if goes_on(done.answer):
+                done.to_relay.append(self._go_on(unit, envelope))
+            else:
+                inbox.notify_waiting(unit.connection, envelope)
+            unit.commit()
+            return done
+
+    def _was_done(self, envelope: Envelope) -> bool:
+        """Asked before slow work, which would hash again, and count a failed attempt twice. The claim decides."""
+        if envelope.headers.replay:
+            return False
+        known = self._database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
+        return known is not None
+
+    def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> str:
+        """The step is done, the command is not: the same message is sent again, its attempts counted anew."""
+        inbox.release(unit.connection, envelope)
+        aggregate = f"operation:{envelope.id}"
+        again = replace(envelope, headers=replace(envelope.headers, attempts=0))
+        outbox.write(unit.connection, [(aggregate, again)])
+        return aggregate
+
+    def _fail(self, unit: UnitOfWork, envelope: Envelope, refusal: Refusal) -> None:
+        problem = self._problem_of(refusal, envelope.headers.request_id)
+        if refusal.keeps_effects:
+            inbox.turn_into_failure(unit.connection, envelope, problem)
+        elif not inbox.record_failure(unit.connection, envelope, problem):
+            raise inbox.AlreadyDone  # another delivery was quicker
+
+    def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
+        """The operation failed; False when it had ended otherwise: a second copy of its message died."""
+        fault = InternalError()
+        problem = self._problem_of(fault, envelope.headers.request_id)
+        handler = self._registry.by_name.get(envelope.name)
+        with _origin_of(envelope):
+            first = inbox.record_failure(connection, envelope, problem)
+            if first and handler is not None and handler.audited:
+                audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
+        inbox.notify_waiting(connection, envelope)
+        return first or inbox.ended_in_fault(connection, envelope.id)
+
+    def _notify_waiting(self, envelope: Envelope) -> None:
+        log.info("message was processed before")
+        if envelope.headers.waiting:
+            with self._database.transaction() as connection:
+                inbox.notify_waiting(connection, envelope)
+
+
+@contextmanager
+def _origin_of(envelope: Envelope) -> Iterator[None]:
+    token = current_origin.set(envelope.headers.origin)
+    try:
+        yield
+    finally:
+        current_origin.reset(token)

@@ -1,0 +1,104 @@
+"""Broker, lanes, routes and schedule, as a program's settings and contexts determine them.
+
+A lane is a durable quorum queue for one kind of work of one context. The exchange is a topic exchange: only with one
+RabbitMQ itself keeps delayed retries. On a direct exchange they would block the worker that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kombu import Exchange, Queue
+
+from backend.kernel.messages.registry import Kind, Registry
+from backend.program import Program
+from backend.settings import VAR
+
+COMMANDS = "commands"
+"""The exchange that leads to every lane."""
+DEAD_LETTERS = "dead-letters"
+MAINTENANCE = Kind.MAINTENANCE
+_POLLING_SECONDS = 0.02
+"""Of the embedded broker: the default of a second is what a waiting client would wait."""
+
+_LANE_ARGUMENTS = {
+    "x-queue-type": "quorum",  # replicated, on disk before it is confirmed, and counts redeliveries
+    "x-delivery-limit": 5,  # a message that kills its worker ends in the dead letters, not in a loop
+    "x-dead-letter-exchange": f"{COMMANDS}.dead",  # what is rejected is kept
+    "x-dead-letter-strategy": "at-least-once",  # and the move to the dead letters is confirmed
+    "x-overflow": "reject-publish",  # needed by the strategy: a full queue refuses instead of dropping the oldest
+}
+# Housekeeping is repeated on schedule, so a lost message costs nothing. With a dead-letter exchange each
+# sweep that expires while no worker runs would become a dead letter.
+_MAINTENANCE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": 5}
+
+
+def conf_of(program: Program) -> dict[str, Any]:
+    """Celery's settings that follow from the program."""
+    return {
+        **_broker(program),
+        "task_queues": [_queue(lane, rabbitmq=program.settings.on_rabbitmq) for lane in lanes_of(program.registry)],
+        "task_default_queue": MAINTENANCE.value,
+        "task_default_routing_key": MAINTENANCE.value,
+        "task_default_exchange": COMMANDS,
+        "task_routes": (_router(program.registry),),
+        "beat_schedule_filename": str(VAR / "celerybeat-schedule"),
+        # A sweep that could not run in time is not caught up with: the next one does its work.
+        "beat_schedule": {
+            "sweep the outbox": _every(2, "maintenance.sweep_outbox", expires=10),
+            "record dead letters": _every(2, "maintenance.record_dead_letters", expires=10),
+            "purge what is past its retention": _every(3600, "maintenance.purge", expires=600),
+        },
+    }
+
+
+def lanes_of(registry: Registry) -> list[str]:
+    """The names of all lanes."""
+    return [*registry.lanes(), MAINTENANCE.value]
+
+
+def _broker(program: Program) -> dict[str, Any]:
+    if program.settings.on_rabbitmq:
+        return {
+            "broker_url": program.settings.broker_url,
+            "broker_transport_options": {
+                "confirm_publish": True,  # without it a publish returns before RabbitMQ has the message
+                "read_timeout": 2,  # the only bound on a broker that stalls or is blocked by a memory alarm
+                "write_timeout": 2,
+            },
+        }
+    files = VAR / "broker"
+    return {
+        "broker_url": "filesystem://localhost",  # kombu warns of one without a host
+        "broker_transport": "tasks.embedded_broker:Transport",  # kombu's own loses messages between processes
+        "broker_transport_options": {
+            "data_folder_in": str(files / "messages"),
+            "data_folder_out": str(files / "messages"),
+            "processed_folder": str(files / "processed"),
+            "control_folder": str(files / "control"),
+            "polling_interval": _POLLING_SECONDS,
+        },
+    }
+
+
+def _queue(lane: str, *, rabbitmq: bool) -> Queue:
+    arguments = _MAINTENANCE_ARGUMENTS if lane == MAINTENANCE else _LANE_ARGUMENTS
+    exchange = Exchange(COMMANDS, type="topic", durable=True)
+    return Queue(lane, exchange, routing_key=lane, durable=True, queue_arguments=arguments if rabbitmq else None)
+
+
+def _router(registry: Registry) -> Callable[..., dict[str, Any]]:
+    lanes = {name: handler.lane for name, handler in registry.queued().items()}
+
+    def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
+        if name not in lanes and not name.startswith("maintenance."):
+            raise LookupError(f"no lane for {name}")  # a default lane would be one whose workers do not know the task
+        # `mandatory`: RabbitMQ confirms what it cannot route, and drops it. `confirm_timeout`: a confirm may never come.
+        return {"queue": lanes.get(name, MAINTENANCE.value), "mandatory": True, "confirm_timeout": 2}
+
+    return route
+
+
+def _every(seconds: float, task: str, *, expires: int) -> dict[str, Any]:
+    return {"task": task, "schedule": float(seconds), "options": {"expires": expires}}
