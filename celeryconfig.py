@@ -1,7 +1,7 @@
 """Celery's settings that are the same for every program: delivery safety and the worker's habits.
 
 Each comment names the failure that its option prevents. Broker, lanes, routes and schedule follow from the program's
-settings and contexts: `tasks/lanes.py`. `tasks/delivery.py` refuses to start on a combination that could lose a message.
+settings and contexts: `tasks/lanes.py`. `tasks/delivery.py` refuses to start on what could lose a message.
 """
 
 from __future__ import annotations

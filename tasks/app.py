@@ -36,8 +36,12 @@ OpenProcess = Callable[[Queue], Process]
 class ProgramApp(Celery):  # type: ignore[misc]
     """Celery, with the program whose messages its tasks process."""
 
-    program: Program
-    _open: OpenProcess
+    def __init__(self, program: Program, open_process: OpenProcess) -> None:
+        super().__init__("tasks", amqp=SafeAMQP, set_as_current=False)
+        self.program = program
+        self._open = open_process
+        self._opening = threading.Lock()
+        self._processes: dict[int, Process] = {}
 
     def process(self) -> Process:
         """The parts of this process, opened on first use: connections do not survive the fork of a pool's child."""
@@ -56,12 +60,6 @@ class ProgramApp(Celery):  # type: ignore[misc]
             found.close()
             found.queue.close()
 
-    def _keep_processes(self, program: Program, open_process: OpenProcess) -> None:
-        self.program = program
-        self._open = open_process
-        self._opening = threading.Lock()
-        self._processes: dict[int, Process] = {}
-
 
 def make_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
     """The Celery application of that program. Several may live side by side in one process.
@@ -69,8 +67,7 @@ def make_app(program: Program, open_process: OpenProcess | None = None) -> Progr
     Args:
         open_process: what the tasks work with; by default the program's own.
     """
-    app = ProgramApp("tasks", amqp=SafeAMQP, set_as_current=False)
-    app._keep_processes(program, open_process or program.process)
+    app = ProgramApp(program, open_process or program.process)
     app.config_from_object("celeryconfig")
     app.conf.update(conf_of(program))
     app.Task.Request = "tasks.redaction:SafeRequest"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from kombu import Connection
 
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason, storable
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders
+from backend.kernel.delivery.sealing import Forged, Sealer, UnknownKey
 from backend.kernel.messages.registry import Registry
 from backend.kernel.postgres.faults import DatabaseAway
 from tasks.consumer import malformed
@@ -61,38 +61,62 @@ def _drain(connection: Connection, app: Any) -> int:
             if taken is None:
                 return recorded
             message = channel.message_to_python(taken)
-            process.receiver.bury(letter_of(message, process.registry))
+            process.receiver.bury(letter_of(message, process.registry, process.resources.sealer))
             message.ack()
     return _MOST_AT_ONCE
 
 
-def letter_of(message: Any, registry: Registry) -> DeadLetter:
-    """The dead letter that a message from the queue is, whatever it looks like."""
+def letter_of(message: Any, registry: Registry, sealer: Sealer) -> DeadLetter:
+    """The dead letter that a message from the queue is, whatever it looks like.
+
+    One that does not prove its author is recorded under an id of its own, so that it touches no operation.
+    """
     message.accept = {"application/json"}
     headers = message.headers if isinstance(message.headers, dict) else {}
     task = headers["task"] if isinstance(headers.get("task"), str) else ""
     death = _death(headers, lanes_of(registry))
     why = malformed(message)
     body = _arguments(message) if why is None else None
-    raw = None if body is not None else _bytes(message.body)
-    known_id, ours = _id(headers), _ours(headers)
-    identity = known_id or _derived_id(message, headers)
+    envelope = _envelope(headers, task, str(death.get("queue", "")), body)
+    doubt = Reason.FORGED if envelope is None else _doubt(envelope, sealer)
+    known = envelope if doubt is None else None
     return DeadLetter(
-        Envelope(identity, task, str(death.get("queue", "")), body or {}, ours or Headers()),
-        _reason(task, death, why, registry),
+        known or Envelope(_derived_id(message, headers), task, str(death.get("queue", "")), body or {}),
+        _reason(task, death, why, registry, doubt),
         why or "",
-        raw=raw,
+        raw=None if body is not None else _bytes(message.body),
         content_type=storable(str(message.content_type)),
-        has_operation=known_id is not None and ours is not None,
-        foreign=headers if ours is None else None,
+        has_operation=known is not None,
+        foreign=headers if known is None else None,
     )
 
 
-def _reason(task: str, death: Mapping[str, Any], why: str | None, registry: Registry) -> Reason:
+def _envelope(headers: Mapping[str, Any], task: str, lane: str, body: Mapping[str, Any] | None) -> Envelope | None:
+    """The envelope that our publisher wrote, as far as its looks go."""
+    try:
+        return Envelope(UUID(headers.get("id")), task, lane, body or {}, Headers.parse(headers.get("envelope")))
+    except (MalformedHeaders, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _doubt(envelope: Envelope, sealer: Sealer) -> Reason | None:
+    """Why the message does not prove its author; None when it does."""
+    try:
+        sealer.check(envelope)
+    except Forged:
+        return Reason.FORGED
+    except UnknownKey:
+        return Reason.UNKNOWN_KEY
+    return None
+
+
+def _reason(task: str, death: Mapping[str, Any], why: str | None, registry: Registry, doubt: Reason | None) -> Reason:
     if why is not None:
         return Reason.MALFORMED
     if task not in registry.queued():
         return Reason.UNKNOWN_TASK
+    if doubt is not None:
+        return doubt
     return Reason.DELIVERY_LIMIT if death.get("reason") == "delivery_limit" else Reason.REJECTED
 
 
@@ -113,25 +137,8 @@ def _bytes(body: Any) -> bytes:
     return body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body)
 
 
-def _id(headers: Mapping[str, Any]) -> UUID | None:
-    try:
-        return UUID(headers.get("id"))
-    except (TypeError, ValueError, AttributeError):
-        return None
-
-
 def _derived_id(message: Any, headers: Mapping[str, Any]) -> UUID:
     """An id for a message that has none: the same each time this copy of it is taken from the queue."""
     lasting = {name: value for name, value in headers.items() if name != "x-delivery-count"}
     identity = repr((_bytes(message.body), lasting))
     return UUID(bytes=hashlib.sha256(identity.encode(errors="replace")).digest()[:16])
-
-
-def _ours(headers: Mapping[str, Any]) -> Headers | None:
-    """The headers that our own publisher gave it; None when they are not, or no longer, what it writes."""
-    try:
-        ours = Headers.parse(headers.get("envelope"))
-        datetime.fromisoformat(ours.accepted_at)
-    except (MalformedHeaders, ValueError):
-        return None
-    return ours

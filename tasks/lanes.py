@@ -94,7 +94,7 @@ def _router(registry: Registry) -> Callable[..., dict[str, Any]]:
     def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
         if name not in lanes and not name.startswith("maintenance."):
             raise LookupError(f"no lane for {name}")  # a default lane would be one whose workers do not know the task
-        # `mandatory`: RabbitMQ confirms what it cannot route, and drops it. `confirm_timeout`: a confirm may never come.
+        # `mandatory`: RabbitMQ confirms what it cannot route, and drops it. `confirm_timeout`: it may never confirm.
         return {"queue": lanes.get(name, MAINTENANCE.value), "mandatory": True, "confirm_timeout": 2}
 
     return route

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from itertools import count
 from time import monotonic, sleep
 from typing import Any
@@ -16,7 +15,8 @@ from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
-from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders
+from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued
@@ -25,6 +25,9 @@ from backend.kernel.postgres.faults import DatabaseAway
 _LONGEST_ABSENCE_DELAY = 10
 """Seconds between tries while the database is away: it is back for so long at most before work goes on."""
 _LONGEST_DELAY = 300
+_TRIES_WITHOUT_KEY = 12
+_LONGEST_DELAY_WITHOUT_KEY = 60
+"""Some ten minutes in all: a rolling restart."""
 _LONGEST_HOLD = 40
 """Seconds a message that cannot be delayed is held: its last try must be over before `task_soft_time_limit`."""
 
@@ -38,8 +41,8 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
     again with a delay that RabbitMQ keeps, or rejected to the dead letters when trying is no use.
     While no delay can be had it is held and tried again here: handing it back counts against its deliveries.
     """
-    headers = Headers.parse(getattr(task.request, "envelope", None) or {})
-    envelope = Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers)
+    envelope = _envelope(task, handler, body)
+    headers = envelope.headers
     bind_request(headers.request_id, task=handler.name, operation_id=task.request.id)
     hand_back_at = monotonic() + _LONGEST_HOLD
     for tries in count():
@@ -57,6 +60,20 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
         sleep(pause)
 
 
+def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
+    """The message as it was sent.
+
+    Raises:
+        Reject: it is none of ours.
+    """
+    try:
+        headers = Headers.parse(getattr(task.request, "envelope", None) or {})
+        return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers)
+    except (MalformedHeaders, ValueError):
+        log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign
+    raise Reject(Reason.FORGED, requeue=False)
+
+
 def _received(task: Task, envelope: Envelope) -> BaseException | None:
     try:
         task.app.process().receiver.receive(envelope)
@@ -71,9 +88,28 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
     """What lets go of this delivery; None when nothing can at present."""
     if isinstance(error, DatabaseAway):
         return _again(task, envelope, _absence_delay(task.request.retries))
+    if isinstance(error, Forged):
+        return _not_ours(Reason.FORGED)
+    if isinstance(error, UnknownKey):
+        return _after_unknown_key(task, envelope)
     if isinstance(error, Undecodable):
         return _given_up(task, envelope, Reason.UNDECODABLE, error)
     return _after_fault(task, handler, envelope, error)
+
+
+def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:
+    """A process that was restarted with a new key may be ahead of this one: wait for its like. The message is sent
+    again as it came: to sign it here would make a forged one genuine.
+    """
+    if task.request.retries >= _TRIES_WITHOUT_KEY:
+        return _not_ours(Reason.UNKNOWN_KEY)
+    return _again(task, envelope, min(2 ** (task.request.retries + 1), _LONGEST_DELAY_WITHOUT_KEY))
+
+
+def _not_ours(reason: Reason) -> Reject:
+    """The recorder of dead letters keeps it, and no operation hears of it."""
+    log.error("message dead-lettered", reason=reason)
+    return Reject(reason, requeue=False)
 
 
 def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
@@ -81,8 +117,8 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
     log.warning("message failed", attempt=attempts, of=handler.attempts, exc_info=error)
     if attempts >= handler.attempts:
         return _given_up(task, envelope, Reason.FAULT, error)
-    counted = replace(envelope, headers=replace(envelope.headers, attempts=attempts))
-    return _again(task, counted, min(2**attempts, _LONGEST_DELAY))
+    again = task.app.process().receiver.failed_again(envelope)
+    return _again(task, again, min(2**attempts, _LONGEST_DELAY))
 
 
 def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:

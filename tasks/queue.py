@@ -28,8 +28,6 @@ from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
 
-_MOST_WAITING = 512
-"""Publishes that may wait for a thread; more means that the broker does not keep up."""
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but not for this message: its lane is gone or full. Other lanes may well work."""
 
@@ -86,20 +84,30 @@ class CeleryQueue:
         threads: that publish. While one waits for the confirms of its batch, another takes the next.
         confirm_seconds: how long they wait for the confirms of a batch.
         open_seconds: how long callers are spared the wait after a failure.
+        most_waiting: publishes that may wait for a thread; more means that the broker does not keep up.
     """
 
-    def __init__(self, app: Any, *, threads: int = 2, confirm_seconds: float = 2, open_seconds: float = 1) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        threads: int = 2,
+        confirm_seconds: float = 2,
+        open_seconds: float = 1,
+        most_waiting: int = 512,
+    ) -> None:
         check_delivery(app)
         self._app = app
         self._threads = threads
         self._confirm_seconds = confirm_seconds
         self._open_seconds = open_seconds
+        self._most_waiting = most_waiting
         self._begin()
         _queues.add(self)
 
     def _begin(self) -> None:
         self._breaker = Breaker(self._open_seconds)
-        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self._waiting = threading.BoundedSemaphore(self._most_waiting)
         self._publishers = Publishers(self._app, self._threads, self._confirm_seconds)
 
     @property

@@ -19,6 +19,9 @@ import pytest
 from amqp.exceptions import NotFound
 from kombu import Connection
 
+from backend.program import Program
+from tasks.lanes import DEAD_LETTERS, lanes_of
+from tests.settings import settings_with
 from tests.worker import eventually
 
 _STANDARD = "amqp://guest:guest@127.0.0.1:5672/"
@@ -162,11 +165,14 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
         _forget_queues(url)
 
 
+def lanes() -> list[str]:
+    """Every lane of the program."""
+    return lanes_of(Program(settings_with()).registry)
+
+
 def queues() -> list[str]:
     """Every queue that the program declares on RabbitMQ."""
-    from celeryconfig import DEAD_LETTERS, LANES  # noqa: PLC0415 - reads the environment when imported
-
-    return [*LANES, DEAD_LETTERS, *(f"celery_delayed_{level}" for level in range(28))]
+    return [*lanes(), DEAD_LETTERS, *(f"celery_delayed_{level}" for level in range(28))]
 
 
 def waiting(url: str, queue: str) -> list[Any]:

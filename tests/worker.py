@@ -24,6 +24,7 @@ import pytest
 from pytest_celery import CeleryTestBroker, CeleryTestWorker
 
 from backend.settings import ROOT
+from tests.deployment import defaults
 
 PATIENCE = 60.0
 """Seconds after which what a test waits for will never happen, on a busy machine."""
@@ -44,19 +45,20 @@ def pytest_runtest_makereport(
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What every process of the program is started with: nothing of the developer's own settings."""
+    """What every process of the program is started with: nothing of the developer's own settings.
+
+    Every variable has a value, so that nothing is taken from the developer's `.env` either.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return {
         **kept,
+        **defaults(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "default",
-        "APP_ENV": "development",
         "SECRET_KEYS": SECRET_KEY,
         "JWT_SECRET": SECRET_KEY[::-1],
         "BCRYPT_ROUNDS": "4",
         "LOG_FORMAT": "json",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
-        "DATABASE_READ_URL": "",
         **more,
     }
 

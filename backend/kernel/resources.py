@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any, TypeVar, cast
 
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.delivery.codec import Codec
+from backend.kernel.delivery.sealing import Sealer
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.registry import Registry
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.listener import Channel, Listener
@@ -31,6 +33,8 @@ class Resources:
         self.reader = make_reader(self.database)
         self.channels: dict[str, Channel] = {}
         self.listener = Listener(settings.database_url, self.channels)
+        self.sealer = Sealer(self.keyring, accept_unsigned=settings.accept_unsigned)
+        self.codec = Codec(registry, self.sealer)
         self._made: dict[Callable[[Any], object], object] = {}
         self._making = RLock()
 

@@ -28,8 +28,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
+from backend.program import Program
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
@@ -54,19 +53,18 @@ class World:
     def __init__(self, database_url: str, mail: Path) -> None:
         settings = settings_with(database_url=database_url, mail_url=f"file:{mail}")
         self.queue = InlineQueue()
-        self.bus = self.queue.bus = build_bus(settings, self.queue)
-        self.app = create_app(settings, self.bus, self._authenticate)
+        self.process = self.queue.process = Program(settings).process(self.queue)
+        self.app = self.process.web(self._authenticate)
         self._admin = self._sworn_in()
         self.ids = {"user_id": self._made("users", PERSON), "product_id": self._made("products", PRODUCT)}
 
     def close(self) -> None:
         """End it; raises what went wrong behind the API, where no client sees it."""
-        self.app.extensions["api"].listener.stop()
         try:
             self.queue.drain()
         finally:
             self.queue.close()
-            self.bus.close()
+            self.process.close()
 
     def _authenticate(self, token: str) -> Caller:
         if token != "of-the-admin":

@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
-import celeryconfig
+from tasks.lanes import COMMANDS
+from tests.broker import lanes
 from tests.chaos.world import World, is_ready
 from tests.worker import eventually
 
@@ -120,12 +121,12 @@ def poison(world: World, chance: random.Random) -> None:
         (b"x", "text/plain"),
     ]
     with Connection(world.broker_url) as connection, connection.channel() as channel:
-        for lane in celeryconfig.LANES:
+        for lane in lanes():
             for body, content_type in bodies:
                 headers = {"task": chance.choice(["users.create_user", "no.such_task", 7]), "id": "not-an-id"}
                 Producer(channel).publish(
                     body,
-                    exchange=celeryconfig.COMMANDS,
+                    exchange=COMMANDS,
                     routing_key=lane,
                     content_type=content_type,
                     content_encoding="utf-8",
@@ -166,7 +167,7 @@ def duplicating(world: World) -> Iterator[None]:
 
     def copy() -> None:
         with Connection(world.broker_url) as connection, connection.channel() as channel:
-            commands = Exchange(celeryconfig.COMMANDS, type="topic")
+            commands = Exchange(COMMANDS, type="topic")
             shadow = Queue("chaos-shadow", commands, routing_key="#", auto_delete=True)
             shadow(channel).declare()
 
@@ -174,7 +175,7 @@ def duplicating(world: World) -> Iterator[None]:
                 if not message.headers.get("chaos-copy"):
                     Producer(channel).publish(
                         message.body,
-                        exchange=celeryconfig.COMMANDS,
+                        exchange=COMMANDS,
                         routing_key=message.delivery_info["routing_key"],
                         content_type=message.content_type,
                         content_encoding=message.content_encoding,

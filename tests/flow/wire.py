@@ -1,4 +1,7 @@
-"""What lies in queues, pinned: `python -m tests.flow.wire` adds what is new to wire.json and changes nothing in it."""
+"""What lies in queues, pinned: `python -m tests.flow.wire` adds what is new to the pins and changes nothing in them.
+
+The pins of a context lie with its tests, in `tests/contexts/<name>/wire.json`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,62 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from msgspec import inspect
 
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.context import AnyContext
+from backend.kernel.delivery.sealing import Sealer
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.event import Event
-from backend.program import HANDLERS
+from backend.kernel.messages.registry import Handler
+from backend.program import Program
 from backend.settings import ROOT
+from tests.settings import settings_with
 from tests.worker import SECRET_KEY
 
-_FILE = Path(__file__).with_name("wire.json")
+MESSAGE_ID = UUID("0190a0a0-0000-7000-8000-000000000000")
+KEYRING = Keyring([SECRET_KEY])
+PROGRAM = Program(settings_with())
 
 
-def pinned() -> dict[str, Any]:
+def pinned(context: AnyContext) -> dict[str, Any]:
     """`messages`: each task's name with its queue and a body. `events`: each routing key with its fields."""
-    found: dict[str, Any] = json.loads(_FILE.read_text()) if _FILE.exists() else {"messages": {}, "events": {}}
+    file = _file(context)
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"messages": {}, "events": {}}
     return found
 
 
-def public_events() -> dict[str, set[str]]:
+def handlers(context: AnyContext) -> dict[str, Handler]:
+    """What workers run of it, by the name that lies in the queue."""
+    return {name: one for name, one in PROGRAM.registry.queued().items() if one.context == context.name}
+
+
+def public_events(context: AnyContext) -> dict[str, set[str]]:
     """What other programs may have subscribed to: each routing key with the names of its fields."""
-    for path in sorted((ROOT / "backend").glob("*/domain/events.py")):
-        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    return {event.routing_key(): {field.name for field in fields(event)} for event in _leaves(Event) if event.public}
+    if find_spec(f"{context.package}domain") and find_spec(module := f"{context.package}domain.events"):
+        importlib.import_module(module)
+    return {event.routing_key(): _fields(event) for event in _events(context) if event.public and not event.reads}
+
+
+def readings(context: AnyContext) -> dict[str, set[str]]:
+    """What it reads of other contexts' events: each routing key with the names of the fields."""
+    return {event.reads: _fields(event) for event in _events(context) if event.reads}
+
+
+def _events(context: AnyContext) -> list[type[Event]]:
+    return [event for event in _leaves(Event) if event.__module__.startswith(context.package)]
+
+
+def _fields(event: type[Event]) -> set[str]:
+    return {field.name for field in fields(event)}
+
+
+def _file(context: AnyContext) -> Path:
+    return ROOT / "tests/contexts" / context.name / "wire.json"
 
 
 def _leaves(kind: type[Event]) -> Iterator[type[Event]]:
@@ -40,6 +74,26 @@ def _leaves(kind: type[Event]) -> Iterator[type[Event]]:
         yield kind
     for one in below:
         yield from _leaves(one)
+
+
+def _body(handler: Handler) -> dict[str, Any]:
+    """The body of a message for that handler, its secrets sealed as in the message `MESSAGE_ID`."""
+    kind = inspect.type_info(handler.message)
+    if not isinstance(kind, inspect.DataclassType):
+        raise TypeError(f"{handler.name} takes no dataclass")
+    return {
+        field.encode_name: _sealed(handler.name, field.encode_name) if _is_secret(field.type) else _example(field.type)
+        for field in kind.fields
+    }
+
+
+def _sealed(name: str, field: str) -> str:
+    return Sealer(KEYRING).seal("correct horse battery", MESSAGE_ID, name, field)
+
+
+def _is_secret(kind: inspect.Type) -> bool:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return any(isinstance(one, inspect.CustomType) for one in kinds)
 
 
 def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911 - one line per kind
@@ -52,8 +106,6 @@ def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911 - one line per kind
             return [_example(kind.item_type)]
         case inspect.DictType():
             return {_example(kind.key_type): _example(kind.value_type)}
-        case inspect.CustomType():
-            return Keyring([SECRET_KEY]).seal("correct horse battery")
         case inspect.EnumType():
             return next(iter(kind.cls)).value
         case inspect.LiteralType():
@@ -62,7 +114,7 @@ def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911 - one line per kind
 
 
 _PLAIN: dict[type[inspect.Type], Any] = {
-    inspect.UUIDType: "0190a0a0-0000-7000-8000-000000000000",
+    inspect.UUIDType: str(MESSAGE_ID),
     inspect.StrType: "text",
     inspect.IntType: 1,
     inspect.BoolType: True,
@@ -72,16 +124,17 @@ _PLAIN: dict[type[inspect.Type], Any] = {
 }
 
 
-def _complete() -> None:
-    pins = pinned()
-    for name, handler in HANDLERS.items():
+def _complete(context: AnyContext) -> None:
+    pins = pinned(context)
+    for name, handler in handlers(context).items():
         if name not in pins["messages"]:
-            body = _example(inspect.type_info(handler.message))
-            pins["messages"][name] = {"queue": handler.queue, "body": body}
-    for key, names in public_events().items():
+            pins["messages"][name] = {"queue": handler.lane, "body": _body(handler)}
+    for key, names in public_events(context).items():
         pins["events"].setdefault(key, sorted(names))
-    _FILE.write_text(json.dumps(pins, indent=1, sort_keys=True) + "\n")
+    if pins["messages"] or pins["events"]:
+        _file(context).write_text(json.dumps(pins, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
-    _complete()
+    for one in PROGRAM.contexts:
+        _complete(one)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
 import pytest
-from backend.kernel.delivery.bus import Bus
+from flask import Flask
 from flask.testing import FlaskClient
 from psycopg.errors import InsufficientPrivilege
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
 
+from backend.contexts.operators.context import context as operators
+from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
@@ -25,9 +26,8 @@ from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Conflict, Denied
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
-from backend.program import build_bus
+from backend.program import Process
 from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 ADMIN = Caller(UUID("01900000-0000-7000-8000-00000000000a"), UUID(int=1), ("admin",))
 SOMEBODY = Caller(UUID("01900000-0000-7000-8000-00000000000b"), UUID(int=2), ())
@@ -112,13 +112,13 @@ def peek(command: Peek, unit: UnitOfWork) -> None:
 
 @dataclass(frozen=True)
 class World:
-    bus: Bus
+    process: Process
     queue: InlineQueue
     url: str
 
     def open(self, *, refused: bool = False) -> UUID:
         identity = uuid7()
-        self.bus.dispatch(OpenDoor(DOOR, Secret(KEY), refused), identity)
+        self.process.bus.dispatch(OpenDoor(DOOR, Secret(KEY), refused), identity)
         self.queue.drain()
         return identity
 
@@ -132,15 +132,18 @@ class World:
 
 
 @pytest.fixture
-def world(clean_database: str) -> Iterator[World]:
-    queue = InlineQueue()
-    bus = build_bus(settings_with(database_url=clean_database), queue)
-    bus.include(doors, lambda unit: unit)
-    bus.include(windows, lambda unit: unit)
-    queue.bus = bus
-    yield World(bus, queue, clean_database)
-    queue.close()
-    bus.close()
+def contexts() -> Sequence[AnyContext]:
+    """Two of the tests, and the one that shows the log."""
+    return (
+        operators,
+        Context("doors", doors, lambda _resources, unit: unit),
+        Context("windows", windows, lambda _resources, unit: unit),
+    )
+
+
+@pytest.fixture
+def world(process: Process, queue: InlineQueue, clean_database: str) -> World:
+    return World(process, queue, clean_database)
 
 
 @pytest.fixture
@@ -167,16 +170,16 @@ def test_a_refused_command_is_an_entry_with_the_refusals_code(world: World) -> N
 def test_a_redelivered_command_is_one_entry(world: World) -> None:
     for refused in (False, True):
         world.open(refused=refused)
-        world.bus.receive(world.queue.sent[-1 if refused else 0])
+        world.process.receiver.receive(world.queue.sent[-1 if refused else 0])
     assert [outcome for _, _, outcome in world.entries] == ["succeeded", "locked"]
 
 
 def test_a_command_that_ends_in_a_dead_letter_is_an_internal_error(world: World) -> None:
     world.open()
     lost = world.queue.sent[0]
-    other = type(lost)(uuid7(), lost.name, lost.queue, lost.body, lost.headers)
-    world.bus.give_up(other)
-    world.bus.give_up(other)
+    other = replace(lost, id=uuid7())
+    world.process.receiver.give_up(other)
+    world.process.receiver.give_up(other)
     assert world.entries[1:] == [("doors.open_door", DOOR, "internal_error")]
 
 
@@ -184,8 +187,8 @@ def test_a_command_that_ends_in_a_dead_letter_is_an_internal_error(world: World)
 def test_a_failed_sign_in_is_there_with_address_and_request(world: World) -> None:
     """Such a command names no user: its handler says whom it is about."""
     with pytest.raises(WrongKey):
-        world.bus.execute(Knock(Secret("wrong")))
-    assert world.bus.execute(Knock(Secret(KEY))) == "come in"
+        world.process.bus.execute(Knock(Secret("wrong")))
+    assert world.process.bus.execute(Knock(Secret(KEY))) == "come in"
     entries = world.rows("select action, about, outcome, ip, request_id from audit_log order by at")
     assert entries == [
         ("doors.knock", OWNER, "wrong_key", "192.0.2.7", "req-1"),
@@ -195,18 +198,18 @@ def test_a_failed_sign_in_is_there_with_address_and_request(world: World) -> Non
 
 def test_a_fault_leaves_no_entry_of_something_that_was_not_done(world: World) -> None:
     with pytest.raises(Jammed):
-        world.bus.execute(Knock(Secret("jammed")))
+        world.process.bus.execute(Knock(Secret("jammed")))
     assert world.entries == []
 
 
 def test_a_context_that_is_not_audited_leaves_no_trace(world: World) -> None:
-    world.bus.execute(Peek())
+    world.process.bus.execute(Peek())
     assert world.entries == []
 
 
 def test_no_secret_is_in_the_log(world: World) -> None:
     world.open()
-    world.bus.execute(Knock(Secret(KEY)))
+    world.process.bus.execute(Knock(Secret(KEY)))
     assert KEY not in repr(world.rows("select audit_log::text from audit_log"))
 
 
@@ -235,7 +238,7 @@ def test_entries_go_after_their_retention_and_not_before(world: World) -> None:
             "insert into audit_log (id, at, action, outcome) values (%s, now() - interval '401 days', 'old', 'x')",
             [uuid7()],
         )
-    assert world.bus.purge() == 1
+    assert world.process.purge() == 1
     assert world.entries == [("doors.open_door", DOOR, "succeeded")]
 
 
@@ -256,16 +259,19 @@ class Reader:
 
 
 @pytest.fixture
-def client(world: World) -> Iterator[FlaskClient]:
+def authenticate() -> Authenticate:
     def authenticate(token: str) -> Caller:
         try:
             return {"admin": ADMIN, "somebody": SOMEBODY}[token]
         except KeyError:
             raise InvalidToken from None
 
-    app = create_app(settings_with(database_url=world.url), world.bus, authenticate)
-    yield app.test_client()
-    app.extensions["api"].listener.stop()
+    return authenticate
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
 
 
 @pytest.fixture
@@ -300,9 +306,9 @@ def test_nobody_else_reads_it(client: FlaskClient, token: str | None, status: in
 @pytest.mark.usefixtures("asked_by_somebody")
 def test_the_log_is_found_by_who_what_how_and_when(world: World, admin: Reader) -> None:
     world.open()
-    world.bus.execute(Knock(Secret(KEY)))
+    world.process.bus.execute(Knock(Secret(KEY)))
     with pytest.raises(WrongKey):
-        world.bus.execute(Knock(Secret("wrong")))
+        world.process.bus.execute(Knock(Secret("wrong")))
     at = [item["at"] for item in (admin.get().json or {})["items"]]
 
     assert admin.outcomes(outcome="wrong_key") == ["wrong_key"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,13 +13,13 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
-from backend.kernel.delivery.bus import Bus, Unavailable
 from uuid_utils.compat import uuid7
 
+from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery import outbox
 from backend.kernel.delivery.codec import Undecodable
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.delivery.dispatch import Unavailable, Way
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
@@ -26,9 +27,10 @@ from backend.kernel.messages.message import Command, SyncCommand
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Conflict
 from backend.kernel.messages.registry import Handlers
-from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.faults import DatabaseAway
+from backend.program import Process, Program
 from tests.inline import InlineQueue
+from tests.settings import settings_with
 
 
 @dataclass(frozen=True)
@@ -114,68 +116,66 @@ def copy(event: Noted, notes: Notes) -> None:
     notes.unit.connection.execute(sa.text("insert into copies values (:note)"), {"note": event.note})
 
 
-@pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
+CONTEXTS = (
+    Context("notes", handlers, lambda _resources, unit: Notes(unit)),
+    Context("listeners", listeners, lambda _resources, unit: Notes(unit)),
+)
 
 
 @pytest.fixture
-def bus(clean_database: str, queue: InlineQueue) -> Iterator[Bus]:
+def contexts() -> Sequence[AnyContext]:
+    return CONTEXTS
+
+
+@pytest.fixture(autouse=True)
+def _tables(clean_database: str) -> Iterator[None]:
     with psycopg.connect(clean_database) as connection:
         connection.execute("drop table if exists notes; drop table if exists copies")
         connection.execute("create table notes (note text primary key); create table copies (note text)")
-    bus = Bus(Database(clean_database), queue, Keyring(["k" * 40]))
-    bus.include(handlers, Notes)
-    bus.include(listeners, Notes)
-    queue.bus = bus
-    yield bus
-    queue.drain()
-    bus.close()
+    yield
     with psycopg.connect(clean_database) as connection:
         connection.execute("drop table notes; drop table copies")
 
 
-def rows(bus: Bus, statement: str) -> list[Any]:
-    return bus.database.read(lambda connection: connection.execute(statement.encode()).fetchall())
+def rows(process: Process, statement: str) -> list[Any]:
+    return process.bus.database.read(lambda connection: connection.execute(statement.encode()).fetchall())
 
 
 def message(note: str, message_id: UUID | None = None) -> Envelope:
-    return Envelope(message_id or uuid7(), "notes.write", "notes.commands", {"note": note}, {"request_id": "r1"})
+    return Envelope(message_id or uuid7(), "notes.write", "notes.commands", {"note": note}, Headers("r1"))
 
 
-def test_a_message_is_carried_out_and_its_outcome_known(bus: Bus, queue: InlineQueue) -> None:
+def test_a_message_is_carried_out_and_its_outcome_known(process: Process) -> None:
     envelope = message("a")
-    bus.receive(envelope)
-    outcome = bus.outcome_of(envelope.id)
+    process.receiver.receive(envelope)
+    outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
     assert (outcome.status, outcome.name, outcome.request_id) == ("succeeded", "notes.write", "r1")
-    assert rows(bus, "select note from notes") == [("a",)]
+    assert rows(process, "select note from notes") == [("a",)]
 
 
-def test_a_message_delivered_again_is_carried_out_once(bus: Bus) -> None:
+def test_a_message_delivered_again_is_carried_out_once(process: Process) -> None:
     envelope = message("a")
-    bus.receive(envelope)
-    bus.receive(envelope)
-    assert rows(bus, "select note from notes") == [("a",)]
+    process.receiver.receive(envelope)
+    process.receiver.receive(envelope)
+    assert rows(process, "select note from notes") == [("a",)]
 
 
-def test_a_message_delivered_to_many_workers_at_once_is_carried_out_once(bus: Bus, queue: InlineQueue) -> None:
+def test_a_message_delivered_to_many_workers_at_once_is_carried_out_once(process: Process, queue: InlineQueue) -> None:
     envelope = message("a")
     with ThreadPoolExecutor(8) as workers:
-        list(workers.map(bus.receive, [envelope] * 24))
+        list(workers.map(process.receiver.receive, [envelope] * 24))
     queue.drain()
-    assert rows(bus, "select count(*) from notes") == [(1,)]
-    assert rows(bus, "select note from copies") == [("a",)]
+    assert rows(process, "select count(*) from notes") == [(1,)]
+    assert rows(process, "select note from copies") == [("a",)]
     assert len(queue.announced) == 1
 
 
-def test_a_refusal_is_an_outcome_and_leaves_nothing_behind(bus: Bus) -> None:
-    bus.receive(message("a"))
+def test_a_refusal_is_an_outcome_and_leaves_nothing_behind(process: Process) -> None:
+    process.receiver.receive(message("a"))
     again = message("a")
-    bus.receive(again)
-    outcome = bus.outcome_of(again.id)
+    process.receiver.receive(again)
+    outcome = process.bus.outcome_of(again.id)
     assert outcome is not None
     assert outcome.status == "failed"
     assert outcome.problem is not None
@@ -183,70 +183,70 @@ def test_a_refusal_is_an_outcome_and_leaves_nothing_behind(bus: Bus) -> None:
     assert outcome.problem["request_id"] == "r1"
 
 
-def test_a_fault_leaves_no_effect_and_no_outcome(bus: Bus, queue: InlineQueue) -> None:
+def test_a_fault_leaves_no_effect_and_no_outcome(process: Process, queue: InlineQueue) -> None:
     envelope = message("fault")
     with pytest.raises(Faulty):
-        bus.receive(envelope)
-    assert bus.outcome_of(envelope.id) is None
-    assert rows(bus, "select note from notes") == []
+        process.receiver.receive(envelope)
+    assert process.bus.outcome_of(envelope.id) is None
+    assert rows(process, "select note from notes") == []
     assert queue.announced == []
 
 
-def test_a_message_given_up_is_a_failed_operation(bus: Bus) -> None:
+def test_a_message_given_up_is_a_failed_operation(process: Process) -> None:
     envelope = message("fault")
-    bus.give_up(envelope)
-    outcome = bus.outcome_of(envelope.id)
+    process.receiver.give_up(envelope)
+    outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
     assert outcome.problem is not None
     assert (outcome.status, outcome.problem["code"]) == ("failed", "internal_error")
 
 
-def test_giving_up_does_not_undo_a_success(bus: Bus) -> None:
+def test_giving_up_does_not_undo_a_success(process: Process) -> None:
     envelope = message("a")
-    bus.receive(envelope)
-    bus.give_up(envelope)
-    outcome = bus.outcome_of(envelope.id)
+    process.receiver.receive(envelope)
+    process.receiver.give_up(envelope)
+    outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
     assert outcome.status == "succeeded"
 
 
-def test_an_unknown_message_and_one_that_does_not_fit_are_undecodable(bus: Bus) -> None:
+def test_an_unknown_message_and_one_that_does_not_fit_are_undecodable(process: Process) -> None:
     for envelope in (
-        Envelope(uuid7(), "notes.unheard_of", "notes.commands", {}, {}),
-        Envelope(uuid7(), "notes.write", "notes.commands", {"note": 5}, {}),
+        Envelope(uuid7(), "notes.unheard_of", "notes.commands", {}),
+        Envelope(uuid7(), "notes.write", "notes.commands", {"note": 5}),
     ):
         with pytest.raises(Undecodable):
-            bus.receive(envelope)
+            process.receiver.receive(envelope)
 
 
-def test_an_event_reaches_its_subscribers_and_the_outside_world(bus: Bus, queue: InlineQueue) -> None:
-    bus.receive(message("a"))
+def test_an_event_reaches_its_subscribers_and_the_outside_world(process: Process, queue: InlineQueue) -> None:
+    process.receiver.receive(message("a"))
     queue.drain()
-    assert rows(bus, "select note from copies") == [("a",)]
+    assert rows(process, "select note from copies") == [("a",)]
     ((routing_key, event),) = queue.announced
     assert routing_key == event["type"] == "notes.noted.v1"
     assert event["specversion"] == "1.0"
     assert (event["source"], event["subject"], event["data"]) == ("/notes", "a", {"note": "a"})
     assert event["time"].endswith("Z")
-    assert rows(bus, "select count(*) from outbox") == [(0,)]
+    assert rows(process, "select count(*) from outbox") == [(0,)]
 
 
-def test_events_written_while_the_broker_is_away_are_swept_up_in_order(bus: Bus, queue: InlineQueue) -> None:
+def test_events_written_while_the_broker_is_away_are_swept_up_in_order(process: Process, queue: InlineQueue) -> None:
     queue.down = True
     for note in ("a", "b", "c"):
-        bus.receive(message(note))
-    bus.relayed()
+        process.receiver.receive(message(note))
+    process.relay.wait()
     assert queue.announced == []
-    age_outbox(bus)
+    age_outbox(process)
     queue.down = False
-    assert bus.relay_leftovers() == 6
+    assert process.sweep() == 6
     queue.drain()
     assert [event["subject"] for _, event in queue.announced] == ["a", "b", "c"]
-    assert sorted(rows(bus, "select note from copies")) == [("a",), ("b",), ("c",)]
+    assert sorted(rows(process, "select note from copies")) == [("a",), ("b",), ("c",)]
 
 
 def test_a_broker_that_is_slow_with_events_holds_up_no_message(
-    bus: Bus, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+    process: Process, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, send_all = threading.Event(), queue.send_all
 
@@ -256,130 +256,138 @@ def test_a_broker_that_is_slow_with_events_holds_up_no_message(
 
     monkeypatch.setattr(queue, "send_all", slow)
     for note in ("a", "b"):
-        bus.receive(message(note))
+        process.receiver.receive(message(note))
     assert queue.announced == []
     answers.set()
-    bus.relayed()
+    process.relay.wait()
     assert [event["subject"] for _, event in queue.announced] == ["a", "b"]
 
 
-def test_a_message_that_ends_beside_the_worker_leaves_its_events_to_the_sweep(bus: Bus, queue: InlineQueue) -> None:
-    bus.close()
-    bus.receive(message("a"))
+def test_a_message_that_ends_beside_the_worker_leaves_its_events_to_the_sweep(
+    process: Process, queue: InlineQueue
+) -> None:
+    process.relay.close()
+    process.receiver.receive(message("a"))
     assert queue.announced == []
-    age_outbox(bus)
-    assert bus.relay_leftovers() == 2
+    age_outbox(process)
+    assert process.sweep() == 2
     assert [event["subject"] for _, event in queue.announced] == ["a"]
 
 
-def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(bus: Bus, queue: InlineQueue) -> None:
-    told = [Envelope(uuid7(), name, EVENTS_EXCHANGE, {}, {}) for name in ("first", "second")]
-    with bus.database.transaction() as connection:
+def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(
+    process: Process, queue: InlineQueue
+) -> None:
+    told = [Envelope(uuid7(), name, EVENTS_EXCHANGE, {}) for name in ("first", "second")]
+    with process.bus.database.transaction() as connection:
         outbox.write(connection, [("x", one) for one in (message("a"), told[0], message("b"), told[1])])
-    age_outbox(bus)
+    age_outbox(process)
     queue.full = {"notes.commands"}
-    assert bus.relay_leftovers() == 2
+    assert process.sweep() == 2
     assert [name for name, _ in queue.announced] == ["first", "second"]
-    assert rows(bus, "select body ->> 'note' from outbox order by position") == [("a",), ("b",)]
+    assert rows(process, "select body ->> 'note' from outbox order by position") == [("a",), ("b",)]
     queue.full = set()
-    assert bus.relay_leftovers() == 2
+    assert process.sweep() == 2
     assert [envelope.body["note"] for envelope in queue.sent[:2]] == ["a", "b"]
 
 
-def test_sweeps_side_by_side_publish_each_event_once(bus: Bus, queue: InlineQueue) -> None:
+def test_sweeps_side_by_side_publish_each_event_once(process: Process, queue: InlineQueue) -> None:
     queue.down = True
     for number in range(40):
-        bus.receive(message(str(number)))
-    bus.relayed()
-    age_outbox(bus)
+        process.receiver.receive(message(str(number)))
+    process.relay.wait()
+    age_outbox(process)
     queue.down = False
     with ThreadPoolExecutor(6) as sweepers:
-        swept = sum(sweepers.map(lambda _: bus.relay_leftovers(), range(6)))
+        swept = sum(sweepers.map(lambda _: process.sweep(), range(6)))
     assert swept == 80
     assert len(queue.announced) == 40
 
 
-def test_a_synchronous_command_answers_and_publishes_its_events(bus: Bus, queue: InlineQueue) -> None:
-    assert bus.execute(WriteNow("abc")) == 3
+def test_a_synchronous_command_answers_and_publishes_its_events(process: Process, queue: InlineQueue) -> None:
+    assert process.bus.execute(WriteNow("abc")) == 3
     assert [key for key, _ in queue.announced] == ["notes.noted.v1"]
 
 
 def test_an_aggregate_whose_events_somebody_else_is_publishing_costs_the_answer_nothing(
-    bus: Bus, queue: InlineQueue
+    process: Process, queue: InlineQueue
 ) -> None:
-    with psycopg.connect(bus.database.url) as other:
+    with psycopg.connect(process.bus.database.url) as other:
         other.execute("select pg_advisory_xact_lock(hashtextextended('abc', 0))")
-        assert bus.execute(WriteNow("abc")) == 3
+        assert process.bus.execute(WriteNow("abc")) == 3
     assert queue.announced == []
-    age_outbox(bus)
-    bus.relay_leftovers()
+    age_outbox(process)
+    process.sweep()
     assert [key for key, _ in queue.announced] == ["notes.noted.v1"]
 
 
-def test_a_refusal_that_keeps_its_effects_does(bus: Bus) -> None:
+def test_a_refusal_that_keeps_its_effects_does(process: Process) -> None:
     with pytest.raises(WrongGuess):
-        bus.execute(Guess("counted"))
-    assert rows(bus, "select note from notes") == [("counted",)]
+        process.bus.execute(Guess("counted"))
+    assert rows(process, "select note from notes") == [("counted",)]
 
 
-def test_a_command_goes_to_the_broker_under_its_operations_id(bus: Bus, queue: InlineQueue) -> None:
+def test_a_command_goes_to_the_broker_under_its_operations_id(process: Process, queue: InlineQueue) -> None:
     operation_id = uuid7()
     context = current_origin.set(Origin(request_id="r7", actor=UUID(int=7), traceparent="00-1-2-01"))
-    accepted = bus.dispatch(Write("a"), operation_id)
+    accepted = process.bus.dispatch(Write("a"), operation_id)
     current_origin.reset(context)
     (sent,) = queue.sent
-    assert accepted.way == "broker"
-    assert (sent.id, sent.name, sent.queue, sent.body) == (operation_id, "notes.write", "notes.commands", {"note": "a"})
-    assert sent.headers["request_id"] == "r7"
-    assert sent.headers["actor"] == str(UUID(int=7))
-    assert sent.headers["traceparent"] == "00-1-2-01"
+    assert accepted.way is Way.BROKER
+    assert (sent.id, sent.name, sent.lane, sent.body) == (operation_id, "notes.write", "notes.commands", {"note": "a"})
+    assert sent.headers.request_id == "r7"
+    assert sent.headers.actor == UUID(int=7)
+    assert sent.headers.traceparent == "00-1-2-01"
 
 
-def test_a_command_is_spooled_while_the_broker_is_away_and_carried_out_later(bus: Bus, queue: InlineQueue) -> None:
+def test_a_command_is_spooled_while_the_broker_is_away_and_carried_out_later(
+    process: Process, queue: InlineQueue
+) -> None:
     queue.down = True
     operation_id = uuid7()
-    assert bus.dispatch(Write("a"), operation_id).way == "spool"
-    assert bus.outcome_of(operation_id) is None
-    age_outbox(bus)
+    assert process.bus.dispatch(Write("a"), operation_id).way is Way.SPOOL
+    assert process.bus.outcome_of(operation_id) is None
+    age_outbox(process)
     queue.down = False
-    bus.relay_leftovers()
+    process.sweep()
     queue.drain()
-    outcome = bus.outcome_of(operation_id)
+    outcome = process.bus.outcome_of(operation_id)
     assert outcome is not None
     assert outcome.status == "succeeded"
 
 
-def test_a_command_that_nobody_can_take_is_not_accepted() -> None:
-    queue = InlineQueue()
+@contextmanager
+def without_database(queue: InlineQueue) -> Iterator[Process]:
+    nowhere = settings_with(database_url="postgresql://127.0.0.1:1/none", publish_deadline=0.5)
+    process = Program(nowhere, CONTEXTS).process(queue)
+    yield process
+    process.close()
+
+
+def test_a_command_that_nobody_can_take_is_not_accepted(queue: InlineQueue) -> None:
     queue.down = True
-    bus = Bus(Database("postgresql://127.0.0.1:1/none"), queue, Keyring(["k" * 40]), publish_deadline=0.5)
-    bus.include(handlers, Notes)
-    with pytest.raises(Unavailable):
-        bus.dispatch(Write("a"), uuid7())
-    bus.close()
+    with without_database(queue) as process, pytest.raises(Unavailable):
+        process.bus.dispatch(Write("a"), uuid7())
 
 
-def test_a_message_waits_for_a_database_that_is_away() -> None:
-    bus = Bus(Database("postgresql://127.0.0.1:1/none"), InlineQueue(), Keyring(["k" * 40]))
-    bus.include(handlers, Notes)
-    with pytest.raises(DatabaseAway):
-        bus.receive(message("a"))
+def test_a_message_waits_for_a_database_that_is_away(queue: InlineQueue) -> None:
+    with without_database(queue) as process, pytest.raises(DatabaseAway):
+        process.receiver.receive(message("a"))
 
 
-def test_outcomes_past_their_retention_are_purged_in_batches(bus: Bus) -> None:
+def test_outcomes_past_their_retention_are_purged_in_batches(process: Process) -> None:
     old, young = message("old"), message("young")
     for envelope in (old, young):
-        bus.receive(envelope)
-    with bus.database.transaction() as connection:
+        process.receiver.receive(envelope)
+    with process.bus.database.transaction() as connection:
         connection.execute(
             sa.text("update operations set finished_at = now() - interval '31 days' where id = :id"), {"id": old.id}
         )
-    bus.purge(batch=1)
-    assert bus.outcome_of(old.id) is None
-    assert bus.outcome_of(young.id) is not None
+    process.purge(batch=1)
+    assert process.bus.outcome_of(old.id) is None
+    assert process.bus.outcome_of(young.id) is not None
 
 
-def age_outbox(bus: Bus) -> None:
+def age_outbox(process: Process) -> None:
     """Make the outbox's rows old enough to count as left over."""
-    with bus.database.transaction() as connection:
+    with process.bus.database.transaction() as connection:
         connection.execute(sa.text("update outbox set created_at = created_at - interval '1 minute'"))

@@ -3,69 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from backend.kernel.delivery.dead_letters import FAULT
-from backend.kernel.delivery.envelope import Envelope
-from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
+from backend.contexts.users.application.ports import UsersPorts
+from backend.contexts.users.context import context as users
+from backend.kernel.context import AnyContext
+from backend.kernel.delivery.dead_letters import Reason
+from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.kernel.resources import Resources
+from backend.program import CONTEXTS, Process
 from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
 CALLERS = {"admin": Caller(UUID(int=3), UUID(int=13), ("admin",)), "ada": Caller(UUID(int=1), UUID(int=11), ())}
 LETTERS = "/api/v1/dead-letters"
 
 
-def authenticate(token: str) -> Caller:
-    if token not in CALLERS:
-        raise InvalidToken
-    return CALLERS[token]
+@pytest.fixture
+def authenticate() -> Authenticate:
+    def authenticate(token: str) -> Caller:
+        if token not in CALLERS:
+            raise InvalidToken
+        return CALLERS[token]
+
+    return authenticate
 
 
-class GivesUp:
-    """A worker whose tries are all spent."""
+class Breakable:
+    """The users context, which a test may break for a while."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self) -> None:
+        self.broken = False
+        self.context = replace(users, open_ports=self._open_ports())
 
-    def receive(self, envelope: Envelope) -> None:
-        self._bus.give_up(envelope, FAULT, KeyError("a value"))
+    def _open_ports(self) -> Callable[[Resources, UnitOfWork], UsersPorts]:
+        @wraps(users.open_ports)
+        def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
+            if self.broken:
+                raise KeyError("a value")
+            return users.open_ports(resources, unit)
 
-    def relayed(self) -> None:
-        self._bus.relayed()
+        return open_ports
 
 
 @pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
+def breakable() -> Breakable:
+    return Breakable()
 
 
 @pytest.fixture
-def bus(clean_database: str, queue: InlineQueue) -> Iterator[Bus]:
-    bus = build_bus(settings_with(database_url=clean_database), queue)
-    queue.bus = bus
-    yield bus
-    queue.drain()
-    bus.close()
-
-
-@pytest.fixture
-def app(clean_database: str, bus: Bus) -> Iterator[Flask]:
-    app = create_app(settings_with(database_url=clean_database), bus, authenticate)
-    yield app
-    app.extensions["api"].listener.stop()
+def contexts(breakable: Breakable) -> Sequence[AnyContext]:
+    return [breakable.context if context is users else context for context in CONTEXTS]
 
 
 @pytest.fixture
@@ -97,14 +96,16 @@ def flask(app: Flask) -> Callable[..., str]:
 
 
 @pytest.fixture
-def failed(client: FlaskClient, bus: Bus, queue: InlineQueue) -> Callable[..., str]:
+def failed(client: FlaskClient, process: Process, queue: InlineQueue, breakable: Breakable) -> Callable[..., str]:
     """Send a registration that its worker gives up; where to read its operation."""
 
     def send(email: str = "ada@example.com") -> str:
-        queue.bus = cast("Bus", GivesUp(bus))
+        breakable.broken = True
         accepted = client.post("/api/v1/users", json={**ADA, "email": email}, headers={"X-Request-ID": "dead.1"})
-        queue.drain()
-        queue.bus = bus
+        with pytest.raises(KeyError) as fault:
+            queue.drain()
+        process.receiver.give_up(queue.sent[-1], Reason.FAULT, fault.value)
+        breakable.broken = False
         return accepted.headers["Location"]
 
     return send
@@ -114,12 +115,6 @@ def only(answer: TestResponse) -> dict[str, Any]:
     assert answer.status_code == 200, answer.json
     (item,) = cast("dict[str, Any]", answer.json)["items"]
     return cast("dict[str, Any]", item)
-
-
-def deliver_replays(bus: Bus, queue: InlineQueue) -> None:
-    bus.database.read(lambda primary: primary.execute("update outbox set created_at = created_at - interval '1 hour'"))
-    bus.relay_leftovers()
-    queue.drain()
 
 
 @pytest.mark.parametrize(
@@ -175,14 +170,14 @@ def test_groups_count_what_failed_alike(failed: Callable[..., str], admin: Ask) 
 
 
 def test_a_replay_is_the_one_way_from_failed_to_succeeded(
-    failed: Callable[..., str], admin: Ask, client: FlaskClient, bus: Bus, queue: InlineQueue
+    failed: Callable[..., str], admin: Ask, client: FlaskClient, queue: InlineQueue
 ) -> None:
     operation = failed()
     before = cast("dict[str, Any]", client.get(operation).json)
     assert (before["status"], before["error"]["code"]) == ("failed", "internal_error")
     letter = only(admin())
     assert cast("dict[str, Any]", admin(f"/{letter['id']}/replay", method="POST").json)["status"] == "replayed"
-    deliver_replays(bus, queue)
+    queue.sweep()
     after = cast("dict[str, Any]", client.get(operation).json)
     assert (after["status"], after["error"], after["accepted_at"]) == ("succeeded", None, before["accepted_at"])
     assert cast("dict[str, Any]", admin(f"/{letter['id']}").json)["operation"] == "succeeded"
@@ -194,7 +189,7 @@ def test_a_group_is_replayed_in_one_order_that_names_it(
     operations = [failed(), failed("b@example.com")]
     assert admin("/replay", {}, "POST").status_code == 422
     assert admin("/replay", {"error": "KeyError"}, "POST").json == {"replayed": 2, "remaining": 0}
-    deliver_replays(bus, queue)
+    queue.sweep()
     assert len(operations) == len(bus.database.read(lambda primary: primary.execute("select 1 from users").fetchall()))
 
 
@@ -213,7 +208,7 @@ def test_a_missing_dead_letter_is_404(admin: Ask) -> None:
 
 
 def test_operators_list_show_replay_and_discard_with_flask(
-    failed: Callable[..., str], flask: Callable[..., str], bus: Bus, queue: InlineQueue
+    failed: Callable[..., str], flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     failed()
     failed("b@example.com")
@@ -226,19 +221,19 @@ def test_operators_list_show_replay_and_discard_with_flask(
     assert flask("dead-letters", "replay", "--error", "KeyError") == "1 replayed, 0 of the group are still open\n"
     flask("dead-letters", "replay", first, second)
     flask("dead-letters", "replay", exit_code=2)
-    deliver_replays(bus, queue)
+    queue.sweep()
     assert flask("dead-letters", "list") == ""
     assert json.loads(flask("dead-letters", "show", second))["operation"] == "succeeded"
 
 
 def test_a_trace_tells_the_whole_story_of_a_request(
-    failed: Callable[..., str], admin: Ask, flask: Callable[..., str], bus: Bus, queue: InlineQueue
+    failed: Callable[..., str], admin: Ask, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     handle = failed().rpartition("/")[2]
     letter = only(admin())
     admin(f"/{letter['id']}/replay", method="POST")
     assert "in outbox" in flask("trace", handle)
-    deliver_replays(bus, queue)
+    queue.sweep()
     told = flask("trace", handle)
     assert told == flask("trace", letter["message_id"]) == flask("trace", "dead.1")
     assert told.startswith("request dead.1\n")
@@ -252,13 +247,13 @@ def test_a_trace_tells_the_whole_story_of_a_request(
 
 
 def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
-    client: FlaskClient, flask: Callable[..., str], bus: Bus, queue: InlineQueue
+    client: FlaskClient, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     queue.down = True
     client.post("/api/v1/users", json=ADA, headers={"X-Request-ID": "spooled.1", "Authorization": "Bearer admin"})
     assert "waits to be published, for users.hashing" in flask("trace", "spooled.1")
     queue.down = False
-    deliver_replays(bus, queue)
+    queue.sweep()
     told = flask("trace", "spooled.1")
     assert f"actor {UUID(int=3)} · spooled: the broker was away" in told
 

@@ -8,14 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from flask.testing import FlaskClient
 
 from backend.kernel.http.answers import expected_version
-from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.program import Process, Program
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
@@ -28,7 +26,7 @@ CALLERS = {
 }
 
 
-def authenticate(token: str) -> Caller:
+def identified(token: str) -> Caller:
     if token not in CALLERS:
         raise InvalidToken
     return CALLERS[token]
@@ -39,36 +37,16 @@ def bearer(who: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def queue() -> Iterator[InlineQueue]:
-    queue = InlineQueue()
-    yield queue
-    queue.close()
+def authenticate() -> Authenticate:
+    return identified
 
 
 @pytest.fixture
-def bus(clean_database: str, queue: InlineQueue) -> Iterator[Bus]:
-    bus = build_bus(settings_with(database_url=clean_database), queue)
-    queue.bus = bus
-    yield bus
-    queue.drain()
-    bus.close()
-
-
-@pytest.fixture
-def app(clean_database: str, bus: Bus) -> Iterator[Flask]:
-    yield from _running(clean_database, bus)
-
-
-@pytest.fixture
-def other_process(clean_database: str, bus: Bus) -> Iterator[Flask]:
+def other_process(process: Process, queue: InlineQueue, authenticate: Authenticate) -> Iterator[Flask]:
     """A second API process on the same database and queue."""
-    yield from _running(clean_database, bus)
-
-
-def _running(database_url: str, bus: Bus, **settings: Any) -> Iterator[Flask]:
-    app = create_app(settings_with(database_url=database_url, **settings), bus, authenticate)
-    yield app
-    app.extensions["api"].listener.stop()
+    other = process.program.process(queue)
+    yield other.web(authenticate)
+    other.close()
 
 
 @pytest.fixture
@@ -153,13 +131,9 @@ def test_a_wait_is_capped_by_the_server(client: FlaskClient) -> None:
     assert created.headers["Preference-Applied"] == "wait=10"
 
 
-def test_without_a_free_slot_a_waiting_client_gets_202(clean_database: str, bus: Bus) -> None:
-    (app,) = _apps = list(_unstarted(clean_database, bus, wait_slots=0))
-    assert app.test_client().post(USERS, json=ADA, headers={"Prefer": "wait=5"}).status_code == 202
-
-
-def _unstarted(database_url: str, bus: Bus, **settings: Any) -> Iterator[Flask]:
-    yield create_app(settings_with(database_url=database_url, **settings), bus, authenticate)
+@pytest.mark.parametrize("settings", [{"wait_slots": 0}], indirect=True)
+def test_without_a_free_slot_a_waiting_client_gets_202(client: FlaskClient) -> None:
+    assert client.post(USERS, json=ADA, headers={"Prefer": "wait=5"}).status_code == 202
 
 
 def test_a_pending_operation_can_be_waited_for(client: FlaskClient, queue: InlineQueue) -> None:
@@ -227,8 +201,8 @@ def test_a_condition_never_becomes_an_unconditional_write(
     app: Flask, if_match: str | None, version: int | None
 ) -> None:
     headers = {} if if_match is None else {"If-Match": if_match}
-    with app.test_request_context(headers=headers):
-        assert expected_version() == version
+    app.add_url_rule("/expected-version", view_func=lambda: str(expected_version()))
+    assert app.test_client().get("/expected-version", headers=headers).text == str(version)
 
 
 def test_a_key_is_the_callers_own(client: FlaskClient) -> None:
@@ -294,9 +268,9 @@ def test_with_broker_and_database_away_nothing_is_accepted() -> None:
     queue = InlineQueue()
     queue.down = True
     settings = settings_with(database_url="postgresql://127.0.0.1:1/none", publish_deadline=0.5)
-    bus = build_bus(settings, queue)
-    refused = create_app(settings, bus, authenticate).test_client().post(USERS, json=ADA)
-    bus.close()
+    process = Program(settings).process(queue)
+    refused = process.web().test_client().post(USERS, json=ADA)
+    process.close()
     assert (refused.status_code, refused.json["code"]) == (503, "unavailable")
     assert int(refused.headers["Retry-After"]) >= 1
 
@@ -462,13 +436,12 @@ def test_request_id_and_trace_travel_with_the_command(client: FlaskClient, queue
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"X-Request-ID": "r-1", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     client.post(USERS, json=ADA, headers=headers)
-    assert queue.sent[0].headers["request_id"] == "r-1"
-    assert queue.sent[0].headers["traceparent"].split("-")[1] == trace
+    assert queue.sent[0].headers.request_id == "r-1"
+    assert queue.sent[0].headers.traceparent.split("-")[1] == trace
 
 
-def test_other_origins_are_allowed_by_setting_only(clean_database: str, bus: Bus) -> None:
-    (app,) = _unstarted(clean_database, bus, cors_origins=("https://app.example.com",))
-    client = app.test_client()
+@pytest.mark.parametrize("settings", [{"cors_origins": ("https://app.example.com",)}], indirect=True)
+def test_other_origins_are_allowed_by_setting_only(client: FlaskClient) -> None:
     allowed = client.get("/health/live", headers={"Origin": "https://app.example.com"})
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
     exposed = {name.strip() for name in allowed.headers["Access-Control-Expose-Headers"].split(",")}
@@ -486,13 +459,20 @@ def test_other_origins_are_allowed_by_setting_only(clean_database: str, bus: Bus
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-@pytest.mark.parametrize(("hops", "address"), [(0, "127.0.0.1"), (1, "10.0.0.2"), (2, "10.0.0.1")])
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({"trusted_proxies": 0}, "127.0.0.1"),
+        ({"trusted_proxies": 1}, "10.0.0.2"),
+        ({"trusted_proxies": 2}, "10.0.0.1"),
+    ],
+    indirect=["settings"],
+)
 def test_forwarded_addresses_are_believed_as_far_as_proxies_are_trusted(
-    clean_database: str, bus: Bus, queue: InlineQueue, hops: int, address: str
+    client: FlaskClient, queue: InlineQueue, address: str
 ) -> None:
-    (app,) = _unstarted(clean_database, bus, trusted_proxies=hops)
-    app.test_client().post(USERS, json=ADA, headers={"X-Forwarded-For": "10.0.0.1, 10.0.0.2"})
-    assert queue.sent[0].headers["ip"] == address
+    client.post(USERS, json=ADA, headers={"X-Forwarded-For": "10.0.0.1, 10.0.0.2"})
+    assert queue.sent[0].headers.ip == address
 
 
 def test_health_names_each_dependency(client: FlaskClient, queue: InlineQueue) -> None:

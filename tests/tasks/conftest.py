@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
 from amqp import Message
-from celery import Celery
 from kombu import Connection, Producer
 from pytest_celery import CeleryBrokerCluster, CeleryWorkerCluster
 
-from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.program import Program
+from tasks.app import ProgramApp, make_app
+from tasks.queue import CeleryQueue
 from tests.proxy import Proxy
+from tests.settings import settings_with
 from tests.worker import PATIENCE, WorkerProcess, broker_node, environment, worker_node
 
 
@@ -69,39 +71,33 @@ def broker(rabbitmq_url: str) -> Iterator[Broker]:
     found.close()
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """Our Celery side, freshly imported for one broker."""
-
-    app: Celery
-    tasks: Any
-    queues: list[Any]
-
-    def queue(self) -> Any:
-        """A queue, closed at the end of the test."""
-        self.queues.append(self.tasks.queue.CeleryQueue())
-        return self.queues[-1]
-
-
-Deliver = Callable[[str], Delivery]
+MakeQueue = Callable[..., CeleryQueue]
 
 
 @pytest.fixture
-def delivery_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliver]:
-    """Import `tasks` as a process with that `BROKER_URL` does: settings are read at import."""
-    queues: list[Any] = []
+def queue_to() -> Iterator[MakeQueue]:
+    """A queue on the broker at that address, with the options of `CeleryQueue`; closed at the end of the test."""
+    queues: list[CeleryQueue] = []
 
-    def fresh(url: str) -> Delivery:
-        monkeypatch.setenv("BROKER_URL", url)
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("tasks", "celeryconfig")]:
-            monkeypatch.delitem(sys.modules, name)
-        import tasks.queue  # noqa: PLC0415
+    def make(url: str, **options: Any) -> CeleryQueue:
+        queues.append(CeleryQueue(app_on(url), **options))
+        return queues[-1]
 
-        return Delivery(tasks.app.app, tasks, queues)
-
-    yield fresh
+    yield make
     for queue in queues:
         queue.close()
+
+
+def app_on(url: str, **changes: Any) -> ProgramApp:
+    """The Celery application of our program on the broker at that address."""
+    return make_app(Program(settings_with(broker_url=url, **changes)))
+
+
+@pytest.fixture
+def embedded_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the embedded broker keeps its files in this test: not where the developer's are."""
+    monkeypatch.setattr("tasks.lanes.VAR", tmp_path)
+    return tmp_path / "broker"
 
 
 @pytest.fixture
@@ -118,10 +114,9 @@ def through(proxy: Proxy, url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"))
 
 
-def envelope(queue: str = "users.hashing", **body: Any) -> Envelope:
-    return Envelope(
-        uuid4(), "users.create_user", queue, body, {"request_id": "r1", "accepted_at": "2026-01-01T00:00:00+00:00"}
-    )
+def envelope(lane: str = "users.hashing", **body: Any) -> Envelope:
+    headers = Headers("r1", accepted_at="2026-01-01T00:00:00+00:00")
+    return Envelope(uuid4(), "users.create_user", lane, body, headers)
 
 
 @pytest.fixture

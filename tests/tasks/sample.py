@@ -1,4 +1,4 @@
-"""`celery -A tests.tasks.sample worker`: the real worker, with a bus that does what each message says.
+"""`celery -A tests.tasks.sample worker`: the real worker, with a receiver that does what each message says.
 
 The body's field `do` chooses; every delivery is written to the output as `received <id>`.
 """
@@ -10,14 +10,20 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
-import backend.program
+from backend.kernel.context import Context
 from backend.kernel.delivery.codec import Undecodable
+from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.receive import Receiver
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.postgres.faults import DatabaseAway
+from backend.program import Process, Program
+from backend.settings import load_settings
+from tasks.app import worker_app
 
 handlers = Handlers[None]("sample")
 
@@ -37,21 +43,21 @@ class DoByMail(Do):
 
 @handlers.on(Do, attempts=2)
 def work(command: Do, ports: None) -> None:
-    """The bus below stands in for it."""
+    """The receiver below stands in for it."""
 
 
 @handlers.on(DoByMail, kind=Kind.MAIL)
 def write(command: DoByMail, ports: None) -> None:
-    """The bus below stands in for it."""
+    """The receiver below stands in for it."""
 
 
-class ScriptedBus:
-    """A bus whose messages say what becomes of them."""
+class ScriptedReceiver(Receiver):
+    """A receiver whose messages say what becomes of them."""
 
     def __init__(self) -> None:
         self._deeds: Mapping[str, Callable[[Envelope], None]] = {
             "succeed": lambda _: None,
-            "fail": self._fail,
+            "fail": self._raise,
             "run out of memory": self._run_out_of_memory,
             "exit": self._exit,
             "be undecodable": self._be_undecodable,
@@ -62,23 +68,16 @@ class ScriptedBus:
         }
 
     def receive(self, envelope: Envelope) -> None:
-        _say(f"received {envelope.id}", f"headers {dict(envelope.headers)}")
+        _say(f"received {envelope.id}", f"headers {envelope.headers.as_json()}")
         self._deeds[envelope.body["do"]](envelope)
         _say(f"done {envelope.id}")
 
-    def give_up(self, envelope: Envelope, reason: str, error: BaseException) -> None:
+    def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         if envelope.body["do"] == "be undecodable" and _first_time(envelope, "give up"):
             raise DatabaseAway
         _say(f"gave up {envelope.id}")
 
-    def relay_leftovers(self) -> int:
-        _say("swept")
-        return 0
-
-    def close(self) -> None:
-        _say("closed")
-
-    def _fail(self, envelope: Envelope) -> None:
+    def _raise(self, envelope: Envelope) -> None:
         raise ValueError(f"a value in an exception: {envelope.body.get('canary')}")
 
     def _run_out_of_memory(self, envelope: Envelope) -> None:
@@ -106,6 +105,21 @@ class ScriptedBus:
             threading.Event().wait()
 
 
+class ScriptedProcess(Process):
+    """What the sample's tasks work with."""
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        return ScriptedReceiver()
+
+    def sweep(self) -> int:
+        _say("swept")
+        return 0
+
+    def close(self) -> None:
+        _say("closed")
+
+
 def _first_time(envelope: Envelope, what: str) -> bool:
     """Whether no worker process has been here with this message."""
     try:
@@ -123,10 +137,6 @@ def _say(*lines: str) -> None:
     os.write(1, "".join(f"{line}\n" for line in lines).encode())
 
 
-backend.program.HANDLERS.clear()
-backend.program.HANDLERS.update({handler.name: handler for handler in handlers.queued()})
-backend.program.build_bus = lambda *_: ScriptedBus()  # type: ignore[assignment]
-
-from tasks.app import app  # noqa: E402 - it reads the handlers
-
-__all__ = ["app"]
+sample = Context("sample", handlers, lambda _resources, _unit: None)
+program = Program(load_settings(), [sample])
+app = worker_app(program, partial(ScriptedProcess, program))

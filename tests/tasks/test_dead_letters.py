@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,15 +13,14 @@ from uuid import UUID, uuid4
 import kombu.pools
 import pytest
 from amqp import Message
-from backend.kernel.delivery.bus import Bus
 
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView
 from backend.kernel.delivery.dead_letters import DeadLetter
-from backend.program import build_bus
-from tests.inline import InlineQueue
-from tests.settings import settings_with
-from tests.tasks.conftest import Broker, Deliver
+from backend.program import Process
+from tasks.app import ProgramApp
+from tasks.topology import declare_topology
+from tests.tasks.conftest import Broker, app_on
 from tests.tasks.test_malformed import _GOOD, _MALFORMED
 
 LANE = "users.hashing"
@@ -30,13 +29,19 @@ DEAD = "dead-letters"
 
 @dataclass
 class Recorder:
-    """The scheduled task, run in this process with a bus of the test's choice."""
+    """The scheduled task, run in this process."""
 
-    bus: Bus
-    run: Callable[[], None]
+    app: ProgramApp
+
+    @property
+    def process(self) -> Process:
+        return self.app.process()
+
+    def run(self) -> None:
+        self.app.tasks["maintenance.record_dead_letters"]()
 
     def letters(self) -> list[DeadLetterView]:
-        read = self.bus.database.read
+        read = self.process.resources.database.read
         listed = read(lambda connection: letters.listing(connection, 100)).items
         return [read(partial(letters.dead_letter, dead_letter_id=letter.id)) for letter in listed]
 
@@ -46,23 +51,15 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder(
-    delivery_to: Deliver, rabbitmq_url: str, clean_database: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Recorder]:
-    delivery = delivery_to(rabbitmq_url)
-    import tasks.dead_letters  # noqa: PLC0415 - freshly imported for that broker
-    import tasks.messages  # noqa: PLC0415
-
-    with delivery.app.connection_for_write() as connection:
-        delivery.tasks.topology.declare_topology(connection)
+def recorder(rabbitmq_url: str, clean_database: str) -> Iterator[Recorder]:
+    app = app_on(rabbitmq_url, database_url=clean_database)
+    with app.connection_for_write() as connection:
+        declare_topology(connection, app.conf.task_queues)
         for name in (DEAD, LANE):
             connection.default_channel.queue_purge(name)
-    bus = build_bus(settings_with(database_url=clean_database), InlineQueue())
-    recorder = Recorder(bus, tasks.dead_letters.record_dead_letters)
-    monkeypatch.setattr(tasks.dead_letters, "bus", lambda: recorder.bus)
-    yield recorder
+    yield Recorder(app)
     kombu.pools.reset()
-    bus.close()
+    app.close_process()
 
 
 def die(broker: Broker, *, requeue: bool = False) -> None:
@@ -137,13 +134,13 @@ def test_a_recorder_killed_before_it_acknowledged_records_nothing_twice(
     broker.publish(routing_key=LANE, **_MALFORMED[name])
     die(broker)
     with monkeypatch.context() as dying:
-        bury = recorder.bus.bury
+        bury = recorder.process.receiver.bury
 
         def bury_and_die(letter: DeadLetter) -> None:
             bury(letter)
             raise MemoryError
 
-        dying.setattr(recorder.bus, "bury", bury_and_die)
+        dying.setattr(recorder.process.receiver, "bury", bury_and_die)
         recorder.run()
     (first,) = recorder.letters()
     recorder.run()
@@ -154,22 +151,17 @@ def test_a_recorder_killed_before_it_acknowledged_records_nothing_twice(
 def test_dead_letters_stay_in_the_queue_while_the_database_is_away(broker: Broker, recorder: Recorder) -> None:
     command(broker, name="Ada")
     die(broker)
-    there, recorder.bus = (
-        recorder.bus,
-        build_bus(settings_with(database_url="postgresql://127.0.0.1:1/"), InlineQueue()),
-    )
-    recorder.run()
-    recorder.bus.close()
-    recorder.bus = there
+    without_database = Recorder(app_on(broker.url, database_url="postgresql://127.0.0.1:1/"))
+    without_database.run()
+    without_database.app.close_process()
+    assert broker.waiting_in(DEAD) == 1
     recorder.run()
     assert recorder.letter().reason == "rejected"
 
 
 def test_the_recorder_outlives_its_connection(broker: Broker, recorder: Recorder) -> None:
     recorder.run()
-    import tasks.app  # noqa: PLC0415 - the one of this test
-
-    with tasks.app.app.pool.acquire() as connection:
+    with recorder.app.pool.acquire() as connection:
         connection.connection.transport.sock.close()
     command(broker, name="Ada")
     die(broker)
@@ -178,8 +170,6 @@ def test_the_recorder_outlives_its_connection(broker: Broker, recorder: Recorder
     assert recorder.letter().body == {"name": "Ada"}
 
 
-def test_without_rabbitmq_there_is_nothing_to_drain(delivery_to: Deliver) -> None:
-    delivery_to("filesystem://")
-    import tasks.dead_letters  # noqa: PLC0415 - freshly imported for that broker
-
-    tasks.dead_letters.record_dead_letters()
+@pytest.mark.usefixtures("embedded_broker")
+def test_without_rabbitmq_there_is_nothing_to_drain() -> None:
+    Recorder(app_on("filesystem://")).run()

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from kombu import Exchange, Queue
 
-from tests.tasks.conftest import Deliver
+from tasks.delivery import UnsafeDelivery, check_delivery
+from tasks.queue import CeleryQueue
+from tests.tasks.conftest import app_on
 from tests.worker import WorkerProcess, environment
 
 _NOWHERE = "amqp://guest@nowhere.invalid//"
@@ -32,56 +34,54 @@ _UNSAFE: dict[str, tuple[str, Any]] = {
 }
 
 
-def test_the_settings_as_they_are_are_safe(delivery_to: Deliver) -> None:
-    delivery = delivery_to(_NOWHERE)
-    delivery.tasks.delivery.check_delivery(delivery.app.conf)
+def test_the_settings_as_they_are_are_safe() -> None:
+    check_delivery(app_on(_NOWHERE))
 
 
 @pytest.mark.parametrize("change", _UNSAFE.values(), ids=_UNSAFE.keys())
-def test_an_unsafe_setting_is_refused(delivery_to: Deliver, change: tuple[str, Any]) -> None:
-    delivery = delivery_to(_NOWHERE)
+def test_an_unsafe_setting_is_refused(change: tuple[str, Any]) -> None:
+    app = app_on(_NOWHERE)
     name, value = change
-    delivery.app.conf[name] = value
-    with pytest.raises(delivery.tasks.delivery.UnsafeDelivery):
-        delivery.tasks.delivery.check_delivery(delivery.app.conf)
-    with pytest.raises(delivery.tasks.delivery.UnsafeDelivery):
-        delivery.queue()
+    app.conf[name] = value
+    with pytest.raises(UnsafeDelivery):
+        check_delivery(app)
+    with pytest.raises(UnsafeDelivery):
+        CeleryQueue(app)
 
 
 @pytest.mark.parametrize(
     "missing",
     ["x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-strategy", "x-overflow"],
 )
-def test_a_lane_without_one_of_its_arguments_is_refused(delivery_to: Deliver, missing: str) -> None:
-    delivery = delivery_to(_NOWHERE)
-    delivery.app.conf.task_queues[0].queue_arguments.pop(missing)
-    with pytest.raises(delivery.tasks.delivery.UnsafeDelivery):
-        delivery.tasks.delivery.check_delivery(delivery.app.conf)
+def test_a_lane_without_one_of_its_arguments_is_refused(missing: str) -> None:
+    app = app_on(_NOWHERE)
+    app.conf.task_queues[0].queue_arguments.pop(missing)
+    with pytest.raises(UnsafeDelivery):
+        check_delivery(app)
 
 
 @pytest.mark.parametrize("changes", [{"durable": False}, {"exchange": _DIRECT}], ids=["transient", "direct exchange"])
-def test_a_lane_that_does_not_survive_or_cannot_delay_is_refused(delivery_to: Deliver, changes: dict[str, Any]) -> None:
-    delivery = delivery_to(_NOWHERE)
-    lane = delivery.app.conf.task_queues[0]
+def test_a_lane_that_does_not_survive_or_cannot_delay_is_refused(changes: dict[str, Any]) -> None:
+    app = app_on(_NOWHERE)
+    lane = app.conf.task_queues[0]
     given = {"exchange": lane.exchange, "queue_arguments": lane.queue_arguments, **changes}
-    delivery.app.conf.task_queues = [Queue(lane.name, routing_key=lane.name, **given)]
-    with pytest.raises(delivery.tasks.delivery.UnsafeDelivery):
-        delivery.tasks.delivery.check_delivery(delivery.app.conf)
+    app.conf.task_queues = [Queue(lane.name, routing_key=lane.name, **given)]
+    with pytest.raises(UnsafeDelivery):
+        check_delivery(app)
 
 
-def test_every_handler_has_a_lane_and_an_unknown_task_has_none(delivery_to: Deliver) -> None:
-    from backend.program import HANDLERS  # noqa: PLC0415
-
-    delivery = delivery_to(_NOWHERE)
-    routed = {name: delivery.app.amqp.router.route({}, name)["queue"].name for name in HANDLERS}
-    assert routed == {name: handler.queue for name, handler in HANDLERS.items()}
+def test_every_handler_has_a_lane_and_an_unknown_task_has_none() -> None:
+    app = app_on(_NOWHERE)
+    handlers = app.program.registry.queued()
+    routed = {name: app.amqp.router.route({}, name)["queue"].name for name in handlers}
+    assert routed == {name: handler.lane for name, handler in handlers.items()}
     with pytest.raises(LookupError):
-        delivery.app.amqp.router.route({}, "users.no_such_handler")
+        app.amqp.router.route({}, "users.no_such_handler")
 
 
-def test_housekeeping_that_expires_is_no_dead_letter(delivery_to: Deliver) -> None:
-    delivery = delivery_to(_NOWHERE)
-    lane = delivery.app.amqp.router.route({}, "maintenance.sweep_outbox")["queue"]
+def test_housekeeping_that_expires_is_no_dead_letter() -> None:
+    app = app_on(_NOWHERE)
+    lane = app.amqp.router.route({}, "maintenance.sweep_outbox")["queue"]
     assert "x-dead-letter-exchange" not in lane.queue_arguments
 
 

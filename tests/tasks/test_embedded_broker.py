@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
-from tests.tasks.conftest import Deliver
+from tests.tasks.conftest import app_on
 
 MESSAGES = 3000
 PATIENCE = 60.0
@@ -53,8 +53,9 @@ def test_a_message_that_is_still_being_written_is_not_read(folder: Path) -> None
         assert lane.get() is None
 
 
-def test_without_rabbitmq_the_program_runs_on_it(delivery_to: Deliver, caplog: pytest.LogCaptureFixture) -> None:
-    connection = delivery_to("filesystem://").app.connection_for_write()
+@pytest.mark.usefixtures("embedded_broker")
+def test_without_rabbitmq_the_program_runs_on_it(caplog: pytest.LogCaptureFixture) -> None:
+    connection = app_on("filesystem://").connection_for_write()
 
     assert type(connection.clone().default_channel).__module__ == "tasks.embedded_broker"
     assert caplog.messages == []

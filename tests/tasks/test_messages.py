@@ -11,7 +11,7 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from tests.broker import RabbitMQ
-from tests.tasks.conftest import Broker, Deliver
+from tests.tasks.conftest import Broker, app_on
 from tests.worker import PATIENCE, WorkerProcess, environment, eventually
 
 _CANARY = "a-value-nobody" + "-may-read"
@@ -126,12 +126,10 @@ def test_a_message_whose_worker_is_killed_is_carried_out_by_the_next(
     sample_worker.await_log(f"done {task_id}")
 
 
-def test_a_task_at_work_shows_its_sealed_fields_to_no_operator(
-    broker: Broker, sample_worker: WorkerProcess, delivery_to: Deliver
-) -> None:
+def test_a_task_at_work_shows_its_sealed_fields_to_no_operator(broker: Broker, sample_worker: WorkerProcess) -> None:
     sent = broker.task(do="hang once", secret="sealed:" + _CANARY)
     sample_worker.await_log(f"received {sent}")
-    inspect = delivery_to(broker.url).app.control.inspect([sample_worker.node], timeout=PATIENCE, limit=1)
+    inspect = app_on(broker.url).control.inspect([sample_worker.node], timeout=PATIENCE, limit=1)
     (at_work,) = eventually(lambda: (inspect.active() or {}).get(sample_worker.node))
     sample_worker.kill()
     assert at_work["id"] == sent

@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from tasks.queue import Breaker, CeleryQueue
 from tests.broker import RabbitMQ
 from tests.proxy import Proxy
-from tests.tasks.conftest import Broker, Deliver, envelope, through
+from tests.tasks.conftest import Broker, MakeQueue, app_on, envelope, through
 from tests.worker import eventually
 
 _LANE = "users.hashing"
@@ -30,35 +30,35 @@ def private_url(private_rabbitmq: RabbitMQ) -> Iterator[str]:
 
 
 def test_a_sent_message_lies_in_its_lane_as_a_persistent_task_with_its_context(
-    delivery_to: Deliver, broker: Broker
+    queue_to: MakeQueue, broker: Broker
 ) -> None:
     sent = envelope(name="Ada", tags=["a", 1, None])
-    delivery_to(broker.url).queue().send(sent, 10)
+    queue_to(broker.url).send(sent, 10)
     message = broker.next_in(_LANE)
     headers = message.properties["application_headers"]
-    assert (headers["task"], headers["id"], headers["envelope"]) == (sent.name, str(sent.id), dict(sent.headers))
+    assert (headers["task"], headers["id"], headers["envelope"]) == (sent.name, str(sent.id), sent.headers.as_json())
     assert json.loads(message.body)[:2] == [[], {"name": "Ada", "tags": ["a", 1, None]}]
     assert message.properties["delivery_mode"] == 2
     assert message.properties["content_type"] == "application/json"
 
 
 def test_a_sealed_field_shows_neither_its_text_nor_its_cipher_in_the_headers(
-    delivery_to: Deliver, broker: Broker
+    queue_to: MakeQueue, broker: Broker
 ) -> None:
-    delivery_to(broker.url).queue().send(envelope(name="Ada", password="sealed:gAAAA", more=[{"x": "sealed:b"}]), 10)
+    queue_to(broker.url).send(envelope(name="Ada", password="sealed:gAAAA", more=[{"x": "sealed:b"}]), 10)
     headers = broker.next_in(_LANE).properties["application_headers"]
     assert "Ada" in headers["kwargsrepr"]
     assert "sealed" not in json.dumps(headers)
 
 
-def test_the_headers_of_the_largest_body_fit_into_a_frame(delivery_to: Deliver, broker: Broker) -> None:
+def test_the_headers_of_the_largest_body_fit_into_a_frame(queue_to: MakeQueue, broker: Broker) -> None:
     sent = envelope(text="\U000e0001" * 16_000)
-    delivery_to(broker.url).queue().send(sent, 10)
+    queue_to(broker.url).send(sent, 10)
     assert json.loads(broker.next_in(_LANE).body)[1] == dict(sent.body)
 
 
-def test_an_event_reaches_whoever_bound_a_queue_and_nobody_need_have(delivery_to: Deliver, broker: Broker) -> None:
-    queue = delivery_to(broker.url).queue()
+def test_an_event_reaches_whoever_bound_a_queue_and_nobody_need_have(queue_to: MakeQueue, broker: Broker) -> None:
+    queue = queue_to(broker.url)
     event = _event()
     assert queue.send_all([event], 10) == {event.id}
     mine = broker.channel.queue_declare(exclusive=True, auto_delete=False).queue
@@ -71,32 +71,28 @@ def test_an_event_reaches_whoever_bound_a_queue_and_nobody_need_have(delivery_to
     assert broker.waiting_in(mine) == 0
 
 
-def test_of_several_at_once_those_are_told_that_the_broker_took(delivery_to: Deliver, broker: Broker) -> None:
-    queue = delivery_to(broker.url).queue()
+def test_of_several_at_once_those_are_told_that_the_broker_took(queue_to: MakeQueue, broker: Broker) -> None:
+    queue = queue_to(broker.url)
     good = [envelope(number=number) for number in range(50)]
-    lost = envelope(queue="users.no_such_lane")
+    lost = envelope("users.no_such_lane")
     event = _event()
     assert queue.send_all([*good[:25], lost, event, *good[25:]], 10) == {event.id, *(one.id for one in good)}
     arrived = {broker.next_in(_LANE).properties["correlation_id"] for _ in good}
     assert arrived == {str(one.id) for one in good}
 
 
-def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(delivery_to: Deliver, broker: Broker) -> None:
-    queue = delivery_to(broker.url).queue()
+def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(queue_to: MakeQueue, broker: Broker) -> None:
+    queue = queue_to(broker.url)
     for _ in range(3):
         with pytest.raises(QueueUnavailable):
-            queue.send(envelope(queue="users.no_such_lane"), 10)
+            queue.send(envelope("users.no_such_lane"), 10)
     sent = envelope()
     queue.send(sent, 10)
     assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
 
 
-def test_a_lane_deleted_behind_our_back_is_made_again(
-    delivery_to: Deliver, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    delivery = delivery_to(broker.url)
-    monkeypatch.setattr(delivery.tasks.publisher, "_THREADS", 1)  # the one whose connection knew the lane
-    queue = delivery.queue()
+def test_a_lane_deleted_behind_our_back_is_made_again(queue_to: MakeQueue, broker: Broker) -> None:
+    queue = queue_to(broker.url, threads=1)  # the one whose connection knew the lane
     queue.send(envelope(), 10)
     broker.channel.queue_delete(_LANE)
     sent = envelope()
@@ -104,8 +100,8 @@ def test_a_lane_deleted_behind_our_back_is_made_again(
     assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
 
 
-def test_a_cut_connection_costs_no_message(delivery_to: Deliver, broker: Broker, stalling: Proxy) -> None:
-    queue = delivery_to(through(stalling, broker.url)).queue()
+def test_a_cut_connection_costs_no_message(queue_to: MakeQueue, broker: Broker, stalling: Proxy) -> None:
+    queue = queue_to(through(stalling, broker.url))
     for _ in range(8):
         queue.send(envelope(), 10)
     stalling.cut()
@@ -117,26 +113,23 @@ def test_a_cut_connection_costs_no_message(delivery_to: Deliver, broker: Broker,
 
 
 def test_a_broker_that_is_not_there_is_unavailable_and_taken_up_again_once_it_is(
-    delivery_to: Deliver, broker: Broker, stalling: Proxy
+    queue_to: MakeQueue, broker: Broker, stalling: Proxy
 ) -> None:
-    queue = delivery_to(through(stalling, broker.url)).queue()
+    queue = queue_to(through(stalling, broker.url))
     stalling.refuse()
     with pytest.raises(QueueUnavailable):
         queue.send(envelope(), 10)
     assert queue.breaker_open
     stalling.accept()
     eventually(lambda: _sends(queue))
-    assert not queue.breaker_open
+    eventually(lambda: not queue.breaker_open)
     broker.channel.queue_purge(_LANE)
 
 
 def test_a_stalled_broker_holds_the_caller_until_the_deadline_and_the_next_ones_not_at_all(
-    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
+    queue_to: MakeQueue, broker: Broker, stalling: Proxy
 ) -> None:
-    delivery = delivery_to(through(stalling, broker.url))
-    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
-    monkeypatch.setattr(delivery.tasks.queue, "_OPEN_SECONDS", 3600)
-    queue = delivery.queue()
+    queue = queue_to(through(stalling, broker.url), confirm_seconds=3600, open_seconds=3600)
     queue.send(envelope(), 10)
     stalling.stall()
     late = envelope()
@@ -151,13 +144,9 @@ def test_a_stalled_broker_holds_the_caller_until_the_deadline_and_the_next_ones_
 
 
 def test_what_waits_for_a_thread_at_its_deadline_is_never_published(
-    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
+    queue_to: MakeQueue, broker: Broker, stalling: Proxy
 ) -> None:
-    delivery = delivery_to(through(stalling, broker.url))
-    for name, value in {"_THREADS": 1, "_CONFIRM_SECONDS": 3600}.items():
-        monkeypatch.setattr(delivery.tasks.publisher, name, value)
-    monkeypatch.setattr(delivery.tasks.queue, "_OPEN_SECONDS", 0)
-    queue = delivery.queue()
+    queue = queue_to(through(stalling, broker.url), threads=1, confirm_seconds=3600, open_seconds=0)
     first, late, never, last = (envelope() for _ in range(4))
     queue.send(first, 10)
     stalling.stall()
@@ -170,14 +159,8 @@ def test_what_waits_for_a_thread_at_its_deadline_is_never_published(
     assert found == [str(first.id), str(late.id), str(last.id)]
 
 
-def test_more_waiting_messages_than_bearable_are_refused(
-    delivery_to: Deliver, broker: Broker, stalling: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    delivery = delivery_to(through(stalling, broker.url))
-    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
-    for name, value in {"_MOST_WAITING": 1, "_OPEN_SECONDS": 0}.items():
-        monkeypatch.setattr(delivery.tasks.queue, name, value)
-    queue = delivery.queue()
+def test_more_waiting_messages_than_bearable_are_refused(queue_to: MakeQueue, broker: Broker, stalling: Proxy) -> None:
+    queue = queue_to(through(stalling, broker.url), confirm_seconds=3600, open_seconds=0, most_waiting=1)
     queue.send(envelope(), 10)
     stalling.stall()
     with pytest.raises(QueueUnavailable):
@@ -189,11 +172,10 @@ def test_more_waiting_messages_than_bearable_are_refused(
     broker.channel.queue_purge(_LANE)
 
 
-def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch, delivery_to: Deliver) -> None:
-    queue_module = delivery_to("amqp://guest@nowhere.invalid//").tasks.queue
+def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(queue_module, "monotonic", lambda: now)
-    breaker = queue_module.Breaker(1.0)
+    monkeypatch.setattr("tasks.queue.monotonic", lambda: now)
+    breaker = Breaker(1.0)
     breaker.failed()
     assert not breaker.allows()
     now = 101.5
@@ -203,11 +185,9 @@ def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch, de
 
 
 def test_a_memory_alarm_holds_the_caller_until_the_deadline_and_passes(
-    delivery_to: Deliver, private_rabbitmq: RabbitMQ, private_url: str, monkeypatch: pytest.MonkeyPatch
+    queue_to: MakeQueue, private_rabbitmq: RabbitMQ, private_url: str
 ) -> None:
-    delivery = delivery_to(private_url)
-    monkeypatch.setattr(delivery.tasks.publisher, "_CONFIRM_SECONDS", 3600)
-    queue = delivery.queue()
+    queue = queue_to(private_url, confirm_seconds=3600)
     queue.send(envelope(), 10)
     with private_rabbitmq.alarmed(), pytest.raises(QueueUnavailable):
         queue.send(envelope(), 0.5)
@@ -215,9 +195,9 @@ def test_a_memory_alarm_holds_the_caller_until_the_deadline_and_passes(
 
 
 def test_a_broker_that_was_restarted_is_taken_up_again_with_what_was_sent_before(
-    delivery_to: Deliver, private_rabbitmq: RabbitMQ, private_url: str
+    queue_to: MakeQueue, private_rabbitmq: RabbitMQ, private_url: str
 ) -> None:
-    queue = delivery_to(private_url).queue()
+    queue = queue_to(private_url)
     sent = envelope()
     queue.send(sent, 10)
     with private_rabbitmq.stopped(), pytest.raises(QueueUnavailable):
@@ -227,8 +207,8 @@ def test_a_broker_that_was_restarted_is_taken_up_again_with_what_was_sent_before
         assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
 
 
-def test_parent_and_child_of_a_fork_publish_each_message_once(delivery_to: Deliver, broker: Broker) -> None:
-    queue = delivery_to(broker.url).queue()
+def test_parent_and_child_of_a_fork_publish_each_message_once(queue_to: MakeQueue, broker: Broker) -> None:
+    queue = queue_to(broker.url)
     sent = [envelope() for _ in range(3)]
     queue.send(sent[0], 10)
     with warnings.catch_warnings(action="ignore"):  # newer Pythons warn of threads at a fork: it is what is tested
@@ -243,9 +223,9 @@ def test_parent_and_child_of_a_fork_publish_each_message_once(delivery_to: Deliv
 
 
 def test_a_thread_that_holds_our_locks_during_a_fork_does_not_hang_the_child(
-    delivery_to: Deliver, broker: Broker
+    queue_to: MakeQueue, broker: Broker
 ) -> None:
-    queue = delivery_to(broker.url).queue()
+    queue = queue_to(broker.url)
     with queue._publishers._lock, warnings.catch_warnings(action="ignore"):  # noqa: SLF001 - as another thread might
         child = os.fork()
     if child == 0:
@@ -254,31 +234,27 @@ def test_a_thread_that_holds_our_locks_during_a_fork_does_not_hang_the_child(
     broker.channel.queue_purge(_LANE)
 
 
-def test_the_embedded_transport_carries_the_same_message(
-    delivery_to: Deliver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backend.settings.VAR", tmp_path)
-    delivery = delivery_to("filesystem://")
+def test_the_embedded_transport_carries_the_same_message(queue_to: MakeQueue, embedded_broker: Path) -> None:
     sent = envelope(name="Ada", password="sealed:gAAAA")
-    queue = delivery.queue()
+    queue = queue_to("filesystem://")
     queue.send(sent, 10)
     event = _event()
     assert queue.send_all([event], 10) == {event.id}
-    with delivery.app.connection_for_read() as connection:
+    with app_on("filesystem://").connection_for_read() as connection:
         message = connection.default_channel.basic_get(_LANE, no_ack=True)
-        assert message.headers["envelope"] == dict(sent.headers)
+        assert message.headers["envelope"] == sent.headers.as_json()
         assert message.headers["kwargsrepr"] == repr({"name": "Ada", "password": "•••"})
         assert json.loads(message.body)[1] == dict(sent.body)
-    assert not list((tmp_path / "broker" / "messages").iterdir())
+    assert not list((embedded_broker / "messages").iterdir())
 
 
 def _event() -> Envelope:
     name = "users.user_created.v1"
     body = {"specversion": "1.0", "id": str(uuid4()), "source": "/users", "type": name, "data": {}}
-    return Envelope(uuid4(), name, EVENTS_EXCHANGE, body, {})
+    return Envelope(uuid4(), name, EVENTS_EXCHANGE, body)
 
 
-def _sends(queue: Any, one: Envelope | None = None) -> bool:
+def _sends(queue: CeleryQueue, one: Envelope | None = None) -> bool:
     try:
         queue.send(one or envelope(), 10)
     except QueueUnavailable:

@@ -9,7 +9,7 @@ from kombu import Connection
 
 from backend.kernel.delivery.envelope import QueueUnavailable
 from tests.broker import RabbitMQ
-from tests.tasks.conftest import Broker, Deliver, envelope
+from tests.tasks.conftest import Broker, MakeQueue, envelope
 from tests.worker import Program, environment
 
 _LANE = "users.hashing"
@@ -22,21 +22,21 @@ def fresh_url(private_rabbitmq: RabbitMQ) -> Iterator[str]:
         yield url
 
 
-def test_a_message_published_before_any_worker_was_started_waits_for_one(delivery_to: Deliver, fresh_url: str) -> None:
+def test_a_message_published_before_any_worker_was_started_waits_for_one(queue_to: MakeQueue, fresh_url: str) -> None:
     """`202` is said only after the broker has the message, also on the first day."""
-    delivery_to(fresh_url).queue().send(envelope(_LANE, a=1), 5)
+    queue_to(fresh_url).send(envelope(_LANE, a=1), 5)
     broker = Broker(fresh_url)
     assert broker.waiting_in(_LANE) == 1
     assert broker.waiting_in("dead-letters") == 0
     broker.close()
 
 
-def test_a_lane_with_other_arguments_is_named_and_refused(delivery_to: Deliver, fresh_url: str) -> None:
+def test_a_lane_with_other_arguments_is_named_and_refused(queue_to: MakeQueue, fresh_url: str) -> None:
     """Arguments belong to a queue's identity: neither publishers nor workers can go on, and both say why."""
     with Connection(fresh_url) as connection, connection.channel() as channel:
         channel.queue_declare(_LANE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
 
-    queue = delivery_to(fresh_url).queue()
+    queue = queue_to(fresh_url)
     with pytest.raises(QueueUnavailable):
         queue.send(envelope(_LANE, a=1), 5)
 

@@ -16,7 +16,9 @@ from backend.kernel.resources import Resources
 def open_ports(resources: Resources, unit: UnitOfWork) -> DeadLettersPorts:
     """What the handlers may reach, for one transaction."""
     return DeadLettersPorts(
-        SqlDeadLetters(unit, {name: handler.lane for name, handler in resources.registry.queued().items()})
+        SqlDeadLetters(
+            unit, {name: handler.lane for name, handler in resources.registry.queued().items()}, resources.sealer
+        )
     )
 
 

@@ -25,8 +25,12 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
         links=SqlLinks(unit, resources.database, resources.keyring),
         passwords=resources.once(hasher_of),
         attempts=SqlAttempts(resources.once(throttle_of), resources.once(turns_of)),
-        verification_required=resources.settings.of(UsersSettings).require_email_verification,
+        verification_required=resources.once(_verification_required),
     )
+
+
+def _verification_required(resources: Resources) -> bool:
+    return resources.settings.of(UsersSettings).require_email_verification
 
 
 context = Context(

@@ -1,13 +1,22 @@
-"""Messages to JSON-ready data and back, with every `Secret` sealed on the way out."""
+"""Messages to envelopes and back: fields as JSON, every `Secret` sealed, the whole signed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar, get_type_hints
+from uuid import UUID
 
 import msgspec
+from uuid_utils.compat import uuid7
 
-from backend.kernel.delivery.sealing import Keyring, Unsealable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers
+from backend.kernel.delivery.sealing import Sealer, Unsealable
+from backend.kernel.messages.event import Event
+from backend.kernel.messages.message import Command
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.registry import Registry
 from backend.kernel.messages.secret import Secret
 
 T = TypeVar("T")
@@ -18,36 +27,101 @@ class Undecodable(Exception):
 
 
 class Codec:
-    """Encodes message dataclasses. Unknown fields are ignored and missing ones take their defaults,
+    """Writes and reads envelopes. Unknown fields are ignored and missing ones take their defaults,
     so that workers and API may differ by one release.
     """
 
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    def __init__(self, registry: Registry, sealer: Sealer) -> None:
+        self._registry = registry
+        self._sealer = sealer
 
-    def encode(self, message: object) -> dict[str, Any]:
-        """The message's fields as JSON-ready data."""
-        encoded: dict[str, Any] = msgspec.to_builtins(message, enc_hook=self._seal)
-        return encoded
+    def of_command(
+        self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
+    ) -> Envelope:
+        """The message that the command's handler gets."""
+        handler = self._registry.handlers[type(command)]
+        accepted_at = datetime.now(UTC).isoformat()
+        headers = Headers(
+            *current_origin.get(),
+            accepted_at=accepted_at,
+            fingerprint=fingerprint,
+            resource=resource,
+            waiting=waiting,
+        )
+        body = self._encode(command, operation_id, handler.name)
+        return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
 
-    def decode(self, kind: type[T], body: Mapping[str, Any]) -> T:
-        """The message that `encode` made.
+    def of_event(self, event: Event, cause: UUID) -> Iterator[Envelope]:
+        """One message for each subscriber, and the CloudEvents copy for the outside world."""
+        headers = Headers(*current_origin.get(), accepted_at=datetime.now(UTC).isoformat(), cause=cause)
+        for handler in self._registry.subscribers(event.routing_key()):
+            message_id = uuid7()
+            body = self._encode(event, message_id, handler.name)
+            yield self._sealer.signed(Envelope(message_id, handler.name, handler.lane, body, headers))
+        if event.public:
+            yield self._announcement(event)
+
+    def decode(self, kind: type[T], envelope: Envelope) -> T:
+        """The message that the envelope carries.
 
         Raises:
-            Undecodable: the body does not fit `kind`, or its secrets cannot be opened.
+            Forged, UnknownKey: see `Sealer.check`.
+            Undecodable: the body does not fit `kind`, or a secret does not open; it names the field.
         """
+        self._sealer.check(envelope)
+        body = dict(envelope.body)
         try:
-            return msgspec.convert(dict(body), kind, dec_hook=self._unseal)
-        except (msgspec.ValidationError, Unsealable, TypeError, ValueError):
-            # `from None`: the cause quotes the offending value.
+            for field in _secret_fields(kind):
+                if isinstance(sealed := body.get(field), str):
+                    body[field] = Secret(self._sealer.unseal(sealed, envelope.id, envelope.name, field))
+            return msgspec.convert(body, kind, dec_hook=lambda _, value: value)
+        except msgspec.ValidationError as error:
+            # Only the path: the rest of its text, and the cause, may quote the value.
+            _, _, path = str(error).rpartition(" - at ")
+            raise Undecodable(f"the body is not a {kind.__name__}: {path or 'a field is missing'}") from None
+        except (Unsealable, TypeError, ValueError):
             raise Undecodable(f"the body is not a {kind.__name__}") from None
 
-    def _seal(self, value: object) -> str:
-        if isinstance(value, Secret):
-            return self._keyring.seal(value.value)
-        raise NotImplementedError(f"{type(value).__name__} cannot travel in a message")
+    def _encode(self, message: object, message_id: UUID, name: str) -> dict[str, Any]:
+        """The message's fields as JSON-ready data."""
+        secrets = _secret_fields(type(message))
+        if not secrets:
+            return dict(msgspec.to_builtins(message, enc_hook=_refuse))
+        values = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
+        for field in secrets:
+            if values[field] is not None:
+                values[field] = self._sealer.seal(values[field].value, message_id, name, field)
+        return dict(msgspec.to_builtins(values, enc_hook=_refuse))
 
-    def _unseal(self, kind: type, value: object) -> object:
-        if kind is Secret and isinstance(value, str):
-            return Secret(self._keyring.unseal(value))
-        raise NotImplementedError(f"{kind.__name__} cannot travel in a message")
+    def _announcement(self, event: Event) -> Envelope:
+        """The event as CloudEvents 1.0, structured mode."""
+        event_id, name = uuid7(), event.routing_key()
+        body = {
+            "specversion": "1.0",
+            "id": str(event_id),
+            "source": f"/{name.split('.')[0]}",
+            "type": name,
+            "subject": event.subject,
+            "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "data": msgspec.to_builtins(event, enc_hook=_refuse),
+        }
+        if traceparent := current_origin.get().traceparent:
+            body["traceparent"] = traceparent
+        return Envelope(event_id, name, EVENTS_EXCHANGE, body)
+
+
+_SECRETS: dict[type, tuple[str, ...]] = {}
+
+
+def _secret_fields(kind: type) -> tuple[str, ...]:
+    """The fields of a message that are secrets; one deeper inside is refused when it is written."""
+    found = _SECRETS.get(kind)
+    if found is None:
+        hints = get_type_hints(kind)
+        found = _SECRETS[kind] = tuple(name for name, hint in hints.items() if hint in (Secret, Secret | None))
+    return found
+
+
+def _refuse(value: object) -> Any:
+    raise NotImplementedError(f"{type(value).__name__} cannot travel in a message; a Secret must be a field of its own")

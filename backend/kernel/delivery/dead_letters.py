@@ -35,6 +35,8 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # it is no task at all
     DELIVERY_LIMIT = "delivery_limit"  # it killed its worker each time
     REJECTED = "rejected"  # the worker rejected it
+    FORGED = "forged"  # none of our processes wrote it, so it touches no operation
+    UNKNOWN_KEY = "unknown_key"  # written with a key that no process held, so it touches no operation either
 
 
 class State(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 from typing import TypeVar, cast
@@ -12,10 +12,11 @@ from uuid import UUID
 import structlog
 
 from backend.kernel.delivery import inbox, outbox
+from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.envelope import Envelope, Queue, QueueUnavailable
-from backend.kernel.delivery.envelopes import Envelopes
 from backend.kernel.delivery.handling import Handled, Handling, through_conflicts
 from backend.kernel.delivery.relay import Relay
+from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command, Progress, Query, SyncCommand
 from backend.kernel.messages.registry import Handler, Registry
@@ -54,43 +55,32 @@ Hear = Callable[[str, Sequence[str]], None]
 """Takes the payloads that a synchronous command sent on a NOTIFY channel."""
 
 
+@dataclass(frozen=True)
 class Bus:
     """The API's door to the application layer.
 
-    Args:
+    Attributes:
         hear: is given what a synchronous command notified, once that is committed and before the command is
             answered: an answer may be quicker than a notification.
         deadline: seconds a command may take to be accepted.
         spool_limit: messages that may wait in the outbox before commands are refused.
     """
 
-    def __init__(  # noqa: PLR0913 - what a process runs on
-        self,
-        database: Database,
-        registry: Registry,
-        reader: Reader,
-        envelopes: Envelopes,
-        handling: Handling,
-        queue: Queue,
-        relay: Relay,
-        hear: Hear,
-        deadline: float,
-        spool_limit: int,
-    ) -> None:
-        self.database = database
-        self.registry = registry
-        self.queue = queue
-        self._reader = reader
-        self._envelopes = envelopes
-        self._handling = handling
-        self._relay = relay
-        self._hear = hear
-        self._deadline = deadline
-        self._spool_limit = spool_limit
+    database: Database
+    registry: Registry
+    reader: Reader
+    codec: Codec
+    sealer: Sealer
+    handling: Handling
+    queue: Queue
+    relay: Relay
+    hear: Hear
+    deadline: float
+    spool_limit: int
 
     def ask(self, query: Query[R], *, fresh: bool = False) -> R:
         """Answer a question: see `Reader.ask`."""
-        return self._reader.ask(query, fresh=fresh)
+        return self.reader.ask(query, fresh=fresh)
 
     def execute(self, command: SyncCommand[R]) -> R:
         """Process a synchronous command, now, in one transaction.
@@ -99,12 +89,12 @@ class Bus:
             Refusal: the domain says no.
             DatabaseAway: PostgreSQL cannot be reached.
         """
-        handler = self.registry.handler_of(type(command))
+        handler = self.registry.handlers[type(command)]
         done = through_conflicts(lambda: self._execute(handler, command))
         if done.refusal is not None:
             # Its events are left to the sweep: how long a refusal takes must not tell that there were some.
             raise done.refusal
-        self._relay.publish(done.to_relay)
+        self.relay.publish(done.to_relay)
         return cast("R", done.answer)
 
     def dispatch(
@@ -116,14 +106,14 @@ class Bus:
             Unavailable: neither the broker nor the spool took it.
         """
         started = monotonic()
-        envelope = self._envelopes.of_command(
+        envelope = self.codec.of_command(
             command, operation_id, fingerprint=fingerprint, resource=resource, waiting=waiting
         )
         try:
-            self.queue.send(envelope, self._deadline * (1 - _SPOOL_SHARE))
+            self.queue.send(envelope, self.deadline * (1 - _SPOOL_SHARE))
             way = Way.BROKER
         except QueueUnavailable:
-            self._spool(envelope, self._deadline - (monotonic() - started))
+            self._spool(envelope, self.deadline - (monotonic() - started))
             way = Way.SPOOL
         metrics.command_accepted(envelope.name, way)
         log.info("command accepted", operation_id=str(operation_id), command=envelope.name, way=way)
@@ -135,20 +125,21 @@ class Bus:
 
     def progress_of(self, command_name: str, operation_id: UUID) -> Progress | None:
         """How far the operation is, None for a command that is done in one step."""
-        return self._reader.progress_of(command_name, operation_id)
+        return self.reader.progress_of(command_name, operation_id)
 
     def _execute(self, handler: Handler, command: object) -> Handled:
         with UnitOfWork(self.database) as unit:
-            done = self._handling.handle(handler, command, unit)
+            done = self.handling.handle(handler, command, unit)
             unit.commit()
             for channel, payloads in unit.notices.items():
-                self._hear(channel, payloads)
+                self.hear(channel, payloads)
             return done
 
     def _spool(self, envelope: Envelope, seconds_left: float) -> None:
+        envelope = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, spooled=True)))
         try:
             self.database.read(
-                lambda primary: outbox.spool(primary, envelope, self._spool_limit),
+                lambda primary: outbox.spool(primary, envelope, self.spool_limit),
                 timeout=max(seconds_left, 0.1),
                 fresh=True,
             )

@@ -33,6 +33,7 @@ class Headers:
         spooled: whether the broker was away and the message waited in the outbox.
         attempts: how often it failed before.
         replay: how often it was dead-lettered before.
+        mac: the proof that one of our processes wrote the message, see `Codec`.
     """
 
     request_id: str = ""
@@ -48,6 +49,7 @@ class Headers:
     spooled: bool = False
     attempts: int = 0
     replay: int = 0
+    mac: str = ""
 
     @classmethod
     def parse(cls, data: object) -> Self:

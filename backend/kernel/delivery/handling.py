@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from backend.kernel.delivery import outbox
-from backend.kernel.delivery.envelopes import Envelopes
+from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.inbox import Status
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.event import Event
@@ -36,13 +37,17 @@ class Handled(NamedTuple):
     to_relay: list[str]
 
 
+@dataclass(frozen=True)
 class Handling:
-    """Calls handlers. Nothing here commits: whoever opened the unit of work does."""
+    """Calls handlers. Nothing here commits: whoever opened the unit of work does.
 
-    def __init__(self, registry: Registry, open_ports: Mapping[str, OpenPorts], envelopes: Envelopes) -> None:
-        self._registry = registry
-        self._open_ports = open_ports
-        self._envelopes = envelopes
+    Attributes:
+        open_ports: by context, from a unit of work to what the handlers may reach.
+    """
+
+    registry: Registry
+    open_ports: Mapping[str, OpenPorts]
+    codec: Codec
 
     def handle(self, handler: Handler, message: object, unit: UnitOfWork) -> Handled:
         """Call the handler, and those who act in its transaction; write what is to be published of it.
@@ -51,7 +56,7 @@ class Handling:
         """
         answer, refusal = None, None
         try:
-            answer = handler.function(message, self._open_ports[handler.context](unit))
+            answer = handler.function(message, self.open_ports[handler.context](unit))
             events = self._events_of(unit)
         except Refusal as error:
             refusal = error
@@ -69,15 +74,13 @@ class Handling:
         while new := unit.pull_events():
             events += new
             for event in new:
-                for context, react in self._registry.within(type(event)):
-                    react(event, self._open_ports[context](unit))
+                for context, react in self.registry.within(type(event)):
+                    react(event, self.open_ports[context](unit))
         return events
 
     def _write(self, events: list[Event], unit: UnitOfWork) -> list[str]:
         messages = [
-            (event.subject, envelope)
-            for event in events
-            for envelope in self._envelopes.of_event(event, unit.message_id)
+            (event.subject, envelope) for event in events for envelope in self.codec.of_event(event, unit.message_id)
         ]
         if messages:
             outbox.write(unit.connection, messages)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, LiteralString
 from uuid import UUID
@@ -144,7 +144,6 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
     if not (room and room[0]):
         raise OutboxFull
-    envelope = replace(envelope, headers=replace(envelope.headers, spooled=True))
     connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts
 from backend.kernel.delivery.relay import Relay
+from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import InternalError, Refusal
@@ -24,30 +24,24 @@ from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
 from backend.kernel.postgres.database import Database
 
-DescribeProblem = Callable[[Refusal, str], dict[str, Any]]
-"""From a refusal and a request id to what the caller is told."""
-
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
 class Receiver:
-    """The workers' door to the application layer."""
+    """The workers' door to the application layer.
 
-    def __init__(
-        self,
-        database: Database,
-        registry: Registry,
-        codec: Codec,
-        handling: Handling,
-        relay: Relay,
-        problem_of: DescribeProblem,
-    ) -> None:
-        self._database = database
-        self._registry = registry
-        self._codec = codec
-        self._handling = handling
-        self._relay = relay
-        self._problem_of = problem_of
+    Attributes:
+        problem_of: from a refusal and a request id to what the caller is told.
+    """
+
+    database: Database
+    registry: Registry
+    codec: Codec
+    sealer: Sealer
+    handling: Handling
+    relay: Relay
+    problem_of: Callable[[Refusal, str], dict[str, Any]]
 
     def receive(self, envelope: Envelope) -> None:
         """Process a message, once however often it is delivered.
@@ -56,22 +50,33 @@ class Receiver:
         and deadlocks are tried again at once, a few times.
 
         Raises:
+            Forged: none of our processes wrote the message.
+            UnknownKey: written with a key that this process does not hold; deliver it again later.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; deliver it again later.
             Exception: any other fault; deliver it again later, a limited number of times.
         """
-        handler = self._registry.by_name.get(envelope.name)
+        handler = self.registry.by_name.get(envelope.name)
         if handler is None:
+            self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
-        message: object = self._codec.decode(handler.message, envelope.body)
-        with _origin_of(envelope):
-            try:
-                done = through_conflicts(lambda: self._process(handler, message, envelope))
-            except inbox.AlreadyDone:
-                self._notify_waiting(envelope)
-            else:
-                log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
-                self._relay.publish_meanwhile(done.to_relay)
+        message: object = self.codec.decode(handler.message, envelope)
+        token = current_origin.set(envelope.headers.origin)
+        try:
+            done = through_conflicts(lambda: self._process(handler, message, envelope))
+        except inbox.AlreadyDone:
+            self._notify_waiting(envelope)
+        else:
+            log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
+            self.relay.publish_meanwhile(done.to_relay)
+        finally:
+            current_origin.reset(token)
+
+    def failed_again(self, envelope: Envelope) -> Envelope:
+        """The message to deliver again after a fault: it counts one attempt more."""
+        return self.sealer.signed(
+            replace(envelope, headers=replace(envelope.headers, attempts=envelope.headers.attempts + 1))
+        )
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         """Record that the message is a dead letter, for operators and for the one who asks for its outcome.
@@ -90,7 +95,7 @@ class Receiver:
         Raises:
             DatabaseAway: PostgreSQL cannot be reached; try again later.
         """
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             if letter.has_operation and not self._record_fault(connection, letter.envelope):
                 log.info("dead letter dropped: its message was processed before")
             else:
@@ -100,8 +105,8 @@ class Receiver:
         if handler.kind is Kind.HASHING and self._was_done(envelope):
             raise inbox.AlreadyDone
         claim = partial(inbox.claim, envelope=envelope)
-        with UnitOfWork(self._database, first=claim, message_id=envelope.id) as unit:
-            done = self._handling.handle(handler, message, unit)
+        with UnitOfWork(self.database, first=claim, message_id=envelope.id) as unit:
+            done = self.handling.handle(handler, message, unit)
             if done.refusal is not None:
                 self._fail(unit, envelope, done.refusal)
             if goes_on(done.answer):
@@ -115,19 +120,19 @@ class Receiver:
         """Asked before slow work, which would hash again, and count a failed attempt twice. The claim decides."""
         if envelope.headers.replay:
             return False
-        known = self._database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
+        known = self.database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
         return known is not None
 
     def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> str:
         """The step is done, the command is not: the same message is sent again, its attempts counted anew."""
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
-        again = replace(envelope, headers=replace(envelope.headers, attempts=0))
+        again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0)))
         outbox.write(unit.connection, [(aggregate, again)])
         return aggregate
 
     def _fail(self, unit: UnitOfWork, envelope: Envelope, refusal: Refusal) -> None:
-        problem = self._problem_of(refusal, envelope.headers.request_id)
+        problem = self.problem_of(refusal, envelope.headers.request_id)
         if refusal.keeps_effects:
             inbox.turn_into_failure(unit.connection, envelope, problem)
         elif not inbox.record_failure(unit.connection, envelope, problem):
@@ -136,26 +141,18 @@ class Receiver:
     def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
         """The operation failed; False when it had ended otherwise: a second copy of its message died."""
         fault = InternalError()
-        problem = self._problem_of(fault, envelope.headers.request_id)
-        handler = self._registry.by_name.get(envelope.name)
-        with _origin_of(envelope):
-            first = inbox.record_failure(connection, envelope, problem)
-            if first and handler is not None and handler.audited:
-                audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
+        problem = self.problem_of(fault, envelope.headers.request_id)
+        handler = self.registry.by_name.get(envelope.name)
+        first = inbox.record_failure(connection, envelope, problem)
+        if first and handler is not None and handler.audited:
+            token = current_origin.set(envelope.headers.origin)
+            audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
+            current_origin.reset(token)
         inbox.notify_waiting(connection, envelope)
         return first or inbox.ended_in_fault(connection, envelope.id)
 
     def _notify_waiting(self, envelope: Envelope) -> None:
         log.info("message was processed before")
         if envelope.headers.waiting:
-            with self._database.transaction() as connection:
+            with self.database.transaction() as connection:
                 inbox.notify_waiting(connection, envelope)
-
-
-@contextmanager
-def _origin_of(envelope: Envelope) -> Iterator[None]:
-    token = current_origin.set(envelope.headers.origin)
-    try:
-        yield
-    finally:
-        current_origin.reset(token)

@@ -1,21 +1,121 @@
-"""Keys: what seals secrets, signs what leaves and comes back, and derives stable names."""
+"""Seals: nobody reads a secret on its way, and nobody writes or alters a message but our own processes.
+
+A message proves its author: its MAC (HMAC-SHA-256) covers the id, the name, the lane, the body and all headers.
+Whoever can reach the broker can put a message there, but not one that a worker acts on.
+
+The seal of a field is AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the message and the
+field are its additional authenticated data: copied into another message, or another field, it does not open.
+"""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
-from functools import cache
+import os
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from itsdangerous import BadData, Signer, base64_decode, base64_encode
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.keys import Keyring, key_id
 
 SEALED_PREFIX = "sealed:"
 """Marks a sealed field, so that representations can mask it without knowing the message."""
 MASK = "•••"
+_NONCE_BYTES = 12
+
+
+class Unsealable(Exception):
+    """It was altered, or it belongs to another message or field."""
+
+
+class Forged(Exception):
+    """A message that none of our processes wrote, or that was altered since."""
+
+
+class UnknownKey(Exception):
+    """Written with a key that this process does not hold: another may, or this one after its restart."""
+
+
+class Sealer:
+    """Signs and checks messages, seals and opens their secret fields.
+
+    Args:
+        accept_unsigned: take messages without a MAC, which the releases before 0.2 left in the queues.
+    """
+
+    def __init__(self, keyring: Keyring, *, accept_unsigned: bool = False) -> None:
+        self._accept_unsigned = accept_unsigned
+        self._mac_keys = {key_id(key): key for key in keyring.derived("authenticating messages")}
+        keys = keyring.derived("sealing fields")
+        self._newest = key_id(keys[0])
+        self._keys = {key_id(key): AESGCM(key) for key in keys}
+        # What the releases before 0.2 sealed, with nothing but the key.
+        earlier = keyring.derived("sealing")
+        self._earlier = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in earlier])
+
+    def signed(self, envelope: Envelope) -> Envelope:
+        """The envelope with the MAC of what it now holds."""
+        name, key = next(iter(self._mac_keys.items()))
+        return replace(envelope, headers=replace(envelope.headers, mac=f"{name}:{_mac(envelope, key)}"))
+
+    def check(self, envelope: Envelope) -> None:
+        """Whether one of our processes wrote the message, as it is.
+
+        Raises:
+            Forged: none did.
+            UnknownKey: it names a key that this process does not hold.
+        """
+        if not envelope.headers.mac and self._accept_unsigned:
+            return
+        name, _, mac = envelope.headers.mac.partition(":")
+        if not mac:
+            raise Forged
+        key = self._mac_keys.get(name)
+        if key is None:
+            raise UnknownKey
+        if not hmac.compare_digest(mac.encode(), _mac(envelope, key).encode()):
+            raise Forged
+
+    def seal(self, text: str, message_id: UUID, name: str, field: str) -> str:
+        """Encrypt and authenticate `text` for that field of that message."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._keys[self._newest].encrypt(nonce, text.encode(), _place(message_id, name, field))
+        return f"{SEALED_PREFIX}{self._newest}:{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def unseal(self, sealed: str, message_id: UUID, name: str, field: str) -> str:
+        """Open what `seal` made for the same field of the same message.
+
+        Raises:
+            Unsealable: it was altered, or it belongs elsewhere.
+            UnknownKey: its key is not among ours.
+        """
+        prefix, _, rest = sealed.partition(":")
+        key_name, _, text = rest.rpartition(":")
+        if f"{prefix}:" != SEALED_PREFIX:
+            raise Unsealable
+        if not key_name:
+            return self._unseal_earlier(text)
+        key = self._keys.get(key_name)
+        if key is None:
+            raise UnknownKey
+        try:
+            raw = base64.urlsafe_b64decode(text)
+            return key.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _place(message_id, name, field)).decode()
+        except (InvalidTag, ValueError):
+            raise Unsealable from None
+
+    def _unseal_earlier(self, text: str) -> str:
+        try:
+            return self._earlier.decrypt(text).decode()
+        except InvalidToken:
+            raise UnknownKey from None
 
 
 def masked(value: Any) -> Any:
@@ -31,71 +131,26 @@ def masked(value: Any) -> Any:
     return value
 
 
-class Unsealable(Exception):
-    """No key we hold opens it."""
+_CANONICAL = msgspec.json.Encoder(order="deterministic")
 
 
-class BadSignature(Exception):
-    """It was not signed by us for this purpose."""
+def _mac(envelope: Envelope, key: bytes) -> str:
+    body = _stable(envelope.body)
+    headers = {name: value for name, value in envelope.headers.as_json().items() if name != "mac"}
+    parts = [str(envelope.id), envelope.name, envelope.lane, body, headers]
+    return base64.b64encode(hmac.digest(key, _CANONICAL.encode(parts), "sha256")).decode()
 
 
-class Keyring:
-    """The secret keys, newest first.
-
-    The newest seals and signs, every one opens and verifies. `digest` uses the oldest: what it
-    names must stay the same while a new key is rolled in.
-    """
-
-    def __init__(self, secret_keys: Sequence[str]) -> None:
-        self._keys = [key.encode() for key in secret_keys]
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key, "sealing"))) for key in self._keys])
-        self._signer = cache(self._make_signer)
-
-    def seal(self, text: str) -> str:
-        """Encrypt and authenticate (Fernet: AES-128-CBC with HMAC-SHA-256)."""
-        return SEALED_PREFIX + self._fernet.encrypt(text.encode()).decode()
-
-    def unseal(self, sealed: str) -> str:
-        """Open what `seal` made.
-
-        Raises:
-            Unsealable: it was tampered with, or its key is gone.
-        """
-        if not sealed.startswith(SEALED_PREFIX):
-            raise Unsealable
-        try:
-            return self._fernet.decrypt(sealed.removeprefix(SEALED_PREFIX)).decode()
-        except InvalidToken:
-            raise Unsealable from None
-
-    def sign(self, purpose: str, value: Any) -> str:
-        """JSON `value` as a URL-safe text that only `verify` with the same purpose accepts."""
-        return self._signer(purpose).sign(base64_encode(msgspec.json.encode(value))).decode()
-
-    def verify(self, purpose: str, text: str) -> Any:
-        """The value that `sign` was given.
-
-        Raises:
-            BadSignature: forged, truncated, or signed for another purpose.
-        """
-        try:
-            return msgspec.json.decode(base64_decode(self._signer(purpose).unsign(text)))
-        except BadData:
-            raise BadSignature from None
-
-    def digest(self, purpose: str, data: bytes) -> bytes:
-        """32 bytes that name `data`, the same on every process, useless without the key."""
-        return hmac.digest(_derive(self._keys[-1], purpose), data, "sha256")
-
-    def derived(self, purpose: str) -> list[bytes]:
-        """One 32-byte key per secret key, newest first, for that purpose alone."""
-        return [_derive(key, purpose) for key in self._keys]
-
-    def _make_signer(self, purpose: str) -> Signer:
-        keys = [_derive(key, f"signing {purpose}") for key in reversed(self._keys)]  # itsdangerous signs with the last
-        return Signer(keys, key_derivation="none", digest_method=hashlib.sha256)
+def _stable(value: Any) -> Any:
+    """The value as it is after any way through JSON and PostgreSQL's jsonb, which writes 1e22 as a whole number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _stable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_stable(inner) for inner in value]
+    return value
 
 
-@cache
-def _derive(key: bytes, purpose: str) -> bytes:
-    return hmac.digest(key, purpose.encode(), "sha256")
+def _place(message_id: UUID, name: str, field: str) -> bytes:
+    return f"{message_id}\0{name}\0{field}".encode()

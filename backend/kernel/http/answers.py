@@ -8,11 +8,13 @@ from http import HTTPStatus
 from typing import NoReturn, Protocol
 
 import msgspec
-from flask import Response, request
+from flask import Response
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_etags
 
+from backend.kernel.http.api import current
 from backend.kernel.http.problems import CONTENT_TYPE, Problem
-from backend.kernel.http.shortcuts import Finished, behind, header
+from backend.kernel.http.shortcuts import Finished
 
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 _OUR_TAG = re.compile(r'(?<!W/)"([0-9]{1,18})"')
@@ -56,7 +58,7 @@ def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
         part: what to show of the view, when not all of it.
     """
     etag = f"{view.version}" if part is None else f"{view.version}-part"
-    if status == HTTPStatus.OK and behind(request).if_none_match.contains_weak(etag):
+    if status == HTTPStatus.OK and parse_etags(current.get().environ.get("HTTP_IF_NONE_MATCH")).contains_weak(etag):
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return json_response(view if part is None else part, status, {"ETag": f'"{etag}"'})
 
@@ -67,7 +69,7 @@ def expected_version() -> int | None:
     Versions only grow, so of several the highest decides. What is no tag of ours matches no
     version: it reads as -1, because a condition must never become an unconditional write.
     """
-    condition = header("HTTP_IF_MATCH")
+    condition = current.get().environ.get("HTTP_IF_MATCH")
     if condition is None or condition.strip() == "*":
         return None
     if not _ENTITY_TAGS.fullmatch(condition):

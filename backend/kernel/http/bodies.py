@@ -8,14 +8,13 @@ from typing import Any, NoReturn, cast
 
 import marshmallow as ma
 import msgspec
-from flask import Request, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from backend.kernel.http.answers import fail
+from backend.kernel.http.api import current
 from backend.kernel.http.problems import problem
-from backend.kernel.http.shortcuts import behind
 
 BODY_LIMIT = 64 * 1024
 """Bytes a JSON body may have."""
@@ -30,10 +29,6 @@ class Parser(FlaskParser):
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": ma.RAISE,
     }
-
-    def get_default_request(self) -> Request:
-        """The request itself."""
-        return behind(request)
 
     def load_json(self, req: Any, schema: ma.Schema) -> Any:
         """The body's JSON value."""
@@ -68,7 +63,7 @@ class Parser(FlaskParser):
 
 def invalid(errors: Sequence[dict[str, str]]) -> NoReturn:
     """End the request as 422 for these reasons."""
-    fail(problem("validation_failed", 422, g.request_id, "Some values are not acceptable.", errors))
+    fail(problem("validation_failed", 422, current.get().request_id, "Some values are not acceptable.", errors))
 
 
 def _flat(messages: Any, path: str = "") -> list[tuple[str, str]]:

@@ -7,23 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from flask import Response, g, request
+from flask import Response, request
 from itsdangerous import base64_decode, base64_encode
 from uuid_utils.compat import uuid7
 from werkzeug.http import parse_list_header
 
 from backend.kernel.delivery.inbox import Outcome, Status
-from backend.kernel.delivery.sealing import BadSignature
 from backend.kernel.http.answers import json_response, problem_response, shown
-from backend.kernel.http.api import PREFIX, api, bus
+from backend.kernel.http.api import PREFIX, api, bus, caller, current
 from backend.kernel.http.bodies import invalid
-from backend.kernel.http.guards import caller
 from backend.kernel.http.problems import Problem, problem
-from backend.kernel.http.shortcuts import behind, header
+from backend.kernel.http.shortcuts import note
+from backend.kernel.keys import BadSignature
 from backend.kernel.messages.message import Command, Progress, Query
 from backend.kernel.messages.refusals import NotFound
 from backend.kernel.postgres.faults import DatabaseAway
@@ -55,6 +54,19 @@ class Resource:
     def url(self) -> str:
         """Its address on this server."""
         return PREFIX + self.path
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Where a command makes a resource, which bears the operation's id.
+
+    Attributes:
+        path: below the API's prefix, such as `/users`.
+        query: from the new id to the question whose answer represents the resource.
+    """
+
+    path: str
+    query: Callable[[UUID], Query[Any]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,11 @@ class Handle:
         )
 
     @property
+    def resource_url(self) -> str:
+        """The address of what the command makes or changes; "" when it is nothing in particular."""
+        return PREFIX + self.resource if self.resource else ""
+
+    @property
     def url(self) -> str:
         """Where the operation is read."""
         return f"{PREFIX}/operations/{self}"
@@ -122,7 +139,7 @@ class OperationView:
 
 def accepts_command(view: F) -> F:
     """Mark a route that dispatches a command: the OpenAPI document then tells its headers and answers."""
-    view._apidoc = {**getattr(view, "_apidoc", {}), "command": True}  # type: ignore[attr-defined]
+    note(view, command=True)
     return view
 
 
@@ -130,73 +147,76 @@ def operation_id() -> UUID:
     """The id of the operation that this request asks for; what it creates bears the same id.
 
     With an Idempotency-Key it is derived from caller, method, path and key (and the body of
-    someone anonymous), so the same request names the same operation on every process.
+    somebody anonymous), so the same request names the same operation on every process.
     """
-    kept = behind(g)
-    if "operation_id" not in kept:
-        kept.fingerprint, identity = "", uuid7()
-        key = header("HTTP_IDEMPOTENCY_KEY")
-        if key is not None:
+    request = current.get()
+    if request.operation_id is None:
+        key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None:
+            request.operation_id = uuid7()
+        else:
             if not _KEY_FORM.fullmatch(key):
                 invalid([{"parameter": "Idempotency-Key", "detail": "Must be 1 to 128 visible ASCII characters."}])
-            kept.fingerprint = _fingerprint()
-            identity = _derived_id(key, kept.fingerprint)
-        kept.operation_id = identity
-    return cast("UUID", kept.operation_id)
+            request.fingerprint = _fingerprint()
+            request.operation_id = _derived_id(key, request.fingerprint)
+    return request.operation_id
 
 
 def dispatched(
     command: Command,
     *,
-    creates: Resource | None = None,
+    creates: Collection | None = None,
     updates: Resource | None = None,
     capability: bool = False,
-    as_operation: bool = False,
+    as_operation: Callable[[], bool] = lambda: False,
 ) -> Response:
     """Send the command to the workers and answer as the caller prefers (RFC 7240).
 
     Args:
         creates, updates: what the answer represents when the caller waited; neither is 204.
         capability: whoever holds the handle may read the operation, although its caller is signed in.
-        as_operation: answer 202 with the finished operation to a caller who waited, whatever came of it.
+        as_operation: whether a caller who waited is answered 202 with the finished operation, whatever came of it.
 
     Raises:
         Unavailable: nothing was accepted.
     """
-    parts, identity, resource, known = api(), operation_id(), creates or updates, caller()
-    fingerprint: str = behind(g).fingerprint
+    identity, request = operation_id(), current.get()
+    bus, known = request.api.bus, request.caller
+    resource = Resource(f"{creates.path}/{identity}", creates.query(identity)) if creates else updates
     handle = Handle(
         identity,
         known.user_id if known and not capability else None,
-        fingerprint,
-        parts.bus.registry.handler_of(type(command)).name,
+        request.fingerprint,
+        bus.registry.handlers[type(command)].name,
         resource.path if resource else "",
     )
     wait = wanted_wait()
-    known_outcome = _outcome_if_known(identity) if fingerprint else None
+    answers = _Answers(handle, resource, wait, created=creates is not None, as_operation=as_operation)
+    if request.fingerprint and (known_outcome := _outcome_if_known(identity)):
+        return answers.known(known_outcome)  # sent before, with the same key: nothing is to be done again
+    if not wait:
+        bus.dispatch(command, identity, fingerprint=request.fingerprint, resource=handle.resource_url)
+        return answers.accepted()
+    return _waited_for(command, answers) or answers.accepted()
 
-    def answer(outcome: Outcome) -> Response:
-        if as_operation:
-            return _finished(handle, outcome, wait)
-        return _synchronous(handle, outcome, resource, created=creates is not None, wait=wait)
 
-    if known_outcome is not None:  # sent before, with the same key: nothing is to be done again
-        return answer(known_outcome) if wait else _known(handle, known_outcome)
-    ready = wait > 0 and parts.listener.start(timeout=1)
-    with parts.waiters.slot(identity, wanted=ready) as finished:
-        parts.bus.dispatch(
+def _waited_for(command: Command, answers: _Answers) -> Response | None:
+    """Dispatch the command and wait for its outcome; None when there was none in time, or no slot to wait in."""
+    request, handle = current.get(), answers.handle
+    ready = request.api.listener.start(timeout=1)
+    with request.api.waiters.slot(handle.operation_id, wanted=ready) as finished:
+        request.api.bus.dispatch(
             command,
-            identity,
-            fingerprint=fingerprint,
-            resource=resource.url if resource else "",
+            handle.operation_id,
+            fingerprint=handle.fingerprint,
+            resource=handle.resource_url,
             waiting=finished is not None,
         )
-        if finished is not None:
-            finished.wait(wait)
-            outcome = _outcome_if_known(identity)
-            if outcome is not None:
-                return answer(outcome)
-    return _accepted(handle)
+        if finished is None:
+            return None
+        finished.wait(answers.wait)
+    outcome = _outcome_if_known(handle.operation_id)
+    return answers.of(outcome) if outcome else None
 
 
 def operation(handle_text: str) -> Response:
@@ -227,68 +247,85 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
         status=("failed" if error else outcome.status) if outcome else "pending",
         accepted_at=handle.accepted_at or (outcome.accepted_at if outcome else None),
         finished_at=outcome.finished_at if outcome else None,
-        resource=f"{PREFIX}{handle.resource}" if handle.resource else None,
+        resource=handle.resource_url or None,
         error=error,
-        progress=_progress(handle),
+        progress=_progress(handle) if handle.command in api().bus.reader.steps else msgspec.UNSET,
     )
 
 
 def wanted_wait() -> int:
     """Seconds the caller prefers to wait, capped; 0 when not at all."""
-    preferences = _preferences()
+    given = current.get().environ.get("HTTP_PREFER")
+    if given is None:
+        return 0
+    preferences = _preferences(given)
     wait = preferences.get("wait", "")
     if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
         return 0
     return min(int(wait), LONGEST_WAIT)
 
 
-def _preferences() -> dict[str, str]:
+def _preferences(given: str) -> dict[str, str]:
     """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
     found: dict[str, str] = {}
-    for preference in parse_list_header(header("HTTP_PREFER") or ""):
+    for preference in parse_list_header(given):
         name, _, value = preference.partition(";")[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found
 
 
-def _accepted(handle: Handle) -> Response:
-    view = view_of(handle, None)
-    if view.accepted_at is None:
-        view = replace(view, accepted_at=datetime.now(UTC))
-    location = f"{PREFIX}/operations/{view.id}"
-    return json_response(view, 202, {"Location": location, "Retry-After": "1"})
+@dataclass(frozen=True)
+class _Answers:
+    """The answers to one command.
 
+    Attributes:
+        wait: the seconds that its caller prefers to wait.
+    """
 
-def _known(handle: Handle, outcome: Outcome) -> Response:
-    """The operation of a repeated request; a reused key is refused at once."""
-    error = _error(handle, outcome)
-    if error and error["code"] == _REUSED:
-        return problem_response({**error, "request_id": g.request_id})
-    return json_response(view_of(handle, outcome), 202, {"Location": handle.url, "Retry-After": "1"})
+    handle: Handle
+    resource: Resource | None
+    wait: int
+    created: bool
+    as_operation: Callable[[], bool]
 
+    def accepted(self) -> Response:
+        """It will be processed."""
+        view = replace(view_of(self.handle, None), accepted_at=self.handle.accepted_at or datetime.now(UTC))
+        return json_response(view, 202, {"Location": f"{PREFIX}/operations/{view.id}", "Retry-After": "1"})
 
-def _finished(handle: Handle, outcome: Outcome, wait: int) -> Response:
-    headers = {"Location": handle.url, "Preference-Applied": f"wait={wait}"}
-    return json_response(view_of(handle, outcome), 202, headers)
+    def known(self, outcome: Outcome) -> Response:
+        """A request was repeated under its key: the same operation; a reused key is refused at once."""
+        if self.wait:
+            return self.of(outcome)
+        error = _error(self.handle, outcome)
+        if error and error["code"] == _REUSED:
+            return problem_response({**error, "request_id": current.get().request_id})
+        headers = {"Location": self.handle.url, "Retry-After": "1"}
+        return json_response(view_of(self.handle, outcome), 202, headers)
 
+    def of(self, outcome: Outcome) -> Response:
+        """What a synchronous API would have answered, or the finished operation where the route says so."""
+        preferred = {"Preference-Applied": f"wait={self.wait}"}
+        if self.as_operation():
+            headers = {"Location": self.handle.url, **preferred}
+            return json_response(view_of(self.handle, outcome), 202, headers)
+        error = _error(self.handle, outcome)
+        if error:
+            retry = {"Retry-After": str(error["retry_after"])} if "retry_after" in error else {}
+            return problem_response({**error, "request_id": current.get().request_id}, {**retry, **preferred})
+        if self.resource is None:
+            return Response(status=204, headers=preferred)
+        return self._represented(self.resource, outcome, preferred)
 
-def _synchronous(handle: Handle, outcome: Outcome, resource: Resource | None, *, created: bool, wait: int) -> Response:
-    """What a synchronous API would have answered."""
-    error = _error(handle, outcome)
-    if error:
-        headers = {"Retry-After": str(error["retry_after"])} if "retry_after" in error else {}
-        response = problem_response({**error, "request_id": g.request_id}, headers)
-    elif resource is None:
-        response = Response(status=204)
-    else:
+    def _represented(self, resource: Resource, outcome: Outcome, preferred: dict[str, str]) -> Response:
         try:
-            response = shown(bus().ask(resource.query, fresh=True), 201 if created else 200)
+            response = shown(bus().ask(resource.query, fresh=True), 201 if self.created else 200)
         except NotFound:  # removed again meanwhile: the operation still tells that it was done
-            return json_response(view_of(handle, outcome), 202, {"Location": handle.url})
-        if created:
+            return json_response(view_of(self.handle, outcome), 202, {"Location": self.handle.url})
+        if self.created:
             response.headers["Location"] = resource.url
-    response.headers["Preference-Applied"] = f"wait={wait}"
-    return response
+        response.headers.update(preferred)
+        return response
 
 
 def _error(handle: Handle, outcome: Outcome) -> Problem | None:
@@ -296,7 +333,7 @@ def _error(handle: Handle, outcome: Outcome) -> Problem | None:
         return problem(
             _REUSED,
             422,
-            g.request_id,
+            current.get().request_id,
             "This Idempotency-Key was first sent with another body.",
             [{"parameter": "Idempotency-Key", "detail": "First sent with another body."}],
         )

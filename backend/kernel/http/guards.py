@@ -6,11 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import g
-
-from backend.kernel.http.api import api
+from backend.kernel.http.api import caller, current
 from backend.kernel.http.caller import Caller, Forbidden, InvalidToken, SessionEnded
-from backend.kernel.http.shortcuts import behind, header
+from backend.kernel.http.shortcuts import note
 from backend.kernel.messages.origin import current_origin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,11 +34,6 @@ def admin_only(view: F) -> F:
     return _guarded(view, "admin")
 
 
-def caller() -> Caller | None:
-    """Who calls, None for someone anonymous."""
-    return cast("Caller | None", behind(g).get("caller"))
-
-
 def signed_in_caller() -> Caller:
     """Who calls, where the route lets nobody anonymous in.
 
@@ -54,7 +47,7 @@ def signed_in_caller() -> Caller:
 
 
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
-    @wraps(view)
+    @wraps(view)  # takes the notes of the view along
     def guarded(*args: Any, **kwargs: Any) -> Any:
         known = _identified(session_may_have_ended=session_may_have_ended)
         if known is None and access != "public":
@@ -63,24 +56,24 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
             raise Forbidden
         return view(*args, **kwargs)
 
-    # The test of the route map and the OpenAPI document read it here.
-    guarded._apidoc = {**getattr(view, "_apidoc", {}), "access": access}  # type: ignore[attr-defined]
+    note(guarded, access=access)
     return cast("F", guarded)
 
 
 def _identified(*, session_may_have_ended: bool) -> Caller | None:
-    authorization = header("HTTP_AUTHORIZATION")
+    request = current.get()
+    authorization = request.environ.get("HTTP_AUTHORIZATION")
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise InvalidToken
     try:
-        found = api().authenticate(token.strip())
+        found = request.api.authenticate(token.strip())
     except SessionEnded as ended:
         if not session_may_have_ended:
             raise
         found = ended.caller
-    behind(g).caller = found
+    request.caller = found
     current_origin.set(current_origin.get()._replace(actor=found.user_id))
     return found

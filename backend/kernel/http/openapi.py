@@ -15,6 +15,7 @@ from flask_smorest import Blueprint as SmorestBlueprint
 
 from backend.kernel.http.bodies import Parser
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
+from backend.kernel.http.shortcuts import note, noted
 from backend.kernel.messages.refusals import Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,8 +113,7 @@ def refuses(*kinds: type[Refusal]) -> Callable[[F], F]:
     """Document the refusals a route may answer with, or its operation end in."""
 
     def document(view: F) -> F:
-        known = getattr(view, "_apidoc", {})
-        view._apidoc = {**known, "refusals": (*known.get("refusals", ()), *kinds)}  # type: ignore[attr-defined]
+        note(view, refusals=(*noted(view).get("refusals", ()), *kinds))
         return view
 
     return document
@@ -150,7 +150,7 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         versioned = "version" in getattr(schema, "_declared_fields", {})
 
         def document(view: F) -> F:
-            view._apidoc = {**described(view)._apidoc, "versioned": versioned}  # type: ignore[attr-defined]
+            note(view, **noted(described(view)), versioned=versioned)
             return view
 
         return document

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import marshmallow as ma
 from flask import Response, request
 
-from backend.kernel.delivery.sealing import BadSignature
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api
 from backend.kernel.http.bodies import invalid
+from backend.kernel.keys import BadSignature
 from backend.kernel.messages.paging import Page
 
 V = TypeVar("V")

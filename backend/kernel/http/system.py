@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response
 
 from backend.kernel.http.answers import json_response, problem_response
-from backend.kernel.http.api import bus
+from backend.kernel.http.api import bus, current
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
 
@@ -34,7 +34,7 @@ def ready() -> Response:
     }
     if all(state == "up" for state in checks.values()):
         return json_response({"status": "ready", "checks": checks})
-    return problem_response({**http_problem(503, g.request_id), "checks": checks}, {"Retry-After": "2"})
+    return problem_response({**http_problem(503, current.get().request_id), "checks": checks}, {"Retry-After": "2"})
 
 
 def figures() -> Response:

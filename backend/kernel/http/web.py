@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, cast
+from typing import cast
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from flask_cors import CORS
 from uuid_utils import uuid7
 from werkzeug.exceptions import HTTPException
@@ -19,14 +19,14 @@ from backend.kernel.delivery import dead_letters, inbox
 from backend.kernel.delivery.dispatch import Bus, Unavailable
 from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.answers import problem_response
-from backend.kernel.http.api import PREFIX, Api
+from backend.kernel.http.api import PREFIX, Api, CurrentRequest, current
 from backend.kernel.http.bodies import BODY_LIMIT
 from backend.kernel.http.caller import Authenticate, Caller, Forbidden, InvalidToken
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
 from backend.kernel.http.pages import pages_blueprint
 from backend.kernel.http.problems import headers_of, http_problem, problem, problem_of, problem_types
-from backend.kernel.http.shortcuts import behind
+from backend.kernel.http.shortcuts import QuickFlask
 from backend.kernel.http.system import system_blueprint
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
@@ -90,7 +90,7 @@ def create_app(
 
 
 def _configured(settings: Settings) -> Flask:
-    app = _Application("backend", static_folder=None)
+    app = QuickFlask("backend", static_folder=None)
     app.config.update(API_TITLE="Backend", API_VERSION="v1", OPENAPI_VERSION="3.1.0", OPENAPI_URL_PREFIX="/")
     app.config.update(OPENAPI_JSON_PATH="openapi.json", API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}})
     # A body whose length nobody has told is cut there: the byte too many shows it, and no more is kept in memory.
@@ -130,18 +130,19 @@ def _nobody(_token: str) -> Caller:
 
 
 def _watch_requests(app: Flask) -> None:
-    """Give each request its id and context, and count it."""
+    """Gather what is known of each request when it begins, and count it when it ends."""
+    parts: Api = app.extensions["api"]
 
     @app.before_request
     def begin() -> None:
-        started = perf_counter()
-        kept, asked = behind(g), behind(request)
-        environ = asked.environ  # werkzeug's views of it cost more than all the rest here
-        kept.started = started
-        kept.request_id = request_id = _request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        environ, rule = request.environ, str(request.url_rule or "unknown")
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
+        asked = CurrentRequest(parts, environ, request_id, perf_counter())
+        current.set(asked)
         bind_request(request_id)
-        kept.trace = continued(environ.get("HTTP_TRACEPARENT"), str(asked.url_rule or "unknown"))
-        kept.trace.__enter__()
+        asked.trace = continued(environ.get("HTTP_TRACEPARENT"), rule)
+        asked.trace.__enter__()
         current_origin.set(
             Origin(
                 request_id=request_id,
@@ -153,18 +154,19 @@ def _watch_requests(app: Flask) -> None:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        kept, asked = behind(g), behind(request)
-        if (asked.content_length or 0) > BODY_LIMIT:
+        asked = current.get()
+        if (request.content_length or 0) > BODY_LIMIT:
             _drain()
-        response.headers["X-Request-ID"] = kept.request_id
-        rule = str(asked.url_rule) if asked.url_rule else None
-        metrics.observe_request(asked.method, rule, response.status_code, perf_counter() - kept.started)
+        response.headers["X-Request-ID"] = asked.request_id
+        rule = str(request.url_rule) if request.url_rule else None
+        metrics.observe_request(request.method, rule, response.status_code, perf_counter() - asked.started)
         return response
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:
-        trace = g.pop("trace", None)
-        if trace is not None:
+        asked = current.get(None)
+        if asked is not None and asked.trace is not None:
+            trace, asked.trace = asked.trace, None
             trace.__exit__(type(error) if error else None, error, None)
 
 
@@ -175,40 +177,28 @@ def _drain() -> None:
         left -= len(chunk)
 
 
-def _request_id(given: str) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
-
-
-class _Application(Flask):
-    """Flask without its look, several times a request, for views that are coroutines: we have none."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function as it is."""
-        return func
-
-
 def _render_errors(app: Flask) -> None:
     """Every error becomes problem details here, and nowhere else."""
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
-        body = problem_of(refusal, g.request_id)
+        body = problem_of(refusal, current.get().request_id)
         return problem_response(body, headers_of(refusal))
 
     @app.errorhandler(InvalidToken)
     def unidentified(_error: InvalidToken) -> Response:
         detail = "The access token is missing, malformed, expired or ended."
-        body = problem("invalid_token", 401, g.request_id, detail)
+        body = problem("invalid_token", 401, current.get().request_id, detail)
         return problem_response(body, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
     @app.errorhandler(Forbidden)
     def forbidden(_error: Forbidden) -> Response:
-        return problem_response(problem("forbidden", 403, g.request_id, "You are not allowed to do this."))
+        return problem_response(problem("forbidden", 403, current.get().request_id, "You are not allowed to do this."))
 
     @app.errorhandler(Unavailable)
     @app.errorhandler(DatabaseAway)
     def unavailable(_error: Exception) -> Response:
-        return problem_response(http_problem(503, g.request_id), {"Retry-After": "2"})
+        return problem_response(http_problem(503, current.get().request_id), {"Retry-After": "2"})
 
     @app.errorhandler(HTTPException)
     def refused_by_the_server(error: HTTPException) -> Response:
@@ -216,9 +206,9 @@ def _render_errors(app: Flask) -> None:
             return cast("Response", error.response)  # `fail` made it
         status = error.code or 500
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-        return problem_response(http_problem(status, g.request_id), headers)
+        return problem_response(http_problem(status, current.get().request_id), headers)
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         log.error("request failed", rule=str(request.url_rule), method=request.method, exc_info=error)
-        return problem_response(http_problem(500, g.request_id))
+        return problem_response(http_problem(500, current.get().request_id))

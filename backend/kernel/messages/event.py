@@ -18,6 +18,11 @@ class Event:
     version: ClassVar[int] = 1
     public: ClassVar[bool] = True
     """Whether the outside world gets a CloudEvents copy. An event that carries a secret is not public."""
+    reads: ClassVar[str] = ""
+    """The wire name of another context's event, for a class that declares those of its fields that it reads.
+
+    A context that listens in this way does not depend on the other: whichever is dropped, the other one works.
+    """
 
     @property
     def subject(self) -> str:
@@ -26,7 +31,9 @@ class Event:
 
     @classmethod
     def routing_key(cls) -> str:
-        """`<context>.<event>.v<n>`, taken from the module the event is declared in."""
+        """`<context>.<event>.v<n>`, taken from the module the event is declared in, or what it reads."""
+        if cls.reads:
+            return cls.reads
         context = cls.__module__.split(".")[2]
         return f"{context}.{snake_case(cls.__name__)}.v{cls.version}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from backend.kernel.messages.event import Event
@@ -46,7 +47,7 @@ class Handler:
     audited: bool = False
     spreads: bool = False
 
-    @property
+    @cached_property
     def lane(self) -> str:
         """The queue its messages wait in."""
         return f"{self.context}.{self.kind}"
@@ -117,49 +118,45 @@ class Unhandled(Exception):
     """No context of this program handles that message."""
 
 
+class _ByMessage(dict[type, Handler]):
+    """The one handler of each command."""
+
+    def __missing__(self, message: type) -> Handler:
+        raise Unhandled(f"no handler is registered for {message.__name__}")
+
+
 class Registry:
     """Every handler of a program.
 
     Attributes:
-        by_name: by wire name.
+        by_name: every handler, by wire name.
+        handlers: the one of each command and synchronous command. A lookup raises Unhandled when there is none.
     """
 
     def __init__(self, contexts: Iterable[Handlers[Any]]) -> None:
         self.by_name: dict[str, Handler] = {}
-        self._by_message: dict[type, list[Handler]] = {}
+        self.handlers = _ByMessage()
+        self._subscribers: dict[str, list[Handler]] = {}
         self._within: dict[type, list[tuple[str, Callable[[Any, Any], None]]]] = {}
         for handlers in contexts:
-            self.include(handlers)
+            self._include(handlers)
 
-    def include(self, handlers: Handlers[Any]) -> None:
-        """Add a context's handlers.
-
-        Raises:
-            ValueError: a command has a handler already.
-        """
+    def _include(self, handlers: Handlers[Any]) -> None:
         for handler in handlers:
-            known = self._by_message.setdefault(handler.message, [])
-            if known and not issubclass(handler.message, Event):
-                raise ValueError(f"{handler.message.__name__} has two handlers: {known[0].name}, {handler.name}")
-            known.append(handler)
+            message = handler.message
             self.by_name[handler.name] = handler
+            if issubclass(message, Event):
+                self._subscribers.setdefault(message.routing_key(), []).append(handler)
+            elif message in self.handlers:
+                raise ValueError(f"{message.__name__} has two handlers: {self.handlers[message].name}, {handler.name}")
+            else:
+                self.handlers[message] = handler
         for event, function in handlers.within_transaction.items():
             self._within.setdefault(event, []).append((handlers.context, function))
 
-    def handler_of(self, command: type) -> Handler:
-        """The one handler of a command.
-
-        Raises:
-            Unhandled: there is none.
-        """
-        try:
-            return self._by_message[command][0]
-        except (KeyError, IndexError):
-            raise Unhandled(f"no handler is registered for {command.__name__}") from None
-
-    def subscribers(self, event: type) -> Iterable[Handler]:
-        """Those who are sent a message of their own when the event has happened."""
-        return self._by_message.get(event, ())
+    def subscribers(self, routing_key: str) -> Iterable[Handler]:
+        """Those who are sent a message of their own when an event of that name has happened."""
+        return self._subscribers.get(routing_key, ())
 
     def within(self, event: type) -> Iterable[tuple[str, Callable[[Any, Any], None]]]:
         """Those who act in its transaction, each with its context's name."""

@@ -58,6 +58,7 @@ class Reader:
         for queries in contexts:
             self._answers.update(queries.answers)
             self._progress.update(queries.progress)
+        self.steps = frozenset(self._progress)
 
     def ask(self, query: Query[R], *, fresh: bool = False) -> R:
         """Answer a question.

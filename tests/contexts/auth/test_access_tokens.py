@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 from backend.contexts.auth.domain.session import RefreshToken, Session
 from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.contexts.auth.infrastructure.tokens import AccessTokens
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.keys import Keyring
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.web import create_app
 from backend.program import build_bus

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
 from backend.contexts.users.application.commands import DeactivateUser
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.keys import Keyring
 from backend.settings import Settings
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Told
 from tests.inline import InlineQueue

@@ -27,7 +27,7 @@ from backend.contexts.products.domain.product import StockMovement
 from backend.contexts.products.infrastructure.imports import SqlImports
 from backend.contexts.products.infrastructure.repository import SqlProducts, SqlStockLedger
 from backend.kernel.delivery.envelope import Envelope
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.message import Command
 from backend.settings import Settings
 from tests.inline import InlineQueue, as_delivered

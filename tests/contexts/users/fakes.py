@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from backend.contexts.users.application.ports import UsersPorts
-from backend.contexts.users.domain.errors import EmailTaken, InvalidToken, UsernameTaken, UserNotFound
+from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken, UserNotFound
 from backend.contexts.users.domain.links import PER_HOUR, Link, Occasion, Purpose
 from backend.contexts.users.domain.user import User
 from backend.kernel.messages.event import Event
@@ -119,7 +119,7 @@ class InMemoryLinks:
     def _live(self, token: Secret, *purposes: Purpose) -> _Issued:
         link = self.issued.get(token.value)
         if link is None or not link.live or link.purpose not in purposes:
-            raise InvalidToken
+            raise InvalidLink
         return link
 
 
@@ -131,20 +131,6 @@ class PlainHasher:
 
     def verify(self, password: Secret, password_hash: str) -> bool:
         return password_hash == self.hash(password)
-
-
-@dataclass
-class SessionsInMemory:
-    """`Access`: who is signed in, and whose tokens are good."""
-
-    sessions: dict[UUID, set[UUID]] = field(default_factory=dict)
-    refused: set[UUID] = field(default_factory=set)
-
-    def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
-        self.sessions[user_id] = {session for session in self.sessions.get(user_id, set()) if session == keep}
-
-    def refuse_tokens(self, user_id: UUID) -> None:
-        self.refused.add(user_id)
 
 
 @dataclass
@@ -172,7 +158,6 @@ class World:
 
     users: InMemoryUsers = field(default_factory=InMemoryUsers)
     links: InMemoryLinks = field(init=False)
-    access: SessionsInMemory = field(default_factory=SessionsInMemory)
     attempts: AttemptsInMemory = field(default_factory=AttemptsInMemory)
     verification_required: bool = False
 
@@ -181,7 +166,7 @@ class World:
 
     @property
     def ports(self) -> UsersPorts:
-        return UsersPorts(self.users, self.links, PlainHasher(), self.access, self.attempts, self.verification_required)
+        return UsersPorts(self.users, self.links, PlainHasher(), self.attempts, self.verification_required)
 
     def events_of(self, user_id: UUID) -> list[Event]:
         """What happened to a user since the last call."""

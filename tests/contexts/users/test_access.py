@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.users.domain.events import EmailVerificationRequested, PasswordResetRequested
-from backend.kernel.http.web import create_app
-from backend.settings import Settings
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox
 from tests.inline import InlineQueue
 
@@ -32,10 +29,8 @@ class Session(Browser):
 
 
 @pytest.fixture
-def app(settings: Settings, bus: Bus) -> Iterator[Flask]:
-    app = create_app(settings, bus)
-    yield app
-    app.extensions["api"].listener.stop()
+def authenticate() -> None:
+    """Real sessions and access tokens."""
 
 
 @pytest.fixture

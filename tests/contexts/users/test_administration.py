@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.messages.refusals import Refusal
 from tests.contexts.users.conftest import Browser, Person, Register
 from tests.inline import InlineQueue

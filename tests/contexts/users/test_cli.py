@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from click.testing import Result
 from flask import Flask
 from structlog.testing import capture_logs
 
 from backend.contexts.users.application.queries import FindCredentials, ListUsers
 from backend.contexts.users.infrastructure.passwords import BcryptHasher
-from backend.kernel.delivery.sealing import Keyring
+from backend.contexts.users.infrastructure.settings import UsersSettings
+from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.settings import Settings
 from tests.contexts.users.conftest import Browser, Person, Register
@@ -42,7 +43,7 @@ def test_an_admin_is_created_verified_and_with_the_password_of_the_environment(
     root = bus.ask(FindCredentials(email="root@example.com"))
     assert root is not None
     assert (root.name, root.roles, root.email_verified, root.pending) == ("Root", ["admin"], True, False)
-    hasher = BcryptHasher(Keyring(settings.secret_keys), settings.bcrypt_rounds)
+    hasher = BcryptHasher(Keyring(settings.secret_keys), settings.of(UsersSettings).bcrypt_rounds)
     assert hasher.verify(Secret(PASSWORD), root.password_hash)
 
 

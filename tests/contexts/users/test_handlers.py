@@ -43,7 +43,7 @@ from backend.contexts.users.application.handlers import (
 )
 from backend.contexts.users.domain.errors import (
     EmailTaken,
-    InvalidToken,
+    InvalidLink,
     LastAdmin,
     UsernameTaken,
     UserNotFound,
@@ -73,7 +73,7 @@ from tests.contexts.users.fakes import World
 
 ADA, EVE, ROOT = UUID(int=1), UUID(int=2), UUID(int=3)
 EMAIL, OLD, NEW = "ada@example.com", Secret("correct horse battery"), Secret("staple of the horse")
-HERE, ELSEWHERE = UUID(int=11), UUID(int=12)
+HERE = UUID(int=11)
 
 
 def registration(user_id: UUID = ADA, email: str = EMAIL, **fields: Any) -> CreateUser:
@@ -82,11 +82,10 @@ def registration(user_id: UUID = ADA, email: str = EMAIL, **fields: Any) -> Crea
 
 @pytest.fixture
 def world() -> World:
-    """Ada has an account and two sessions; nothing that happened before is left to tell."""
+    """Ada has an account; nothing that happened before is left to tell."""
     world = World()
     create_user(registration(username="Ada"), world.ports)
     world.events_of(ADA)
-    world.access.sessions[ADA] = {HERE, ELSEWHERE}
     return world
 
 
@@ -145,28 +144,25 @@ def test_a_username_that_another_user_has_cannot_be_taken(world: World) -> None:
         update_profile(UpdateProfile(EVE, {"username": "ADA"}), world.ports)
 
 
-def test_a_deleted_user_is_gone_with_every_session(world: World) -> None:
+def test_a_deleted_user_is_gone(world: World) -> None:
     ada = world.users.get(ADA)
     delete_user(DeleteUser(ADA), world.ports)
     with pytest.raises(UserNotFound):
         world.users.get(ADA)
-    assert world.access.sessions[ADA] == set()
     assert ada.pull_events() == [UserDeleted(ADA)]
 
 
-def test_deactivating_ends_every_session_and_activating_brings_none_back(world: World) -> None:
+def test_an_account_is_deactivated_and_activated_again(world: World) -> None:
     deactivate_user(DeactivateUser(ADA), world.ports)
-    assert (world.users.get(ADA).is_active, world.access.sessions[ADA]) == (False, set())
+    assert world.users.get(ADA).is_active is False
     activate_user(ActivateUser(ADA), world.ports)
-    assert (world.users.get(ADA).is_active, world.access.sessions[ADA]) == (True, set())
+    assert world.users.get(ADA).is_active is True
     assert world.events_of(ADA) == [UserDeactivated(ADA), UserActivated(ADA)]
 
 
-def test_new_roles_refuse_the_access_tokens_issued_before_but_keep_the_sessions(world: World) -> None:
+def test_new_roles_take_the_place_of_the_old_ones(world: World) -> None:
     set_roles(SetRoles(ADA, ["admin"]), world.ports)
     assert world.users.get(ADA).roles == ["admin"]
-    assert ADA in world.access.refused
-    assert world.access.sessions[ADA] == {HERE, ELSEWHERE}
     assert world.events_of(ADA) == [UserRolesChanged(ADA, ["admin"])]
 
 
@@ -186,11 +182,10 @@ def test_the_last_active_admin_cannot_be_demoted_deactivated_or_deleted(world: W
     assert world.users.get(ADA).roles == []
 
 
-def test_changing_the_password_ends_the_other_sessions_and_mails_a_notice(world: World) -> None:
+def test_changing_the_password_says_in_which_session_it_was_done(world: World) -> None:
     change_password(ChangePassword(ADA, HERE, OLD, NEW), world.ports)
     assert world.users.get(ADA).password_hash == "hash of staple of the horse"
-    assert world.access.sessions[ADA] == {HERE}
-    assert world.events_of(ADA) == [PasswordChanged(ADA, EMAIL, "Ada", "en")]
+    assert world.events_of(ADA) == [PasswordChanged(ADA, EMAIL, "Ada", "en", HERE)]
     assert world.attempts.failed[ADA] == 0
 
 
@@ -200,7 +195,7 @@ def test_wrong_old_passwords_are_counted_until_the_right_one_is_refused_too(worl
             change_password(ChangePassword(ADA, HERE, Secret("wrong"), NEW), world.ports)
     with pytest.raises(TooManyAttempts):
         change_password(ChangePassword(ADA, HERE, OLD, NEW), world.ports)
-    assert world.access.sessions[ADA] == {HERE, ELSEWHERE}
+    assert world.events_of(ADA) == []
 
 
 def test_a_new_password_that_is_the_own_address_is_refused_and_counts_as_no_guess(world: World) -> None:
@@ -214,17 +209,17 @@ def test_a_changed_password_ends_links_that_were_asked_for_with_the_old_one(worl
     change_email(ChangeEmail(ADA, "mallory@example.com", OLD), world.ports)
     token = token_of(world, ADA, EmailChangeRequested)
     change_password(ChangePassword(ADA, HERE, OLD, NEW), world.ports)
-    with pytest.raises(InvalidToken):
+    with pytest.raises(InvalidLink):
         verify_email(VerifyEmail(token), world.ports)
 
 
-def test_a_link_sets_a_new_password_once_and_ends_every_session(world: World) -> None:
+def test_a_link_sets_a_new_password_once_and_in_no_session(world: World) -> None:
     request_password_reset(RequestPasswordReset(EMAIL), world.ports)
     token = token_of(world, ADA, PasswordResetRequested)
     reset_password(ResetPassword(token, NEW), world.ports)
     assert world.users.get(ADA).password_hash == "hash of staple of the horse"
-    assert world.access.sessions[ADA] == set()
-    with pytest.raises(InvalidToken):
+    assert world.events_of(ADA) == [PasswordChanged(ADA, EMAIL, "Ada", "en", session_id=None)]
+    with pytest.raises(InvalidLink):
         reset_password(ResetPassword(token, OLD), world.ports)
 
 
@@ -268,7 +263,7 @@ def test_a_newer_link_ends_the_older_of_its_kind(world: World) -> None:
     request_verification(RequestVerification(EMAIL), world.ports)
     older = token_of(world, ADA)
     request_verification(RequestVerification(EMAIL), world.ports)
-    with pytest.raises(InvalidToken):
+    with pytest.raises(InvalidLink):
         verify_email(VerifyEmail(older), world.ports)
     verify_email(VerifyEmail(token_of(world, ADA)), world.ports)
 
@@ -320,11 +315,11 @@ def test_the_registration_whose_link_is_used_wins_and_the_others_are_gone(strict
     create_user(registration(ADA, username="Ada"), strict_world.ports)
     create_user(registration(EVE, username="Ada"), strict_world.ports)
     first, second = token_of(strict_world, ADA), token_of(strict_world, EVE)
-    strict_world.access.sessions[EVE] = {ELSEWHERE}
+    eve = strict_world.users.get(EVE)
     verify_email(VerifyEmail(first), strict_world.ports)
     assert list(strict_world.users.by_id) == [ADA]
-    assert strict_world.access.sessions[EVE] == set()
-    with pytest.raises(UserNotFound):  # in PostgreSQL the link is gone as well: InvalidToken
+    assert eve.pull_events() == [UserDeleted(EVE)]
+    with pytest.raises(UserNotFound):  # in PostgreSQL the link is gone as well: InvalidLink
         verify_email(VerifyEmail(second), strict_world.ports)
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.users.domain.events import (
@@ -17,6 +16,7 @@ from backend.contexts.users.domain.events import (
     PasswordChanged,
     PasswordResetRequested,
 )
+from backend.program import Process
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
 from tests.inline import InlineQueue
 
@@ -36,7 +36,7 @@ def test_the_token_of_a_link_proves_the_address_once(ada: Person, visitor: Brows
     assert (proven.status_code, proven.data) == (204, b"")
     assert ada.get("/users/me").json["email_verified"] is True
     again = visitor.post("/auth/verify-email", {"token": token})
-    assert (again.status_code, again.json["code"]) == (422, "invalid_token")
+    assert (again.status_code, again.json["code"]) == (422, "invalid_link")
     assert again.json["errors"][0]["pointer"] == "/token"
 
 
@@ -81,7 +81,7 @@ def test_a_forgotten_password_is_replaced_with_a_link_that_works_once(
     assert (reset.status_code, reset.data) == (204, b"")
     assert ada.put("/auth/change-password", {"old_password": NEW, "new_password": PASSWORD}).status_code == 204
     again = visitor.post("/auth/reset-password", {"token": token, "new_password": NEW})
-    assert (again.status_code, again.json["code"]) == (422, "invalid_token")
+    assert (again.status_code, again.json["code"]) == (422, "invalid_link")
     assert mailbox.sent(PasswordChanged, ada.email)
 
 
@@ -101,7 +101,7 @@ def test_a_reset_link_is_good_for_15_minutes(ada: Person, visitor: Browser, mail
     assert 14 < minutes[0] <= 15
     sql("update links set expires_at = now() where purpose = 'reset_password'")
     late = visitor.post("/auth/reset-password", {"token": token, "new_password": NEW})
-    assert (late.status_code, late.json["code"]) == (422, "invalid_token")
+    assert (late.status_code, late.json["code"]) == (422, "invalid_link")
 
 
 def test_an_account_gets_5_reset_mails_an_hour_and_the_surplus_is_dropped_in_silence(
@@ -122,16 +122,16 @@ def test_an_account_gets_5_reset_mails_an_hour_and_the_surplus_is_dropped_in_sil
 def test_a_forged_token_is_refused(visitor: Browser, forged: str) -> None:
     for path, more in (("/auth/verify-email", {}), ("/auth/reset-password", {"new_password": NEW})):
         refused = visitor.post(path, {"token": forged, **more})
-        assert (refused.status_code, refused.json["code"]) == (422, "invalid_token")
+        assert (refused.status_code, refused.json["code"]) == (422, "invalid_link")
 
 
 def test_a_link_is_good_for_its_own_purpose_only(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
     verification = mailbox.token(EmailVerificationRequested, ada.email)
     visitor.post("/auth/forgot-password", {"email": ada.email})
     reset = mailbox.token(PasswordResetRequested, ada.email)
-    assert visitor.post("/auth/verify-email", {"token": reset}).json["code"] == "invalid_token"
+    assert visitor.post("/auth/verify-email", {"token": reset}).json["code"] == "invalid_link"
     refused = visitor.post("/auth/reset-password", {"token": verification, "new_password": NEW})
-    assert refused.json["code"] == "invalid_token"
+    assert refused.json["code"] == "invalid_link"
     assert visitor.post("/auth/verify-email", {"token": verification}).status_code == 204
 
 
@@ -158,7 +158,7 @@ def test_the_address_changes_when_the_link_to_the_new_one_is_followed_and_the_ol
     assert visitor.post("/auth/verify-email", {"token": token}).status_code == 204
     me = ada.get("/users/me").json
     assert (me["email"], me["email_verified"]) == ("countess@example.com", True)
-    assert visitor.post("/auth/verify-email", {"token": token}).json["code"] == "invalid_token"
+    assert visitor.post("/auth/verify-email", {"token": token}).json["code"] == "invalid_link"
 
 
 def test_a_change_to_a_taken_address_is_answered_alike_and_refused_to_whoever_reads_its_mail(
@@ -180,7 +180,7 @@ def test_a_changed_address_ends_the_links_to_the_old_one(ada: Person, visitor: B
     ada.put("/auth/change-email", {"email": "countess@example.com", "password": PASSWORD})
     visitor.post("/auth/verify-email", {"token": mailbox.token(EmailChangeRequested, "countess@example.com")})
     refused = visitor.post("/auth/reset-password", {"token": reset, "new_password": NEW})
-    assert refused.json["code"] == "invalid_token"
+    assert refused.json["code"] == "invalid_link"
 
 
 WITH_PASSWORD = pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_two_step_is_on_or_off(ada: Person, enabled: Any) -> None:
 def test_the_links_of_a_deleted_account_are_gone(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
     token = mailbox.token(EmailVerificationRequested, ada.email)
     ada.delete("/users/me")
-    assert visitor.post("/auth/verify-email", {"token": token}).json["code"] == "invalid_token"
+    assert visitor.post("/auth/verify-email", {"token": token}).json["code"] == "invalid_link"
 
 
 def test_no_token_can_be_made_of_what_the_table_holds(
@@ -240,7 +240,7 @@ def test_no_token_can_be_made_of_what_the_table_holds(
 
 
 def test_links_that_are_good_no_more_are_purged(
-    ada: Person, visitor: Browser, bus: Bus, queue: InlineQueue, sql: Sql
+    ada: Person, visitor: Browser, process: Process, queue: InlineQueue, sql: Sql
 ) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     queue.drain()
@@ -248,5 +248,5 @@ def test_links_that_are_good_no_more_are_purged(
         "update links set created_at = created_at - interval '1 day', expires_at = now() - interval '2 hours'"
         " where purpose = 'verify_email'"
     )
-    bus.purge()
+    process.purge()
     assert sql("select distinct purpose from links").fetchall() == [("reset_password",)]

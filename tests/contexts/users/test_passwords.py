@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from backend.contexts.users.infrastructure.passwords import BcryptHasher
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 
 _KEYRING = Keyring(("a key of the tests, long enough for them",))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 
 from backend.contexts.users.domain.events import PasswordChanged
+from backend.program import Process
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
 from tests.inline import InlineQueue
 
@@ -245,11 +245,11 @@ def test_too_many_wrong_old_passwords_are_429_for_the_right_one_too_and_say_how_
 
 
 def test_a_wrong_old_password_counts_once_however_often_its_message_is_delivered(
-    ada: Person, bus: Bus, queue: InlineQueue
+    ada: Person, process: Process, queue: InlineQueue
 ) -> None:
     wrong = {"old_password": "not that one", "new_password": "another good one"}
     ada.put("/auth/change-password", wrong)
     for _ in range(8):
-        bus.receive(queue.sent[-1])
+        process.receiver.receive(queue.sent[-1])
     right = ada.put("/auth/change-password", {**wrong, "old_password": PASSWORD})
     assert right.status_code == 204

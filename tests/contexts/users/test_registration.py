@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import CreateUser
 from backend.contexts.users.domain.events import EmailVerificationRequested
 from backend.contexts.users.domain.user import PersonName
 from backend.kernel.messages.secret import Secret
+from backend.program import Process
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
-from tests.inline import InlineQueue
+from tests.inline import InlineQueue, Postbox
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
 OMAR = {
@@ -115,24 +115,20 @@ def test_a_username_is_taken_in_any_case(ada: Person, visitor: Browser) -> None:
     assert (taken.status_code, taken.json["code"]) == (409, "username_taken")
 
 
-def test_of_many_who_register_one_address_at_once_one_gets_it(bus: Bus, queue: InlineQueue, visitor: Browser) -> None:
-    commands = [CreateUser(uuid7(), PersonName("Ada"), "ada@example.com", Secret(PASSWORD)) for _ in range(8)]
-    queue.bus = cast("Bus", _Nobody())  # the test is the worker
-    for command in commands:
-        bus.dispatch(command, command.user_id)
-    with ThreadPoolExecutor(8) as workers:
-        list(workers.map(bus.receive, queue.sent[:8]))
-    outcomes = [bus.outcome_of(command.user_id) for command in commands]
-    codes = sorted(str(outcome.problem and outcome.problem["code"]) for outcome in outcomes if outcome)
-    assert codes == ["None"] + ["email_taken"] * 7
+class TestBesideOneAnother:
+    @pytest.fixture
+    def queue(self) -> Postbox:
+        return Postbox()
 
-
-class _Nobody:
-    def receive(self, envelope: object) -> None:
-        """Leave it."""
-
-    def relayed(self) -> None:
-        """There is nothing to relay."""
+    def test_of_many_who_register_one_address_at_once_one_gets_it(self, process: Process, queue: Postbox) -> None:
+        commands = [CreateUser(uuid7(), PersonName("Ada"), "ada@example.com", Secret(PASSWORD)) for _ in range(8)]
+        for command in commands:
+            process.bus.dispatch(command, command.user_id)
+        with ThreadPoolExecutor(8) as workers:
+            list(workers.map(process.receiver.receive, queue.sent))
+        outcomes = [process.bus.outcome_of(command.user_id) for command in commands]
+        codes = sorted(str(outcome.problem and outcome.problem["code"]) for outcome in outcomes if outcome)
+        assert codes == ["None"] + ["email_taken"] * 7
 
 
 def test_a_signed_in_caller_who_creates_a_user_is_the_caller(ada: Person, visitor: Browser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 
 from backend.contexts.auth.domain.events import UnverifiedSignIn
@@ -20,10 +19,13 @@ from backend.contexts.users.domain.events import (
     PasswordResetRequested,
     TakenEmailRegistered,
 )
+from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.message import SyncCommand
 from backend.kernel.messages.registry import Handlers
+from backend.program import Process
 from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person
 from tests.inline import InlineQueue
 from tests.worker import eventually
@@ -47,6 +49,11 @@ sign_in = Handlers[UnitOfWork]("sign_in")
 @sign_in.on(GiveRightPassword)
 def give_right_password(command: GiveRightPassword, unit: UnitOfWork) -> None:
     unit.track(Aggregate()).record(UnverifiedSignIn(command.user_id))
+
+
+@pytest.fixture
+def contexts(contexts: Sequence[AnyContext]) -> Sequence[AnyContext]:
+    return (*contexts, Context("sign_in", sign_in, lambda _resources, unit: unit))
 
 
 class Newcomers:
@@ -145,7 +152,7 @@ def test_of_several_registrations_the_one_whose_link_is_used_wins(
     second, second_token = newcomers.register(password="the second password")
     assert visitor.post("/auth/verify-email", {"token": first_token}).status_code == 204
     late = visitor.post("/auth/verify-email", {"token": second_token})
-    assert (late.status_code, late.json["code"]) == (422, "invalid_token")
+    assert (late.status_code, late.json["code"]) == (422, "invalid_link")
     assert admin.get(f"/users/{second}").status_code == 404
     found = bus.ask(FindCredentials(email=EMAIL))
     assert found is not None
@@ -188,7 +195,6 @@ def test_of_two_links_for_one_address_followed_at_once_one_wins(
 def test_a_fresh_link_after_a_right_password_goes_out_at_most_once_an_hour(
     newcomers: Newcomers, bus: Bus, mailbox: Mailbox, visitor: Browser, sql: Callable[..., Any]
 ) -> None:
-    bus.include(sign_in, lambda unit: unit)
     user_id, first = newcomers.register()
     for _ in range(3):
         bus.execute(GiveRightPassword(UUID(user_id)))
@@ -225,14 +231,14 @@ def test_whoever_signs_in_by_address_is_the_one_who_has_it_before_those_who_wait
 
 
 def test_a_registration_that_nobody_proves_is_forgotten_after_30_days(
-    newcomers: Newcomers, visitor: Browser, admin: Browser, bus: Bus, sql: Callable[..., Any]
+    newcomers: Newcomers, visitor: Browser, admin: Browser, process: Process, sql: Callable[..., Any]
 ) -> None:
     proven = newcomers.verified()
     newcomers.register(email="eve@example.com", username=None)
     visitor.post("/users", {**ADA, "username": None})
     sql("update users set created_at = created_at - interval '30 days'")
     recent, _ = newcomers.register(email="new@example.com", username=None)
-    bus.purge()
+    process.purge()
     assert [user["id"] for user in admin.get("/users").json["items"]] == [recent, proven.id]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from threading import Condition
@@ -30,8 +31,8 @@ from backend.contexts.auth.domain.throttle import (
     Failures,
 )
 from backend.contexts.auth.infrastructure.tables import failures
-from backend.kernel.delivery.sealing import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.secret import Secret
@@ -173,24 +174,24 @@ class SqlGuesses:
         self._throttle.clear(str(user_id), self._unit.connection)
 
 
+@dataclass(frozen=True)
 class SqlAttempts:
     """The throttle as the users context needs it, for the passwords of those who are signed in."""
 
-    def __init__(self, throttle: Throttle, turns: Turns) -> None:
-        self._throttle = throttle
-        self._turns = turns
+    throttle: Throttle
+    turns: Turns
 
     def turn(self, user_id: UUID) -> AbstractContextManager[None]:
         """A turn among the sign-ins."""
-        return self._turns.one(str(user_id))
+        return self.turns.one(str(user_id))
 
     def reserve(self, user_id: UUID) -> None:
         """Count a failure before it is one."""
-        self._throttle.reserve(str(user_id))
+        self.throttle.reserve(str(user_id))
 
     def succeeded(self, user_id: UUID) -> None:
         """Take the count back."""
-        self._throttle.take_back(str(user_id))
+        self.throttle.take_back(str(user_id))
 
 
 def throttle_of(resources: Resources) -> Throttle:

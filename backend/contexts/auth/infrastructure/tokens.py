@@ -23,9 +23,9 @@ from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidRefreshToken
 from backend.contexts.auth.domain.session import RefreshToken, Session
 from backend.contexts.auth.infrastructure.keys import SigningKeys
-from backend.kernel.delivery.sealing import BadSignature, Keyring
 from backend.kernel.http.api import PREFIX
 from backend.kernel.http.caller import InvalidToken
+from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.messages.secret import Secret
 
 _TYPE = "at+jwt"

@@ -13,7 +13,7 @@ from backend.contexts.notifications.application.ports import (
     Template,
     Undeliverable,
 )
-from backend.contexts.products.domain.events import StockLow
+from backend.contexts.notifications.application.readings import StockLow
 from backend.contexts.users.domain.events import (
     EmailChangeNoticed,
     EmailChangeRequested,

@@ -15,19 +15,22 @@ from backend.contexts.operators.application.commands import DiscardDeadLetter, G
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
 from backend.kernel.delivery.dead_letters import Reason, State
-from backend.kernel.delivery.sealing import BadSignature
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import told
 from backend.kernel.http.commands import Handle
+from backend.kernel.keys import BadSignature
 from backend.kernel.observe.timeline import trace as trace_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Values: of an enum, click would take the names of its members.
+_REASONS = [reason.value for reason in Reason]
+_STATUSES = [*(state.value for state in State), "all"]
 
 
 def _filters(command: F) -> F:
     for option in (
         click.option("--error", help="Exactly this type of fault."),
-        click.option("--reason", type=click.Choice(tuple(Reason))),
+        click.option("--reason", type=click.Choice(_REASONS)),
         click.option("--task", help="Exactly this task, such as users.create_user."),
     ):
         command = option(command)
@@ -39,7 +42,7 @@ letters = AppGroup("dead-letters", help="Messages that nobody could carry out: l
 
 @letters.command("list")
 @_filters
-@click.option("--status", type=click.Choice((*State, "all")), default=State.OPEN, show_default=True)
+@click.option("--status", type=click.Choice(_STATUSES), default=State.OPEN.value, show_default=True)
 @click.option("--groups", is_flag=True, help="Count them by task, reason and error.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @told

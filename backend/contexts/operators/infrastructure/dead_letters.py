@@ -15,17 +15,18 @@ from sqlalchemy.dialects.postgresql import insert
 from backend.contexts.operators.application.commands import Group, Replayed
 from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
 from backend.kernel.delivery import outbox
-from backend.kernel.delivery.dead_letters import State, dead_letters
+from backend.kernel.delivery.dead_letters import Reason, State, dead_letters
+from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.inbox import operations
-from backend.kernel.delivery.sealing import masked
+from backend.kernel.delivery.sealing import Sealer, masked
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import Statement
 
 _MOST_GROUPS = 100
-_NOT_REPLAYED = ("attempts", "waiting")
-"""Headers of the delivery that failed: its replay has tries of its own, and nobody waits for it."""
+_UNPROVEN = (Reason.FORGED, Reason.UNKNOWN_KEY)
+"""A message that does not prove its author is not sent again in our name."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +87,30 @@ class SqlDeadLetters:
     """`DeadLetters` within one unit of work.
 
     Args:
-        lanes: the queue of each task there is.
+        lanes: the lane of each task there is.
+        sealer: signs what is sent again.
     """
 
-    def __init__(self, unit: UnitOfWork, lanes: Mapping[str, str]) -> None:
+    def __init__(self, unit: UnitOfWork, lanes: Mapping[str, str], sealer: Sealer) -> None:
         self._unit = unit
         self._lanes = lanes
+        self._sealer = sealer
 
     def replay(self, dead_letter_id: UUID) -> None:
         """Through the outbox, so that it is not lost."""
         row = self._locked(dead_letter_id)
-        if row.body is None or row.task not in self._lanes:
+        if row.body is None or row.task not in self._lanes or row.reason in _UNPROVEN:
             raise NotReplayable
         self._send([row])
 
     def replay_group(self, group: Group, limit: int) -> Replayed:
         """Those that another order holds at this moment are left to it."""
         matching = _matching(group)
-        replayable = dead_letters.c.body.is_not(None), dead_letters.c.task.in_(list(self._lanes))
+        replayable = (
+            dead_letters.c.body.is_not(None),
+            dead_letters.c.task.in_(list(self._lanes)),
+            dead_letters.c.reason.not_in(_UNPROVEN),
+        )
         some = sa.select(dead_letters).where(*matching, *replayable).order_by(dead_letters.c.first_dead_at).limit(limit)
         rows = self._unit.connection.execute(some.with_for_update(skip_locked=True)).all()
         if rows:
@@ -125,17 +132,18 @@ class SqlDeadLetters:
         return row
 
     def _send(self, rows: Sequence[Any]) -> None:
+        envelopes = [self._sealer.signed(_again(row, self._lanes[row.task])) for row in rows]
         statement = insert(outbox.outbox).values(
             [
                 {
-                    "id": row.message_id,
-                    "aggregate": f"replay:{row.message_id}",
-                    "queue": self._lanes[row.task],
-                    "name": row.task,
-                    "body": row.body,
-                    "headers": _headers_of_replay(row),
+                    "id": envelope.id,
+                    "aggregate": f"replay:{envelope.id}",
+                    "queue": envelope.lane,
+                    "name": envelope.name,
+                    "body": envelope.body,
+                    "headers": envelope.headers.as_json(),
                 }
-                for row in rows
+                for envelope in envelopes
             ]
         )
         # An earlier copy that waits there still, spooled or clicked before, becomes this one.
@@ -147,9 +155,10 @@ class SqlDeadLetters:
         self._unit.connection.execute(dead_letters.update().where(dead_letters.c.id.in_(ids)).values(**values))
 
 
-def _headers_of_replay(row: Any) -> dict[str, Any]:
-    kept = {name: value for name, value in row.headers.items() if name not in _NOT_REPLAYED}
-    return {**kept, "replay": row.times}
+def _again(row: Any, lane: str) -> Envelope:
+    """The message once more: its replay has attempts of its own, and nobody waits for it."""
+    headers = replace(Headers.parse(row.headers), attempts=0, waiting=False, replay=row.times)
+    return Envelope(row.message_id, row.task, lane, row.body, headers)
 
 
 def _matching(group: Group) -> list[sa.ColumnElement[bool]]:

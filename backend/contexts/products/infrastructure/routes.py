@@ -31,9 +31,9 @@ from backend.contexts.products.domain.errors import InsufficientStock, ProductNo
 from backend.contexts.products.domain.product import ProductChanges
 from backend.contexts.products.infrastructure import schemas, transfer
 from backend.kernel.http.answers import expected_version, shown
-from backend.kernel.http.api import bus
-from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.guards import admin_only, caller, public
+from backend.kernel.http.api import bus, caller
+from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
+from backend.kernel.http.guards import admin_only, public
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.messages.refusals import StaleVersion
@@ -76,7 +76,7 @@ class ProductCollection(MethodView):
     @blueprint.response(201, schemas.ProductSchema)
     def post(self, new_product: dict[str, Any]) -> Response:
         """Create a product"""
-        return dispatched(CreateProduct(operation_id(), **new_product), creates=product_resource(operation_id()))
+        return dispatched(CreateProduct(operation_id(), **new_product), creates=Collection("/products", GetProduct))
 
     @public
     @blueprint.arguments(schemas.ProductFilter, location="query")
@@ -104,7 +104,7 @@ class ProductImport(MethodView):
         """
         upload = transfer.upload()
         bus().execute(StageImport(operation_id(), upload.media_type, upload.content, upload.rows))
-        return dispatched(ImportProducts(operation_id()), as_operation=True)
+        return dispatched(ImportProducts(operation_id()), as_operation=lambda: True)
 
 
 @blueprint.route("/products/export")

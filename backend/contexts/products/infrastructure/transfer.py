@@ -9,12 +9,13 @@ from http import HTTPStatus
 from io import StringIO
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 
 from backend.contexts.products.application.queries import ListProducts, ProductView
 from backend.contexts.products.infrastructure.rows import READERS, Unreadable
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.answers import fail
+from backend.kernel.http.api import current
 from backend.kernel.http.problems import http_problem
 
 _LARGEST = 5 * 1024 * 1024
@@ -50,17 +51,17 @@ def upload() -> Upload:
     """The file in the request's body; the request ends as 415, 413 or 400 when there is none that can be read."""
     reader = READERS.get(request.mimetype)
     if reader is None:
-        fail(http_problem(415, g.request_id, f"The body must be sent as {' or '.join(READERS)}."))
+        fail(http_problem(415, current.get().request_id, f"The body must be sent as {' or '.join(READERS)}."))
     request.max_content_length = _LARGEST + 1  # a body whose length nobody has told is cut there, not refused
     content = request.get_data(cache=True)
     if len(content) > _LARGEST:
-        fail(http_problem(413, g.request_id))
+        fail(http_problem(413, current.get().request_id))
     try:
         rows = sum(1 for _ in reader(content))
     except Unreadable as error:
-        fail(http_problem(400, g.request_id, str(error)))
+        fail(http_problem(400, current.get().request_id, str(error)))
     if rows > _MOST_ROWS:
-        fail(http_problem(413, g.request_id, f"At most {_MOST_ROWS} rows are taken at once."))
+        fail(http_problem(413, current.get().request_id, f"At most {_MOST_ROWS} rows are taken at once."))
     return Upload(request.mimetype, content, rows)
 
 

@@ -86,21 +86,21 @@ class Links(Protocol):
         """Whose live link it is, for slow work before it is used; no transaction is left open.
 
         Raises:
-            InvalidToken: forged, used, ended or expired.
+            InvalidLink: forged, used, ended or expired.
         """
 
     def address(self, token: Secret, *purposes: Purpose) -> str:
         """The address that a live link proves.
 
         Raises:
-            InvalidToken: forged, used, ended, expired, or for another purpose.
+            InvalidLink: forged, used, ended, expired, or for another purpose.
         """
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
         """Use a live link up; its owner is locked, like with `Users.get`.
 
         Raises:
-            InvalidToken: forged, used, ended, expired, or for another purpose.
+            InvalidLink: forged, used, ended, expired, or for another purpose.
         """
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:

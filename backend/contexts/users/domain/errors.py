@@ -23,11 +23,8 @@ class WrongPassword(Denied):
     """The present password is another one. The attempt was counted."""
 
 
-class InvalidToken(Invalid):
-    """The token is forged, expired, ended or used.
-
-    With 401 it is an access token: refresh it. With 422 it came with a link: ask for a new one.
-    """
+class InvalidLink(Invalid):
+    """The token of a mailed link is forged, expired, ended or used. Ask for a new link."""
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("token", "Forged, expired, ended or used.")])

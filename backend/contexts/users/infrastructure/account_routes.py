@@ -17,7 +17,7 @@ from backend.contexts.users.application.commands import (
     SwitchTwoStep,
     VerifyEmail,
 )
-from backend.contexts.users.domain.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
+from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken, WrongPassword
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.routes import register, show_me, update_me
 from backend.kernel.http.answers import expected_version, json_response
@@ -113,7 +113,7 @@ class PasswordReset(MethodView):
     @public
     @blueprint.arguments(schemas.PasswordReset)
     @blueprint.response(204)
-    @refuses(InvalidToken)
+    @refuses(InvalidLink)
     def post(self, reset: dict[str, Any]) -> Response:
         """Set a new password with a link's token
 
@@ -130,7 +130,7 @@ class EmailVerification(MethodView):
     @public
     @blueprint.arguments(schemas.LinkToken)
     @blueprint.response(204)
-    @refuses(InvalidToken, EmailTaken)
+    @refuses(InvalidLink, EmailTaken)
     def post(self, link: dict[str, Any]) -> Response:
         """Prove an address with a link's token
 

@@ -5,16 +5,17 @@ A token is the signed id of its row. The table alone makes nobody a token, and t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from backend.contexts.users.domain.errors import InvalidToken
+from backend.contexts.users.domain.errors import InvalidLink
 from backend.contexts.users.domain.links import LIFETIME, PER_HOUR, Link, Occasion, Purpose
 from backend.contexts.users.infrastructure.tables import links, users
-from backend.kernel.delivery.sealing import BadSignature, Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.messages.secret import Secret
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.retention import Retention
@@ -40,13 +41,13 @@ from lately where issued < %(most)s
 _LIVE = sa.and_(links.c.ended_at.is_(None), links.c.expires_at > sa.func.now())
 
 
+@dataclass(frozen=True)
 class SqlLinks:
     """`Links` within one unit of work."""
 
-    def __init__(self, unit: UnitOfWork, database: Database, keyring: Keyring) -> None:
-        self._unit = unit
-        self._database = database
-        self._keyring = keyring
+    unit: UnitOfWork
+    database: Database
+    keyring: Keyring
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
         """The caller holds the user's row, so the hour's count cannot be overtaken."""
@@ -60,27 +61,27 @@ class SqlLinks:
             "lifetime": LIFETIME[purpose],
             "most": PER_HOUR[occasion],
         }
-        if run(self._unit.connection, _ISSUE, link).rowcount == 0:
+        if run(self.unit.connection, _ISSUE, link).rowcount == 0:
             return None
-        return Secret(self._keyring.sign(_TOKEN, link_id.hex))
+        return Secret(self.keyring.sign(_TOKEN, link_id.hex))
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
         """Read on a connection that is given back at once."""
         wanted = sa.select(links.c.user_id).where(links.c.id == self._id_of(token), links.c.purpose == purpose, _LIVE)
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             owner = connection.scalar(wanted)
         if owner is None:
-            raise InvalidToken
+            raise InvalidLink
         return UUID(str(owner))
 
     def address(self, token: Secret, *purposes: Purpose) -> str:
         """The link's, or its owner's."""
         proven = sa.select(sa.func.coalesce(links.c.email, users.c.email)).join(users, users.c.id == links.c.user_id)
-        address = self._unit.connection.scalar(
+        address = self.unit.connection.scalar(
             proven.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
         )
         if address is None:
-            raise InvalidToken
+            raise InvalidLink
         return str(address)
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
@@ -91,26 +92,26 @@ class SqlLinks:
         link_id = self._id_of(token)
         theirs = sa.select(links.c.user_id).where(links.c.id == link_id).scalar_subquery()
         owner = sa.select(users.c.id).where(users.c.id == theirs).with_for_update().cte("owner")
-        used = self._unit.connection.execute(
+        used = self.unit.connection.execute(
             links.update()
             .where(links.c.id == link_id, links.c.user_id == owner.c.id, links.c.purpose.in_(purposes), _LIVE)
             .values(ended_at=sa.func.now())
             .returning(links.c.user_id, links.c.purpose, links.c.email)
         ).one_or_none()
         if used is None:
-            raise InvalidToken
+            raise InvalidLink
         return Link(used.user_id, Purpose(used.purpose), used.email)
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
         """Ended links stay a while: they count for the hour."""
         theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
-        self._unit.connection.execute(theirs.values(ended_at=sa.func.now()))
+        self.unit.connection.execute(theirs.values(ended_at=sa.func.now()))
 
     def _id_of(self, token: Secret) -> UUID:
         try:
-            return UUID(hex=self._keyring.verify(_TOKEN, token.value))
+            return UUID(hex=self.keyring.verify(_TOKEN, token.value))
         except BadSignature:
-            raise InvalidToken from None
+            raise InvalidLink from None
 
 
 LINKS = Retention(links.c.expires_at, _HOUR, only=links.c.created_at < sa.func.now() - _HOUR)

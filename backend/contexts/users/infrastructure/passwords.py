@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import bcrypt
 
 from backend.contexts.users.infrastructure.settings import UsersSettings
-from backend.kernel.delivery.sealing import Keyring
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.kernel.resources import Resources
 

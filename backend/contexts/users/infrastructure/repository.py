@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,29 +25,30 @@ _ADMINS = sa.func.hashtextextended("users.admins", 0)
 _PROVEN_WITHIN = timedelta(days=30)
 
 
+@dataclass(frozen=True)
 class SqlUsers:
     """`Users` within one unit of work. The unique constraints decide every race."""
 
-    def __init__(self, unit: UnitOfWork, database: Database) -> None:
-        self._unit = unit
-        self._database = database
+    unit: UnitOfWork
+    database: Database
 
     def add(self, user: User) -> None:
         """Keep a new user."""
-        self._unit.session.add(user)
-        self.save(user)
-        self._unit.track(user)
+        self.unit.track(user)
+        with self.unit.refusing(_TAKEN):
+            self.unit.session.add(user)
+            self.unit.session.flush()
 
     def get(self, user_id: UUID) -> User:
         """One user, locked until the transaction ends."""
-        user = self._unit.session.get(User, user_id, with_for_update=True)
+        user = self.unit.session.get(User, user_id, with_for_update=True)
         if user is None:
             raise UserNotFound
-        return self._unit.track(user)
+        return self.unit.track(user)
 
     def peek(self, user_id: UUID) -> User:
         """One user, read on a connection that is given back at once."""
-        with Session(self._database.engine) as session:
+        with Session(self.database.engine) as session:
             user = session.get(User, user_id)
         if user is None:
             raise UserNotFound
@@ -54,24 +56,24 @@ class SqlUsers:
 
     def save(self, user: User) -> None:
         """Write the changes, so that the constraints speak here."""
-        with self._unit.refusing(_TAKEN):
-            self._unit.session.flush()
+        with self.unit.refusing(_TAKEN):
+            self.unit.session.flush()
 
     def claim_username(self, user: User) -> None:
         """Try it behind a savepoint."""
-        with self._unit.refusing(_TAKEN), self._unit.session.begin_nested():
+        with self.unit.refusing(_TAKEN), self.unit.session.begin_nested():
             user.take_wanted_username()
-            self._unit.session.flush()
+            self.unit.session.flush()
 
     def remove(self, user: User) -> None:
         """Delete the row, and by cascade those that hang on it."""
-        self._unit.session.delete(user)
-        self._unit.session.flush()
+        self.unit.session.delete(user)
+        self.unit.session.flush()
 
     def hold_address(self, email: str) -> None:
         """A lock that bears the address as its name."""
         name = sa.func.hashtextextended(f"users.address {email}", 0)
-        self._unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
+        self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
 
     def holder_of(self, email: str) -> User | None:
         """The one whose address it is, locked."""
@@ -86,17 +88,17 @@ class SqlUsers:
     def is_username_taken(self, username: str) -> bool:
         """Ask the unique index."""
         taken = sa.select(sa.exists().where(users.c.username_key == username.lower()))
-        return bool(self._unit.connection.scalar(taken))
+        return bool(self.unit.connection.scalar(taken))
 
     def is_last_admin(self, user: User) -> bool:
         """The lock comes first: the next statement then sees what its last holder committed."""
-        self._unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADMINS)))
+        self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADMINS)))
         another = sa.exists().where(users.c.roles.contains([ADMIN]), users.c.is_active, users.c.id != user.id)
-        return not self._unit.connection.scalar(sa.select(another))
+        return not self.unit.connection.scalar(sa.select(another))
 
     def _locked(self, select: sa.Select[User]) -> Sequence[User]:
-        found: Sequence[User] = self._unit.session.scalars(select.with_for_update()).all()
-        return [self._unit.track(user) for user in found]
+        found: Sequence[User] = self.unit.session.scalars(select.with_for_update()).all()
+        return [self.unit.track(user) for user in found]
 
 
 REGISTRATIONS = Retention(users.c.created_at, _PROVEN_WITHIN, only=users.c.pending)

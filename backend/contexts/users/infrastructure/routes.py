@@ -23,7 +23,7 @@ from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
-from backend.kernel.http.commands import Resource, accepts_command, dispatched, operation_id
+from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
 from backend.kernel.http.guards import admin_only, public, signed_in, signed_in_caller
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing
@@ -46,9 +46,13 @@ def register(new_user: dict[str, Any]) -> Response:
     language = request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
     return dispatched(
         CreateUser(operation_id(), language=language, **new_user),
-        creates=user_resource(operation_id()),
-        as_operation=api().settings.of(UsersSettings).require_email_verification,
+        creates=Collection("/users", GetUser),
+        as_operation=_verification_required,
     )
+
+
+def _verification_required() -> bool:
+    return api().settings.of(UsersSettings).require_email_verification
 
 
 def show_me() -> Response:
@@ -211,6 +215,6 @@ class UserRoles(MethodView):
 def _shown_to(viewer: Caller, user: UserView) -> Response:
     if viewer.is_admin or viewer.user_id == user.id:
         return shown(user)
-    if api().settings.of(UsersSettings).require_email_verification and not user.email_verified:
+    if _verification_required() and not user.email_verified:
         raise UserNotFound
     return shown(user, part=user.public)

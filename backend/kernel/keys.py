@@ -1,0 +1,79 @@
+"""Keys: what signs what leaves and comes back, names things stably, and derives the keys of other purposes.
+
+A secret key takes two steps into use, so that processes can be restarted one by one: as `coming:<key>` it verifies
+and opens, and once every process knows it, without the prefix and first in the list, it signs and seals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from itsdangerous import BadData, Signer, base64_decode, base64_encode
+
+COMING = "coming:"
+"""Marks a secret key that every process knows before any process uses it."""
+
+
+class BadSignature(Exception):
+    """It was not signed by us for this purpose."""
+
+
+class Keyring:
+    """The secret keys: the newest first, except that one that is only coming never signs.
+
+    Every key verifies. `digest` uses the oldest: what it names must stay the same while a new key is rolled in.
+
+    Raises:
+        ValueError: there is no key that may sign.
+    """
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        current = [key.encode() for key in secret_keys if not key.startswith(COMING)]
+        coming = [key.removeprefix(COMING).encode() for key in secret_keys if key.startswith(COMING)]
+        if not current:
+            raise ValueError("no secret key may sign")
+        self._oldest = current[-1]
+        self._keys = [*current, *coming]
+        self._signer = cache(self._make_signer)
+
+    def sign(self, purpose: str, value: Any) -> str:
+        """JSON `value` as a URL-safe text that only `verify` with the same purpose accepts."""
+        return self._signer(purpose).sign(base64_encode(msgspec.json.encode(value))).decode()
+
+    def verify(self, purpose: str, text: str) -> Any:
+        """The value that `sign` was given.
+
+        Raises:
+            BadSignature: forged, truncated, or signed for another purpose.
+        """
+        try:
+            return msgspec.json.decode(base64_decode(self._signer(purpose).unsign(text)))
+        except BadData:
+            raise BadSignature from None
+
+    def digest(self, purpose: str, data: bytes) -> bytes:
+        """32 bytes that name `data`, the same on every process, useless without the key."""
+        return hmac.digest(_derive(self._oldest, purpose), data, "sha256")
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """One 32-byte key per secret key for that purpose alone; the first is the one to sign or seal with."""
+        return [_derive(key, purpose) for key in self._keys]
+
+    def _make_signer(self, purpose: str) -> Signer:
+        keys = [*reversed(self.derived(f"signing {purpose}"))]  # itsdangerous signs with the last
+        return Signer(keys, key_derivation="none", digest_method=hashlib.sha256)
+
+
+def key_id(key: bytes) -> str:
+    """What names a derived key without telling anything of it."""
+    return hashlib.sha256(key).hexdigest()[:8]
+
+
+@cache
+def _derive(key: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, purpose.encode(), "sha256")
