@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
+from psycopg import sql
 
+from backend.settings import ROOT
 from tests.postgres import alembic_config
+
+_SCRIPTS = ScriptDirectory.from_config(alembic_config(""))
 
 
 @pytest.fixture
@@ -26,14 +35,50 @@ def test_the_migrations_build_the_tables_that_the_code_declares(database_url: st
 
 def test_every_migration_can_be_taken_back_and_applied_again(empty_database: str) -> None:
     config = alembic_config(empty_database)
-    command.upgrade(config, "head")
+    command.upgrade(config, "heads")
     tables = _relations(empty_database)
 
     command.downgrade(config, "base")
     assert _relations(empty_database) == {"alembic_version", "alembic_version_pkc"}
 
-    command.upgrade(config, "head")
+    command.upgrade(config, "heads")
     assert _relations(empty_database) == tables
+
+
+def test_each_folder_is_the_branch_of_its_owner() -> None:
+    """A context is dropped with its folder: nothing of it lies elsewhere, and its branch has one end."""
+    owners = {path.name for path in (ROOT / "migrations").iterdir() if path.name != "__pycache__"}
+    assert {next(iter(head.branch_labels)) for head in _SCRIPTS.get_revisions("heads")} == owners
+    for revision in _SCRIPTS.walk_revisions():
+        assert revision.branch_labels == {Path(revision.path).parent.name}
+    assert len(_SCRIPTS.get_heads()) == len(owners)
+
+
+def test_a_generated_migration_lies_with_its_owner_and_passes_the_gates(empty_database: str, tmp_path: Path) -> None:
+    config = alembic_config(empty_database)
+    config.set_main_option("version_locations", str(tmp_path / "migrations"))
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command.upgrade(config, "heads")
+    _drop_every_table(empty_database)
+
+    command.revision(config, "Everything anew", autogenerate=True, head="kernel@head")
+
+    (generated,) = (tmp_path / "migrations/kernel").glob("*_everything_anew_*.py")
+    for gate in ("ruff check", "ruff format --check"):
+        subprocess.run([sys.executable, "-m", *gate.split(), "--no-cache", generated], cwd=tmp_path, check=True)
+    command.upgrade(config, "heads")
+    command.check(config)
+
+
+def test_the_first_migration_of_an_owner_begins_its_folder(empty_database: str, tmp_path: Path) -> None:
+    config = alembic_config(empty_database)
+    config.set_main_option("version_locations", str(tmp_path))
+
+    command.revision(config, "First tables", head="base", branch_label="wishlists")
+
+    (revision,) = ScriptDirectory.from_config(config).get_revisions("wishlists@head")
+    assert Path(revision.path).parent == tmp_path / "wishlists"
 
 
 def _beside(url: str, name: str) -> str:
@@ -44,3 +89,12 @@ def _relations(url: str) -> set[str]:
     with psycopg.connect(url) as connection:
         relations = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
         return {name for (name,) in relations}
+
+
+def _drop_every_table(url: str) -> None:
+    """Every one but Alembic's own."""
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (name,) in tables:
+            if name != "alembic_version":
+                connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(name)))
