@@ -43,7 +43,11 @@ def run() -> None:
 def run_offline() -> None:
     """Print the SQL for a review or for an operator who applies it (`alembic upgrade heads --sql`)."""
     context.configure(
-        dialect_name="postgresql", target_metadata=metadata, transaction_per_migration=True, literal_binds=True
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # the driver's own would print % as %%
+        target_metadata=metadata,
+        transaction_per_migration=True,
+        literal_binds=True,
     )
     with context.begin_transaction():
         context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
