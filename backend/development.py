@@ -161,7 +161,7 @@ def forget_listeners(broker: Path) -> None:
 
 def _migrate() -> None:
     print("migrating the database ...", flush=True)
-    if subprocess.run((_SCRIPTS / "alembic", "upgrade", "head"), cwd=ROOT, check=False).returncode:
+    if subprocess.run((_SCRIPTS / "alembic", "upgrade", "heads"), cwd=ROOT, check=False).returncode:
         raise CannotRun("migrating the database failed, see above")
 
 

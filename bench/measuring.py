@@ -108,7 +108,7 @@ def surroundings() -> Iterator[dict[str, str]]:
         "JWT_SECRET": uuid4().hex * 2,
     }
     try:
-        subprocess.run([program("alembic"), "upgrade", "head"], check=True, env=environment, capture_output=True)
+        subprocess.run([program("alembic"), "upgrade", "heads"], check=True, env=environment, capture_output=True)
         yield environment
     finally:
         rabbitmqctl("delete_vhost", name)

@@ -155,7 +155,7 @@ def _database_beside(environment: dict[str, str], name: str) -> Iterator[dict[st
         connection.execute(f"create database {beside}")
         try:
             there = {**environment, "DATABASE_URL": url}
-            subprocess.run([program("alembic"), "upgrade", "head"], check=True, env=there, capture_output=True)
+            subprocess.run([program("alembic"), "upgrade", "heads"], check=True, env=there, capture_output=True)
             yield there
         finally:
             connection.execute(f"drop database {beside} with (force)")

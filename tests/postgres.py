@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,25 @@ def clean_database(database_url: str) -> str:
     return database_url
 
 
+@contextmanager
+def database_beside(url: str, name: str) -> Iterator[str]:
+    """A new database on the same server, which is gone afterwards: what happens there disturbs no other test."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield make_url(url).set(database=name).render_as_string(hide_password=False)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def earlier_database(database_url: str) -> Iterator[str]:
+    """A database as the release before left it; not migrated yet."""
+    with database_beside(database_url, "earlier_test") as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute((ROOT / "tests/earlier_release/database.sql").read_bytes())
+        yield url
+
+
 def alembic_config(url: str) -> Config:
     """Alembic's configuration for the database at that address."""
     config = Config(ROOT / "alembic.ini")
@@ -111,4 +131,4 @@ def alembic_config(url: str) -> Config:
 
 
 def migrate(url: str) -> None:
-    command.upgrade(alembic_config(url), "head")
+    command.upgrade(alembic_config(url), "heads")

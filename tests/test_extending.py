@@ -54,7 +54,7 @@ class Tree:
         self.run("ruff", "format", "--no-cache", "--check", *python)
         self.run("mypy", *(name for name in python if not name.startswith("migrations/")))
         self.run("lint-imports", "--no-cache")
-        self.run("alembic", "upgrade", "head")
+        self.run("alembic", "upgrade", "heads")
         self.run("alembic", "check")
         tests = {str(Path(name).parent) for name in python if name.startswith("tests/")}
         self.run("python", "-m", "pytest", "-q", *sorted(tests), "tests/flow/test_wire_format.py")

@@ -1,7 +1,7 @@
 """The program's processes, started by the tests as they are started in production.
 
 pytest-celery asks little of a "container": a name, logs, a status, and to be killed and restarted. A process
-can do that without Docker (docs/adr/0010-pytest-celery-without-docker.md).
+can do that without Docker (docs/adr/0009-pytest-celery-without-docker.md).
 """
 
 from __future__ import annotations

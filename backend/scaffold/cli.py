@@ -26,4 +26,4 @@ def new_context(name: str, entity: str | None) -> None:
         raise click.ClickException(str(reason)) from None
     for path in written:
         click.echo(path.relative_to(ROOT))
-    click.echo("\nNext: alembic upgrade head, make check, docs/extending.md")
+    click.echo("\nNext: alembic upgrade heads, make check, docs/extending.md")

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import rev_id
 
 from backend.kernel.postgres.tables import metadata
@@ -99,10 +97,10 @@ def create(context: NewContext) -> list[Path]:
 
 
 def _files(context: NewContext) -> Iterator[tuple[Path, str]]:
-    revision, head = rev_id(), _head()
-    words = {**context.words(), "revision": revision, "down_revision": head}
+    revision = rev_id()
+    words = {**context.words(), "revision": revision}
     spelled = {"CONTEXT": context.name, "ENTITY": context.entity}
-    spelled["REVISION"] = f"{datetime.now(UTC):%Y%m%d}_{context.name}_{revision}"
+    spelled["REVISION"] = f"{datetime.now(UTC):%Y%m%d}_first_tables_{revision}"
     for template in sorted(_TEMPLATES.rglob("*.template")):
         path = str(template.relative_to(_TEMPLATES).with_suffix(""))
         for placeholder, text in spelled.items():
@@ -184,16 +182,9 @@ def _with_entry(text: str, opening: str, entry: str) -> str:
     return "".join([*lines[:at], new, *lines[at:]])
 
 
-def _head() -> str:
-    heads = ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_heads()
-    if len(heads) != 1:
-        raise Unsuitable("There are several newest migrations: `alembic merge heads` first.")
-    return heads[0]
-
-
 def _names_in_templates() -> set[str]:
     """Every name that the code of the templates uses: a context of that name would hide it."""
-    words = dict.fromkeys([*NewContext("", "x").words(), "revision", "down_revision"], "x")
+    words = dict.fromkeys([*NewContext("", "x").words(), "revision"], "x")
     sources = [Template(path.read_text()).substitute(words) for path in _TEMPLATES.rglob("*.template")]
     tokens = (token for source in sources for token in tokenize.generate_tokens(io.StringIO(source).readline))
     return {token.string for token in tokens if token.type == tokenize.NAME}

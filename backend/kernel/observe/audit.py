@@ -2,7 +2,7 @@
 
 Guarantee: a command's entry is written in the transaction of its effect, so either both exist or
 neither. A refusal has an entry as well, beside its outcome. PostgreSQL itself refuses to change
-or delete entries (migrations/sql/0001_audit_append_only.sql); the purge is the one way out.
+or delete entries (migrations/kernel/0001_audit_append_only.sql); the purge is the one way out.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Guarantee: a row is committed before the text of its mail leaves, and no mail with a row is sent. A
 process that dies, or loses its server, between the two leaves a row in `sending`: whether that mail
-arrived nobody can say, and it is not sent again (docs/adr/0020-mail-at-most-once-when-in-doubt.md).
+arrived nobody can say, and it is not sent again (docs/adr/0013-mail-at-most-once-when-in-doubt.md).
 Neither address nor content is kept.
 """
 

@@ -1,0 +1,80 @@
+"""How Alembic reaches the database, which tables it compares it with, and where it writes a new revision."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.util import CommandError
+
+import backend.program  # noqa: F401 - imports every context's tables into the metadata
+from backend.kernel.postgres.tables import metadata
+from backend.settings import load_settings
+
+# Whoever waits for a table's lock makes every later query of that table wait too: give up instead, and try again.
+LOCK_TIMEOUT = "5s"
+
+
+def run() -> None:
+    """Migrate the database of the settings, or of the `database_url` attribute that a test gives."""
+    url = context.config.attributes.get("database_url") or load_settings().database_url
+    engine = sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=sa.NullPool,
+        hide_parameters=True,
+    )
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.commit()
+        context.configure(
+            connection,
+            target_metadata=metadata,
+            transaction_per_migration=True,
+            process_revision_directives=write_below_its_owner,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def run_offline() -> None:
+    """Print the SQL for a review or for an operator who applies it (`alembic upgrade heads --sql`)."""
+    context.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # the driver's own would print % as %%
+        target_metadata=metadata,
+        transaction_per_migration=True,
+        literal_binds=True,
+    )
+    with context.begin_transaction():
+        context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        context.run_migrations()
+
+
+def write_below_its_owner(_: Any, __: Any, revisions: list[MigrationScript]) -> None:
+    """Write a new revision into the folder of the branch that it continues, or begins.
+
+    Raises:
+        CommandError: it begins a branch without a name.
+    """
+    (revision,) = revisions
+    script = context.script
+    if revision.head == "head" and len(script.get_heads()) > 1:
+        return  # `alembic check` writes nothing, and `alembic revision` asks for a head
+    continued = script.get_revisions(revision.head or "head")
+    owner = Path(continued[0].path).parent.name if continued else revision.branch_label
+    if not owner:
+        raise CommandError("The first revision of an owner needs its name: --branch-label OWNER")
+    script.file_template = f"{owner}/{script.file_template}"
+
+
+if context.config.cmd_opts is not None:  # run as a program, not from a test
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run()
