@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
+from uuid import UUID
 
 import flask
 import sqlalchemy as sa
@@ -18,11 +19,12 @@ from backend.kernel.delivery import dead_letters, inbox, outbox
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
-from backend.kernel.delivery.receive import Receiver
+from backend.kernel.delivery.receive import AccountOf, Receiver
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.http.problems import problem_of
 from backend.kernel.http.web import create_app
+from backend.kernel.messages.authority import Account
 from backend.kernel.messages.registry import Registry
 from backend.kernel.observe import audit
 from backend.kernel.postgres.queries import Reader
@@ -110,6 +112,7 @@ class Process:
             handling=self._handling,
             relay=self.relay,
             problem_of=problem_of,
+            account_of=self._account_of,
         )
 
     @cached_property
@@ -139,12 +142,22 @@ class Process:
         self.relay.close()
         self.resources.close()
 
+    @property
+    def _account_of(self) -> AccountOf:
+        offered = [context.account_of for context in self.program.contexts if context.account_of is not None]
+        return offered[0] if offered else _no_account
+
     @cached_property
     def _handling(self) -> Handling:
         open_ports = {
             context.handlers.context: partial(context.open_ports, self.resources) for context in self.program.contexts
         }
         return Handling(self.registry, open_ports, self.resources.codec)
+
+
+def _no_account(_connection: sa.Connection, _user_id: UUID) -> Account | None:
+    """No context of this program knows accounts."""
+    return None
 
 
 def load_program() -> Program:

@@ -29,6 +29,7 @@ from tasks.delivery import UnsafeDelivery, check_delivery
 from tasks.lanes import conf_of
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
+from tasks.remote_control import take_no_orders
 
 OpenProcess = Callable[[Queue], Process]
 
@@ -82,6 +83,7 @@ def worker_app(program: Program, open_process: OpenProcess | None = None) -> Pro
     """The one that a worker or beat runs: besides, it looks after the process itself."""
     app = make_app(program, open_process)
     app.set_current()
+    take_no_orders()
     _look_after(app)
     return app
 

@@ -2,7 +2,7 @@
 
 A message leaves the queue after its row is committed. A recorder killed in between records it a
 second time, which changes nothing. The embedded broker has no such queue: what a handler could not
-carry out is in the table all the same, but what is malformed is lost.
+process is in the table all the same, but what is malformed is lost.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders
 from backend.kernel.delivery.sealing import Forged, Sealer, UnknownKey
 from backend.kernel.messages.registry import Registry
 from backend.kernel.postgres.faults import DatabaseAway
+from backend.program import Process
 from tasks.consumer import malformed
 from tasks.lanes import DEAD_LETTERS, lanes_of
 
@@ -61,9 +62,32 @@ def _drain(connection: Connection, app: Any) -> int:
             if taken is None:
                 return recorded
             message = channel.message_to_python(taken)
-            process.receiver.bury(letter_of(message, process.registry, process.resources.sealer))
+            _record(process, message)
             message.ack()
     return _MOST_AT_ONCE
+
+
+def _record(process: Process, message: Any) -> None:
+    """Record the message. One whose headers defy that is recorded as bytes: it must not hold up those that follow.
+
+    Raises:
+        DatabaseAway: PostgreSQL cannot be reached.
+    """
+    try:
+        process.receiver.bury(letter_of(message, process.registry, process.resources.sealer))
+    except DatabaseAway:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a stranger has put there
+        log.warning("dead letter recorded as bytes", reason=type(error).__name__)
+        process.receiver.bury(_as_bytes(message))
+
+
+def _as_bytes(message: Any) -> DeadLetter:
+    raw = _bytes(message.body)
+    identity = UUID(bytes=hashlib.sha256(raw).digest()[:16])
+    return DeadLetter(
+        Envelope(identity, "", "", {}), Reason.MALFORMED, "headers", raw=raw, has_operation=False, foreign={}
+    )
 
 
 def letter_of(message: Any, registry: Registry, sealer: Sealer) -> DeadLetter:

@@ -70,6 +70,7 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
         headers = Headers.parse(getattr(task.request, "envelope", None) or {})
         return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers)
     except (MalformedHeaders, ValueError):
+        bind_request("", operation_id=str(task.request.id)[:100])
         log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign
     raise Reject(Reason.FORGED, requeue=False)
 

@@ -29,7 +29,11 @@ class SafeAMQP(AMQP):  # type: ignore[misc]
 
 
 class SafeRequest(Request):  # type: ignore[misc]
-    """`inspect active`, and Flower's page of a worker, show the masked representation."""
+    """`inspect active`, and Flower's page of a worker, show the masked representation. No message is ever discarded."""
+
+    def revoked(self) -> bool:
+        """Only housekeeping expires: Celery acknowledges what was revoked or is too late, and so loses it."""
+        return str(self.name).startswith("maintenance.") and bool(super().revoked())
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
         """What remote control tells of a task at work."""

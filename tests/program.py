@@ -6,18 +6,37 @@ A directory of tests overrides the fixture whose answer is another there: `conte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
-from backend.kernel.context import AnyContext
+from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.caller import Authenticate
+from backend.kernel.messages.authority import ADMIN, Account
+from backend.kernel.messages.registry import Handlers
 from backend.program import CONTEXTS, Process, Program
 from backend.settings import Settings
 from tests.inline import InlineQueue
 from tests.settings import settings_with
+
+
+def account_of(connection: sa.Connection, user_id: UUID) -> Account | None:
+    """Somebody whom only the token of a test knows administers; whoever has an account is what the account says."""
+    known = connection.execute(sa.text("select is_active, roles from users where id = :id"), {"id": user_id}).first()
+    if known is None:
+        return Account(user_id, frozenset({ADMIN}))
+    return Account(user_id, frozenset(known.roles)) if known.is_active else None
+
+
+_WHAT_TOKENS_SAY: AnyContext = Context(
+    "tokens", Handlers[None]("tokens"), lambda _resources, _unit: None, account_of=account_of
+)
+"""In place of accounts, where a test puts something in place of tokens and sessions."""
 
 
 @pytest.fixture
@@ -47,14 +66,29 @@ def queue() -> Iterator[InlineQueue]:
 
 
 @pytest.fixture
-def process(settings: Settings, contexts: Sequence[AnyContext], queue: InlineQueue) -> Iterator[Process]:
-    process = queue.process = Program(settings, contexts).process(queue)
+def process(
+    settings: Settings, contexts: Sequence[AnyContext], queue: InlineQueue, authenticate: Authenticate | None
+) -> Iterator[Process]:
+    believed = () if authenticate is None else (_WHAT_TOKENS_SAY,)
+    process = queue.process = Program(settings, (*believed, *contexts)).process(queue)
     yield process
     try:
         queue.drain()
     finally:
         queue.close()
         process.close()
+
+
+@contextmanager
+def another_process(settings: Settings) -> Iterator[Flask]:
+    """Another API process: nothing in common with the first but the database."""
+    queue = InlineQueue()
+    process = queue.process = Program(settings).process(queue)
+    app = process.web()
+    assert process.resources.listener.start(timeout=10)
+    yield app
+    queue.close()
+    process.close()
 
 
 @pytest.fixture

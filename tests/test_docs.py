@@ -1,4 +1,4 @@
-"""The documents: pictures drawn from their source, links that lead somewhere, code that is the program's, plain words."""
+"""The documents: pictures drawn from their source, links that lead somewhere, the program's code, plain words."""
 
 from __future__ import annotations
 

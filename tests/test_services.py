@@ -30,6 +30,7 @@ LAPTOP = {"name": "Laptop HP", "price": 899.99, "stock": 6}
 _KEY = new_key("jwt-EdDSA.pem")
 _ID = UUID("01900000-0000-7000-8000-00000000000a")
 _LANES = set(Program(settings_with()).registry.lanes())
+_PRODUCTS = {lane for lane in _LANES if lane.startswith("products.")}
 _ASK = """
 from celery.signals import celeryd_after_setup
 from tasks.app import app

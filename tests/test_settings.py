@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from backend import settings
-from backend.settings import CONTEXTS, Settings, SettingsError, load_settings
+from backend.contexts.auth.infrastructure.settings import AuthSettings
+from backend.contexts.notifications.infrastructure.settings import MailSettings
+from backend.program import CONTEXTS, load_program
+from backend.settings import Settings, SettingsError, load_settings
 from tests import deployment
 
 PRODUCTION = {
@@ -18,13 +21,12 @@ PRODUCTION = {
     "JWT_SECRET": "u7Qe1ZxV9nB3cM5kL8hJ2gF6dS4aP0oI",
     "MAIL_URL": "smtp://mail:25",
 }
+_EVERY = {context.name for context in CONTEXTS}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of the developer's, no .env of theirs, and another directory to write to."""
-    for name in deployment.read_by("backend/settings.py"):
-        monkeypatch.delenv(name, raising=False)
+    """No .env of the developer's, and another directory to write to."""
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     monkeypatch.setattr(settings, "VAR", tmp_path / "var")
     monkeypatch.setattr(settings, "DATABASE_URL_FILE", tmp_path / "var/database-url")
@@ -33,23 +35,24 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return load_settings()
+    return load_program().settings
 
 
 def test_development_needs_no_setting() -> None:
-    assert not load_settings().on_rabbitmq
+    assert not load_program().settings.on_rabbitmq
 
 
 def test_the_values_of_the_example_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = load_program().settings
     examples = {name: value for name, value in deployment.examples().items() if name in _names()}
-    assert _load(monkeypatch, examples) == load_settings()
+    assert _load(monkeypatch, examples) == defaults
 
 
 def test_development_makes_its_secrets_once_and_for_itself(tmp_path: Path) -> None:
-    first = load_settings()
+    first = load_program().settings
 
-    assert load_settings().secret_keys == first.secret_keys
-    assert first.secret_keys != (first.jwt_secret,)
+    assert load_program().settings == first
+    assert first.secret_keys != (first.of(AuthSettings).jwt_secret,)
     for kept in (tmp_path / "var/keys").iterdir():
         assert kept.stat().st_mode & 0o077 == 0
 
@@ -67,15 +70,15 @@ def test_a_variable_outdoes_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setitem(os.environ, "MAIL_FROM", "")  # the file's value is taken into the environment: undo it later
     monkeypatch.delenv("MAIL_FROM")
 
-    found = load_settings()
+    found = load_program().settings
 
-    assert (found.mail_from, found.public_url) == ("file@example.com", "https://set.example.com")
+    assert (found.of(MailSettings).mail_from, found.public_url) == ("file@example.com", "https://set.example.com")
 
 
 def test_production_reads_no_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAIL_FROM=file@example.com\n")
 
-    assert _load(monkeypatch, PRODUCTION).mail_from == "no-reply@example.com"
+    assert _load(monkeypatch, PRODUCTION).of(MailSettings).mail_from == "no-reply@example.com"
 
 
 def test_production_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -127,6 +130,7 @@ def test_production_refuses_what_is_known_or_weak(monkeypatch: pytest.MonkeyPatc
         ("BROKER_URL", "redis://localhost"),
         ("MAIL_URL", "http://mail"),
         ("CONTEXTS", "products,typing-error"),
+        ("CONTEXTS", "-typing-error"),
     ],
 )
 def test_a_malformed_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -134,9 +138,26 @@ def test_a_malformed_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, 
         _load(monkeypatch, {name: value})
 
 
-def test_a_process_serves_every_context_unless_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().contexts == CONTEXTS
-    assert _load(monkeypatch, {"CONTEXTS": "products, users"}).contexts == ("products", "users")
+@pytest.mark.parametrize(
+    ("contexts", "served"),
+    [
+        ("", _EVERY),
+        ("products, users", {"products", "users"}),
+        ("-products, -users", _EVERY - {"products", "users"}),
+        ("products, users, -users", {"products"}),
+    ],
+)
+def test_a_process_serves_every_context_unless_some_are_named(
+    monkeypatch: pytest.MonkeyPatch, contexts: str, served: set[str]
+) -> None:
+    found = _load(monkeypatch, {"CONTEXTS": contexts})
+    assert {name for name in _EVERY if found.serves(name)} == served
+
+
+def test_who_needs_the_settings_of_the_kernel_alone_may_be_told_of_any_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Migrations run with the environment of the service beside them."""
+    monkeypatch.setenv("CONTEXTS", "products")
+    assert load_settings().serves("products")
 
 
 def test_lists_may_be_written_with_spaces_and_end_in_a_comma(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +175,7 @@ def test_docker_compose_gives_production_all_it_needs(monkeypatch: pytest.Monkey
     found = _load(monkeypatch, deployment.interpolated(environment, {**given, "PUBLIC_URL": "https://example.com"}))
 
     assert found.production
-    assert found.mail_url == "smtp://mailpit:1025"
+    assert found.of(MailSettings).mail_url == "smtp://mailpit:1025"
 
 
 def test_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,4 +183,4 @@ def test_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _names() -> set[str]:
-    return deployment.read_by("backend/settings.py")
+    return deployment.read_by(*deployment.SETTINGS)

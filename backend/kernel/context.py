@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 import flask
 
+from backend.kernel.delivery.receive import AccountOf
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.http.openapi import Blueprint
@@ -42,6 +43,7 @@ class Context(Generic[P]):
         settings: the environment variables it reads.
         channels: what it listens to in every API process, by NOTIFY channel.
         authenticate: how an access token becomes a caller. One context of a program has it.
+        account_of: what a user's account is at present, in a transaction. One context of a program has it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Context(Generic[P]):
     settings: type[ContextSettings] | None = None
     channels: Callable[[Resources], Mapping[str, Channel]] | None = None
     authenticate: Callable[[Resources], Authenticate] | None = None
+    account_of: AccountOf | None = None
 
     @property
     def package(self) -> str:

@@ -11,7 +11,7 @@ from backend.kernel.context import AnyContext
 from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import SEALED_PREFIX
-from tests.flow.wire import KEYRING, MESSAGE_ID, PROGRAM, handlers, pinned, public_events, readings
+from tests.flow.wire import MESSAGE_ID, PROGRAM, SEALER, handlers, pinned, public_events, readings
 
 _MESSAGES = {name: pin for context in PROGRAM.contexts for name, pin in pinned(context)["messages"].items()}
 _ADD = "pin it with `python -m tests.flow.wire`; a pinned one is renamed or removed in two releases, never in one"
@@ -28,10 +28,10 @@ def test_the_names_of_all_tasks_are_pinned(context: AnyContext) -> None:
 @pytest.mark.parametrize("name", _MESSAGES)
 def test_a_message_queued_by_an_earlier_release_is_understood(name: str) -> None:
     """Its queue is still consumed, and each of its fields still has its meaning."""
-    codec, pin = Codec(PROGRAM.registry, KEYRING), _MESSAGES[name]
+    codec, pin = Codec(PROGRAM.registry, SEALER), _MESSAGES[name]
     assert pin["queue"] in PROGRAM.registry.lanes()
-    queued = Envelope(MESSAGE_ID, name, pin["queue"], pin["body"])
-    understood = codec.decode(PROGRAM.registry.by_name[name].message, queued)
+    queued = SEALER.signed(Envelope(MESSAGE_ID, name, pin["queue"], pin["body"]))
+    understood: object = codec.decode(PROGRAM.registry.by_name[name].message, queued)
     fields = msgspec.to_builtins(understood, enc_hook=lambda _secret: SEALED_PREFIX)
     assert _without_secrets(pin["body"]).items() <= _without_secrets(fields).items()
 

@@ -27,7 +27,7 @@ from tests.settings import settings_with
 from tests.worker import SECRET_KEY
 
 MESSAGE_ID = UUID("0190a0a0-0000-7000-8000-000000000000")
-KEYRING = Keyring([SECRET_KEY])
+SEALER = Sealer(Keyring([SECRET_KEY]))
 PROGRAM = Program(settings_with())
 
 
@@ -88,7 +88,7 @@ def _body(handler: Handler) -> dict[str, Any]:
 
 
 def _sealed(name: str, field: str) -> str:
-    return Sealer(KEYRING).seal("correct horse battery", MESSAGE_ID, name, field)
+    return SEALER.seal("correct horse battery", MESSAGE_ID, name, field)
 
 
 def _is_secret(kind: inspect.Type) -> bool:

@@ -141,12 +141,13 @@ def rows(process: Process, statement: str) -> list[Any]:
     return process.bus.database.read(lambda connection: connection.execute(statement.encode()).fetchall())
 
 
-def message(note: str, message_id: UUID | None = None) -> Envelope:
-    return Envelope(message_id or uuid7(), "notes.write", "notes.commands", {"note": note}, Headers("r1"))
+def message(process: Process, body: object, name: str = "notes.write") -> Envelope:
+    envelope = Envelope(uuid7(), name, "notes.commands", {"note": body}, Headers("r1"))
+    return process.resources.sealer.signed(envelope)
 
 
 def test_a_message_is_carried_out_and_its_outcome_known(process: Process) -> None:
-    envelope = message("a")
+    envelope = message(process, "a")
     process.receiver.receive(envelope)
     outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
@@ -155,14 +156,14 @@ def test_a_message_is_carried_out_and_its_outcome_known(process: Process) -> Non
 
 
 def test_a_message_delivered_again_is_carried_out_once(process: Process) -> None:
-    envelope = message("a")
+    envelope = message(process, "a")
     process.receiver.receive(envelope)
     process.receiver.receive(envelope)
     assert rows(process, "select note from notes") == [("a",)]
 
 
 def test_a_message_delivered_to_many_workers_at_once_is_carried_out_once(process: Process, queue: InlineQueue) -> None:
-    envelope = message("a")
+    envelope = message(process, "a")
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(process.receiver.receive, [envelope] * 24))
     queue.drain()
@@ -172,8 +173,8 @@ def test_a_message_delivered_to_many_workers_at_once_is_carried_out_once(process
 
 
 def test_a_refusal_is_an_outcome_and_leaves_nothing_behind(process: Process) -> None:
-    process.receiver.receive(message("a"))
-    again = message("a")
+    process.receiver.receive(message(process, "a"))
+    again = message(process, "a")
     process.receiver.receive(again)
     outcome = process.bus.outcome_of(again.id)
     assert outcome is not None
@@ -184,7 +185,7 @@ def test_a_refusal_is_an_outcome_and_leaves_nothing_behind(process: Process) -> 
 
 
 def test_a_fault_leaves_no_effect_and_no_outcome(process: Process, queue: InlineQueue) -> None:
-    envelope = message("fault")
+    envelope = message(process, "fault")
     with pytest.raises(Faulty):
         process.receiver.receive(envelope)
     assert process.bus.outcome_of(envelope.id) is None
@@ -193,7 +194,7 @@ def test_a_fault_leaves_no_effect_and_no_outcome(process: Process, queue: Inline
 
 
 def test_a_message_given_up_is_a_failed_operation(process: Process) -> None:
-    envelope = message("fault")
+    envelope = message(process, "fault")
     process.receiver.give_up(envelope)
     outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
@@ -202,7 +203,7 @@ def test_a_message_given_up_is_a_failed_operation(process: Process) -> None:
 
 
 def test_giving_up_does_not_undo_a_success(process: Process) -> None:
-    envelope = message("a")
+    envelope = message(process, "a")
     process.receiver.receive(envelope)
     process.receiver.give_up(envelope)
     outcome = process.bus.outcome_of(envelope.id)
@@ -211,16 +212,13 @@ def test_giving_up_does_not_undo_a_success(process: Process) -> None:
 
 
 def test_an_unknown_message_and_one_that_does_not_fit_are_undecodable(process: Process) -> None:
-    for envelope in (
-        Envelope(uuid7(), "notes.unheard_of", "notes.commands", {}),
-        Envelope(uuid7(), "notes.write", "notes.commands", {"note": 5}),
-    ):
+    for envelope in (message(process, "a", name="notes.unheard_of"), message(process, 5)):
         with pytest.raises(Undecodable):
             process.receiver.receive(envelope)
 
 
 def test_an_event_reaches_its_subscribers_and_the_outside_world(process: Process, queue: InlineQueue) -> None:
-    process.receiver.receive(message("a"))
+    process.receiver.receive(message(process, "a"))
     queue.drain()
     assert rows(process, "select note from copies") == [("a",)]
     ((routing_key, event),) = queue.announced
@@ -234,7 +232,7 @@ def test_an_event_reaches_its_subscribers_and_the_outside_world(process: Process
 def test_events_written_while_the_broker_is_away_are_swept_up_in_order(process: Process, queue: InlineQueue) -> None:
     queue.down = True
     for note in ("a", "b", "c"):
-        process.receiver.receive(message(note))
+        process.receiver.receive(message(process, note))
     process.relay.wait()
     assert queue.announced == []
     age_outbox(process)
@@ -256,7 +254,7 @@ def test_a_broker_that_is_slow_with_events_holds_up_no_message(
 
     monkeypatch.setattr(queue, "send_all", slow)
     for note in ("a", "b"):
-        process.receiver.receive(message(note))
+        process.receiver.receive(message(process, note))
     assert queue.announced == []
     answers.set()
     process.relay.wait()
@@ -267,7 +265,7 @@ def test_a_message_that_ends_beside_the_worker_leaves_its_events_to_the_sweep(
     process: Process, queue: InlineQueue
 ) -> None:
     process.relay.close()
-    process.receiver.receive(message("a"))
+    process.receiver.receive(message(process, "a"))
     assert queue.announced == []
     age_outbox(process)
     assert process.sweep() == 2
@@ -279,7 +277,9 @@ def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(
 ) -> None:
     told = [Envelope(uuid7(), name, EVENTS_EXCHANGE, {}) for name in ("first", "second")]
     with process.bus.database.transaction() as connection:
-        outbox.write(connection, [("x", one) for one in (message("a"), told[0], message("b"), told[1])])
+        outbox.write(
+            connection, [("x", one) for one in (message(process, "a"), told[0], message(process, "b"), told[1])]
+        )
     age_outbox(process)
     queue.full = {"notes.commands"}
     assert process.sweep() == 2
@@ -293,7 +293,7 @@ def test_what_one_queue_refuses_holds_up_what_follows_to_it_and_nothing_else(
 def test_sweeps_side_by_side_publish_each_event_once(process: Process, queue: InlineQueue) -> None:
     queue.down = True
     for number in range(40):
-        process.receiver.receive(message(str(number)))
+        process.receiver.receive(message(process, str(number)))
     process.relay.wait()
     age_outbox(process)
     queue.down = False
@@ -371,11 +371,11 @@ def test_a_command_that_nobody_can_take_is_not_accepted(queue: InlineQueue) -> N
 
 def test_a_message_waits_for_a_database_that_is_away(queue: InlineQueue) -> None:
     with without_database(queue) as process, pytest.raises(DatabaseAway):
-        process.receiver.receive(message("a"))
+        process.receiver.receive(message(process, "a"))
 
 
 def test_outcomes_past_their_retention_are_purged_in_batches(process: Process) -> None:
-    old, young = message("old"), message("young")
+    old, young = message(process, "old"), message(process, "young")
     for envelope in (old, young):
         process.receiver.receive(envelope)
     with process.bus.database.transaction() as connection:

@@ -30,7 +30,6 @@ from backend.kernel.delivery import dead_letters, outbox
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.dispatch import Unavailable
 from backend.kernel.delivery.envelope import Envelope, Headers
-from backend.kernel.keys import Keyring
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Conflict
@@ -38,7 +37,6 @@ from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 from backend.program import Process
 from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 SECRET = "a canary in a password"
 
@@ -105,10 +103,14 @@ def change(process: Process, statement: str) -> None:
     process.bus.database.read(lambda connection: connection.execute(statement.encode()))
 
 
-def message(bill: str = "rent", **headers: Any) -> Envelope:
-    sealed = Keyring(settings_with().secret_keys).seal(SECRET)
-    known = Headers("r1", accepted_at="2026-01-01T00:00:00+00:00", **headers)
-    return Envelope(uuid7(), "till.pay", "till.commands", {"bill": bill, "pin": sealed}, known)
+def message(process: Process, bill: str = "rent", **headers: Any) -> Envelope:
+    written = process.resources.codec.of_command(Pay(bill, Secret(SECRET)), uuid7())
+    return again(process, written, request_id="r1", **headers)
+
+
+def again(process: Process, envelope: Envelope, **headers: Any) -> Envelope:
+    """The message with other headers."""
+    return process.resources.sealer.signed(replace(envelope, headers=replace(envelope.headers, **headers)))
 
 
 def killed(envelope: Envelope, **more: Any) -> DeadLetter:
@@ -145,7 +147,7 @@ def status_of(process: Process, envelope: Envelope) -> tuple[str, str | None]:
 
 
 def test_a_fault_is_a_dead_letter_with_reason_traceback_and_a_failed_operation(process: Process) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
     assert (letter.task, letter.lane, letter.reason, letter.error) == (
         "till.pay",
@@ -159,14 +161,14 @@ def test_a_fault_is_a_dead_letter_with_reason_traceback_and_a_failed_operation(p
 
 
 def test_no_secret_is_readable_in_a_dead_letter(process: Process) -> None:
-    letter = fail(process, message())
+    letter = fail(process, message(process))
     assert letter.body == {"bill": "rent", "pin": "•••"}
     assert SECRET not in repr(letter)
     assert SECRET not in str(rows(process, "select dead_letters::text from dead_letters"))
 
 
 def test_a_dead_letter_drained_twice_is_recorded_once(process: Process) -> None:
-    envelope = message()
+    envelope = message(process)
     process.receiver.bury(killed(envelope))
     process.receiver.bury(killed(envelope))
     assert letter_of(process, envelope.id).times == 1
@@ -174,7 +176,7 @@ def test_a_dead_letter_drained_twice_is_recorded_once(process: Process) -> None:
 
 
 def test_the_copy_of_a_fault_in_the_queue_does_not_open_what_was_settled_meanwhile(process: Process) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
     process.bus.execute(DiscardDeadLetter(letter.id, "tried by hand"))
     process.receiver.bury(DeadLetter(envelope, Reason.REJECTED))
@@ -182,7 +184,7 @@ def test_the_copy_of_a_fault_in_the_queue_does_not_open_what_was_settled_meanwhi
 
 
 def test_a_second_copy_that_dies_after_its_message_was_carried_out_is_no_dead_letter(process: Process) -> None:
-    envelope = message()
+    envelope = message(process)
     process.receiver.receive(envelope)
     process.receiver.bury(killed(envelope))
     assert rows(process, "select 1 from dead_letters") == []
@@ -212,7 +214,7 @@ def test_what_nobody_can_read_is_kept_byte_for_byte_and_fails_no_operation(proce
 
 
 def test_a_replay_turns_failed_into_succeeded(process: Process, queue: InlineQueue) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
     process.bus.execute(ReplayDeadLetter(letter.id))
     deliver_replays(process, queue)
@@ -224,7 +226,7 @@ def test_a_replay_turns_failed_into_succeeded(process: Process, queue: InlineQue
 def test_a_replay_clicked_many_times_and_delivered_many_times_is_carried_out_once(
     process: Process, queue: InlineQueue
 ) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
     with ThreadPoolExecutor(4) as operators:
         list(operators.map(process.bus.execute, [ReplayDeadLetter(letter.id)] * 8))
@@ -239,40 +241,41 @@ def test_a_replay_clicked_many_times_and_delivered_many_times_is_carried_out_onc
 
 
 def test_only_a_replay_takes_over_a_failed_operation(process: Process) -> None:
-    envelope = message()
+    envelope = message(process)
     fail(process, envelope)
     process.receiver.receive(envelope)
     assert status_of(process, envelope) == ("failed", "internal_error")
 
 
 def test_a_replay_never_takes_over_a_refusal_of_the_domain(process: Process) -> None:
-    process.receiver.receive(message())
-    refused = message()
+    process.receiver.receive(message(process))
+    refused = message(process)
     process.receiver.receive(refused)
     change(process, "delete from bills")
-    process.receiver.receive(replace(refused, headers=replace(refused.headers, replay=1)))
+    process.receiver.receive(again(process, refused, replay=1))
     assert status_of(process, refused) == ("failed", "paid")
     assert rows(process, "select 1 from bills") == []
 
 
 def test_a_replay_that_the_domain_refuses_ends_with_its_reason(process: Process, queue: InlineQueue) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
-    process.receiver.receive(message())
+    process.receiver.receive(message(process))
     process.bus.execute(ReplayDeadLetter(letter.id))
     deliver_replays(process, queue)
     assert status_of(process, envelope) == ("failed", "paid")
 
 
 def test_a_replay_that_fails_again_is_a_dead_letter_again(process: Process, queue: InlineQueue) -> None:
-    envelope = message(attempts=7, waiting=True)
+    envelope = message(process, attempts=7, waiting=True)
     letter = fail(process, envelope)
     process.bus.execute(ReplayDeadLetter(letter.id))
     (headers,) = rows(process, "select headers from outbox")[0]
-    assert headers == {"request_id": "r1", "accepted_at": envelope.headers.accepted_at, "replay": 1}
+    kept = {"request_id": "r1", "accepted_at": envelope.headers.accepted_at, "replay": 1}
+    assert headers == {**kept, "mac": headers["mac"]}
     change(process, "delete from outbox")
-    again = fail(process, replace(envelope, headers=Headers.parse(headers)))
-    assert (again.id, again.times, again.status) == (letter.id, 2, "open")
+    second = fail(process, replace(envelope, headers=Headers.parse(headers)))
+    assert (second.id, second.times, second.status) == (letter.id, 2, "open")
     process.bus.execute(ReplayDeadLetter(letter.id))
     deliver_replays(process, queue)
     assert status_of(process, envelope) == ("succeeded", None)
@@ -281,7 +284,7 @@ def test_a_replay_that_fails_again_is_a_dead_letter_again(process: Process, queu
 def test_a_copy_of_the_message_that_waits_in_the_outbox_becomes_the_replay(
     process: Process, queue: InlineQueue
 ) -> None:
-    envelope = message()
+    envelope = message(process)
     process.bus.database.read(lambda connection: outbox.spool(connection, envelope, 10))
     letter = fail(process, envelope)
     process.bus.execute(ReplayDeadLetter(letter.id))
@@ -290,10 +293,10 @@ def test_a_copy_of_the_message_that_waits_in_the_outbox_becomes_the_replay(
 
 
 def test_a_group_is_replayed_and_the_others_left(process: Process, queue: InlineQueue) -> None:
-    ours = [message(bill) for bill in ("rent", "gas", "water")]
+    ours = [message(process, bill) for bill in ("rent", "gas", "water")]
     for envelope in ours:
         fail(process, envelope)
-    other = message("tax")
+    other = message(process, "tax")
     process.receiver.bury(killed(other))
     assert process.bus.execute(ReplayGroup(Group(reason="fault", error="ZeroDivisionError"))) == Replayed(3, 0)
     deliver_replays(process, queue)
@@ -303,7 +306,7 @@ def test_a_group_is_replayed_and_the_others_left(process: Process, queue: Inline
 
 
 def test_a_task_that_nobody_knows_is_replayed_once_somebody_does(process: Process) -> None:
-    unknown = replace(message(), name="till.unheard_of")
+    unknown = replace(message(process), name="till.unheard_of")
     process.receiver.bury(DeadLetter(unknown, Reason.UNKNOWN_TASK))
     letter = letter_of(process, unknown.id)
     with pytest.raises(NotReplayable):
@@ -313,7 +316,7 @@ def test_a_task_that_nobody_knows_is_replayed_once_somebody_does(process: Proces
 
 
 def test_a_discarded_dead_letter_says_why_and_can_still_be_replayed(process: Process, queue: InlineQueue) -> None:
-    envelope = message()
+    envelope = message(process)
     letter = fail(process, envelope)
     process.bus.execute(DiscardDeadLetter(letter.id, "paid in cash"))
     settled = letter_of(process, envelope.id)
@@ -326,7 +329,7 @@ def test_a_discarded_dead_letter_says_why_and_can_still_be_replayed(process: Pro
 
 
 def test_what_operators_do_is_audited_also_when_it_is_refused(process: Process) -> None:
-    letter = fail(process, message())
+    letter = fail(process, message(process))
     missing = uuid7()
     process.bus.execute(DiscardDeadLetter(letter.id, "enough"))
     process.bus.execute(ReplayDeadLetter(letter.id))
@@ -343,7 +346,7 @@ def test_what_operators_do_is_audited_also_when_it_is_refused(process: Process) 
 
 def test_dead_letters_are_purged_before_the_inbox_forgets_their_messages(process: Process) -> None:
     for days in (13, 15, 31):
-        envelope = message(str(days))
+        envelope = message(process, str(days))
         fail(process, envelope)
         age = f"now() - interval '{days} days'"
         change(process, f"update dead_letters set last_dead_at = {age} where message_id = '{envelope.id}'")  # noqa: S608
@@ -354,8 +357,8 @@ def test_dead_letters_are_purged_before_the_inbox_forgets_their_messages(process
 
 
 def test_dead_letters_that_wait_are_in_the_backlog(process: Process) -> None:
-    letter = fail(process, message("rent"))
-    fail(process, message("gas"))
+    letter = fail(process, message(process, "rent"))
+    fail(process, message(process, "gas"))
     process.bus.execute(DiscardDeadLetter(letter.id, "enough"))
     assert process.bus.database.read(dead_letters.backlog).dead_letters == 1
 

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from backend.kernel.delivery.codec import Codec, Undecodable
-from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.delivery.sealing import Unsealable
+from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 

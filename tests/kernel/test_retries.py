@@ -66,8 +66,8 @@ def contexts(script: Script) -> Sequence[AnyContext]:
     return (Context("scripts", handlers, lambda _resources, unit: Ports(unit, script)),)
 
 
-def message(deed: str) -> Envelope:
-    return Envelope(uuid7(), "scripts.do", "scripts.commands", {"deed": deed})
+def message(process: Process, deed: str) -> Envelope:
+    return process.resources.codec.of_command(Do(deed), uuid7())
 
 
 def raising(state: str, tries: int) -> Deed:
@@ -84,7 +84,7 @@ def raising(state: str, tries: int) -> Deed:
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 def test_a_lost_conflict_is_tried_again_at_once(script: Script, process: Process, state: str) -> None:
     script.deeds["lose"] = raising(state, tries=3)
-    envelope = message("lose")
+    envelope = message(process, "lose")
     process.receiver.receive(envelope)
     outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
@@ -94,7 +94,7 @@ def test_a_lost_conflict_is_tried_again_at_once(script: Script, process: Process
 def test_a_conflict_that_is_always_lost_is_a_fault_after_a_few_tries(script: Script, process: Process) -> None:
     script.deeds["lose"] = raising("40001", tries=100)
     with pytest.raises(DBAPIError):
-        process.receiver.receive(message("lose"))
+        process.receiver.receive(message(process, "lose"))
     assert script.tries == {"lose": 5}
 
 
@@ -111,7 +111,7 @@ def test_two_messages_in_a_deadlock_are_both_carried_out(script: Script, process
         return deed
 
     script.deeds |= {"there": locking(1, 2), "back": locking(2, 1)}
-    envelopes = [message("there"), message("back")]
+    envelopes = [message(process, "there"), message(process, "back")]
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(process.receiver.receive, envelopes))
     assert [outcome.status for one in envelopes if (outcome := process.bus.outcome_of(one.id))] == ["succeeded"] * 2
@@ -126,7 +126,7 @@ def too_slow(connection: sa.Connection, number: int) -> None:
 @pytest.mark.parametrize("deed", [too_slow, raising("55P03", tries=100), raising("57014", tries=100)])
 def test_a_statement_or_a_lock_that_takes_too_long_is_a_fault(script: Script, process: Process, deed: Deed) -> None:
     script.deeds["wait"] = deed
-    envelope = message("wait")
+    envelope = message(process, "wait")
     with pytest.raises(DBAPIError):
         process.receiver.receive(envelope)
     assert script.tries == {"wait": 1}
@@ -144,7 +144,7 @@ def test_a_lock_that_somebody_holds_is_waited_for_no_longer_than_its_timeout(
     with psycopg.connect(clean_database) as holder:
         holder.execute("lock table operations in share update exclusive mode")
         with pytest.raises(DBAPIError):
-            process.receiver.receive(message("lock"))
+            process.receiver.receive(message(process, "lock"))
 
 
 def test_a_connection_that_is_cut_means_that_the_database_is_away(script: Script, process: Process) -> None:
@@ -153,7 +153,7 @@ def test_a_connection_that_is_cut_means_that_the_database_is_away(script: Script
             connection.execute(sa.select(sa.func.pg_terminate_backend(sa.func.pg_backend_pid())))
 
     script.deeds["cut"] = cut
-    envelope = message("cut")
+    envelope = message(process, "cut")
     with pytest.raises(DatabaseAway):
         process.receiver.receive(envelope)
     assert process.bus.outcome_of(envelope.id) is None

@@ -54,22 +54,9 @@ def write(command: DoByMail, ports: None) -> None:
 class ScriptedReceiver(Receiver):
     """A receiver whose messages say what becomes of them."""
 
-    def __init__(self) -> None:
-        self._deeds: Mapping[str, Callable[[Envelope], None]] = {
-            "succeed": lambda _: None,
-            "fail": self._raise,
-            "run out of memory": self._run_out_of_memory,
-            "exit": self._exit,
-            "be undecodable": self._be_undecodable,
-            "find no database once": self._find_no_database_once,
-            "find no database when told": self._find_no_database_when_told,
-            "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
-            "hang once": self._hang_once,
-        }
-
     def receive(self, envelope: Envelope) -> None:
         _say(f"received {envelope.id}", f"headers {envelope.headers.as_json()}")
-        self._deeds[envelope.body["do"]](envelope)
+        _DEEDS[envelope.body["do"]](envelope)
         _say(f"done {envelope.id}")
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
@@ -77,40 +64,13 @@ class ScriptedReceiver(Receiver):
             raise DatabaseAway
         _say(f"gave up {envelope.id}")
 
-    def _raise(self, envelope: Envelope) -> None:
-        raise ValueError(f"a value in an exception: {envelope.body.get('canary')}")
-
-    def _run_out_of_memory(self, envelope: Envelope) -> None:
-        raise MemoryError
-
-    def _exit(self, envelope: Envelope) -> None:
-        raise SystemExit(3)
-
-    def _be_undecodable(self, envelope: Envelope) -> None:
-        raise Undecodable(envelope.body.get("canary"))
-
-    def _find_no_database_once(self, envelope: Envelope) -> None:
-        if _first_time(envelope, "away"):
-            raise DatabaseAway(envelope.body.get("canary"))
-
-    def _find_no_database_when_told(self, envelope: Envelope) -> None:
-        if _first_time(envelope, "away"):
-            _say(f"waits {envelope.id}")
-            while not (_directory() / f"go on {envelope.id}").exists():
-                threading.Event().wait(0.05)
-            raise DatabaseAway
-
-    def _hang_once(self, envelope: Envelope) -> None:
-        if _first_time(envelope, "hang"):
-            threading.Event().wait()
-
 
 class ScriptedProcess(Process):
     """What the sample's tasks work with."""
 
     @cached_property
     def receiver(self) -> Receiver:
-        return ScriptedReceiver()
+        return ScriptedReceiver(**vars(super().receiver))
 
     def sweep(self) -> int:
         _say("swept")
@@ -118,6 +78,53 @@ class ScriptedProcess(Process):
 
     def close(self) -> None:
         _say("closed")
+
+
+def _fail(envelope: Envelope) -> None:
+    raise ValueError(f"a value in an exception: {envelope.body.get('canary')}")
+
+
+def _run_out_of_memory(_: Envelope) -> None:
+    raise MemoryError
+
+
+def _exit(_: Envelope) -> None:
+    raise SystemExit(3)
+
+
+def _be_undecodable(envelope: Envelope) -> None:
+    raise Undecodable(envelope.body.get("canary"))
+
+
+def _find_no_database_once(envelope: Envelope) -> None:
+    if _first_time(envelope, "away"):
+        raise DatabaseAway(envelope.body.get("canary"))
+
+
+def _find_no_database_when_told(envelope: Envelope) -> None:
+    if _first_time(envelope, "away"):
+        _say(f"waits {envelope.id}")
+        while not (_directory() / f"go on {envelope.id}").exists():
+            threading.Event().wait(0.05)
+        raise DatabaseAway
+
+
+def _hang_once(envelope: Envelope) -> None:
+    if _first_time(envelope, "hang"):
+        threading.Event().wait()
+
+
+_DEEDS: Mapping[str, Callable[[Envelope], None]] = {
+    "succeed": lambda _: None,
+    "fail": _fail,
+    "run out of memory": _run_out_of_memory,
+    "exit": _exit,
+    "be undecodable": _be_undecodable,
+    "find no database once": _find_no_database_once,
+    "find no database when told": _find_no_database_when_told,
+    "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "hang once": _hang_once,
+}
 
 
 def _first_time(envelope: Envelope, what: str) -> bool:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,8 +17,10 @@ from amqp import Message
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterView
 from backend.kernel.delivery.dead_letters import DeadLetter
+from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.kernel.delivery.receive import Receiver
 from backend.program import Process
-from tasks.app import ProgramApp
+from tasks.app import ProgramApp, make_app
 from tasks.topology import declare_topology
 from tests.tasks.conftest import Broker, app_on
 from tests.tasks.test_malformed import _GOOD, _MALFORMED
@@ -39,6 +41,14 @@ class Recorder:
 
     def run(self) -> None:
         self.app.tasks["maintenance.record_dead_letters"]()
+
+    def command(self, broker: Broker, *, task: str = "users.create_user", **body: Any) -> UUID:
+        """Put a command of ours into the lane, as our publisher does."""
+        headers = Headers("r1", accepted_at="2026-01-01T00:00:00+00:00")
+        sent = self.process.resources.sealer.signed(Envelope(uuid4(), task, LANE, body, headers))
+        written = {"task": task, "id": str(sent.id), "lang": "py", "envelope": sent.headers.as_json()}
+        broker.publish([[], body, {}], LANE, serializer="json", headers=written)
+        return sent.id
 
     def letters(self) -> list[DeadLetterView]:
         read = self.process.resources.database.read
@@ -72,19 +82,10 @@ def take(broker: Broker) -> Message | None:
     return broker.channel.basic_get(LANE)
 
 
-def command(broker: Broker, *, task: str = "users.create_user", **body: Any) -> UUID:
-    """Put a command of ours into the lane, as our publisher does."""
-    identity = uuid4()
-    envelope = {"request_id": "r1", "accepted_at": "2026-01-01T00:00:00+00:00"}
-    headers = {"task": task, "id": str(identity), "lang": "py", "envelope": envelope}
-    broker.publish([[], body, {}], LANE, serializer="json", headers=headers)
-    return identity
-
-
 def test_a_message_that_kills_its_workers_is_recorded_and_its_operation_failed(
     broker: Broker, recorder: Recorder
 ) -> None:
-    identity = command(broker, name="Ada")
+    identity = recorder.command(broker, name="Ada")
     die(broker, requeue=True)
     recorder.run()
     letter = recorder.letter()
@@ -99,7 +100,7 @@ def test_a_message_that_kills_its_workers_is_recorded_and_its_operation_failed(
 
 
 def test_an_unknown_task_keeps_its_message_and_fails_its_operation(broker: Broker, recorder: Recorder) -> None:
-    command(broker, task="users.unheard_of", name="Ada")
+    recorder.command(broker, task="users.unheard_of", name="Ada")
     die(broker)
     recorder.run()
     letter = recorder.letter()
@@ -127,21 +128,30 @@ def test_what_cannot_be_kept_as_json_is_kept_byte_for_byte(broker: Broker, recor
     assert (base64.b64decode(letter.raw), letter.body, letter.operation) == (body, None, None)
 
 
+class DyingReceiver(Receiver):
+    """Of a recorder that is killed after its commit, before it acknowledges."""
+
+    def bury(self, letter: DeadLetter) -> None:
+        super().bury(letter)
+        raise MemoryError
+
+
+class DyingProcess(Process):
+    @cached_property
+    def receiver(self) -> Receiver:
+        return DyingReceiver(**vars(super().receiver))
+
+
 @pytest.mark.parametrize("name", ["no headers", "an unknown task"])
 def test_a_recorder_killed_before_it_acknowledged_records_nothing_twice(
-    broker: Broker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, name: str
+    broker: Broker, recorder: Recorder, name: str
 ) -> None:
     broker.publish(routing_key=LANE, **_MALFORMED[name])
     die(broker)
-    with monkeypatch.context() as dying:
-        bury = recorder.process.receiver.bury
-
-        def bury_and_die(letter: DeadLetter) -> None:
-            bury(letter)
-            raise MemoryError
-
-        dying.setattr(recorder.process.receiver, "bury", bury_and_die)
-        recorder.run()
+    program = recorder.app.program
+    dying = Recorder(make_app(program, partial(DyingProcess, program)))
+    dying.run()
+    dying.app.close_process()
     (first,) = recorder.letters()
     recorder.run()
     assert recorder.letters() == [first]
@@ -149,7 +159,7 @@ def test_a_recorder_killed_before_it_acknowledged_records_nothing_twice(
 
 
 def test_dead_letters_stay_in_the_queue_while_the_database_is_away(broker: Broker, recorder: Recorder) -> None:
-    command(broker, name="Ada")
+    recorder.command(broker, name="Ada")
     die(broker)
     without_database = Recorder(app_on(broker.url, database_url="postgresql://127.0.0.1:1/"))
     without_database.run()
@@ -163,7 +173,7 @@ def test_the_recorder_outlives_its_connection(broker: Broker, recorder: Recorder
     recorder.run()
     with recorder.app.pool.acquire() as connection:
         connection.connection.transport.sock.close()
-    command(broker, name="Ada")
+    recorder.command(broker, name="Ada")
     die(broker)
     recorder.run()
     recorder.run()

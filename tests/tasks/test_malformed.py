@@ -87,3 +87,14 @@ def test_the_log_of_a_malformed_message_does_not_show_its_body(broker: Broker, s
     after = broker.task(do="succeed")
     sample_worker.await_log(f"done {after}")
     assert _CANARY not in sample_worker.logs()
+
+
+def test_the_log_of_a_message_that_is_not_ours_names_no_other_message(
+    broker: Broker, sample_worker: WorkerProcess
+) -> None:
+    sample_worker.await_log(f"done {broker.task(do='succeed')}")
+    since = sample_worker.mark()
+    broker.publish(**_message(envelope=5))
+    broker.next_in("dead-letters")
+    line = json.loads(sample_worker.await_log("message dead-lettered", since))
+    assert (line["reason"], line["operation_id"], line["request_id"]) == ("forged", _GOOD["id"], "")

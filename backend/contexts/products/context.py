@@ -16,7 +16,8 @@ from backend.kernel.resources import Resources
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> ProductsPorts:
     """What the handlers may reach, for one transaction."""
-    return ProductsPorts(SqlProducts(unit), SqlStockLedger(unit), SqlImports(unit), current_origin.get().actor)
+    actor = current_origin.get().actor
+    return ProductsPorts(SqlProducts(unit), SqlStockLedger(unit), SqlImports(unit), actor, unit.accepted_at)
 
 
 context = Context("products", handlers, open_ports, queries=queries, routes=(routes,), retention=(RETENTION,))

@@ -10,7 +10,7 @@ from backend.contexts.users.infrastructure.cli import users as users_cli
 from backend.contexts.users.infrastructure.links import LINKS, SqlLinks
 from backend.contexts.users.infrastructure.passwords import hasher_of
 from backend.contexts.users.infrastructure.queries import queries
-from backend.contexts.users.infrastructure.repository import REGISTRATIONS, SqlUsers
+from backend.contexts.users.infrastructure.repository import REGISTRATIONS, SqlUsers, account_of
 from backend.contexts.users.infrastructure.routes import blueprint as routes
 from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.context import Context
@@ -42,4 +42,5 @@ context = Context(
     cli=(users_cli,),
     retention=(LINKS, REGISTRATIONS),
     settings=UsersSettings,
+    account_of=account_of,
 )

@@ -33,6 +33,7 @@ class Headers:
         spooled: whether the broker was away and the message waited in the outbox.
         attempts: how often it failed before.
         replay: how often it was dead-lettered before.
+        replayed_by: the administrator who had it delivered once more; None: an operator at the machine.
         mac: the proof that one of our processes wrote the message, see `Codec`.
     """
 
@@ -49,6 +50,7 @@ class Headers:
     spooled: bool = False
     attempts: int = 0
     replay: int = 0
+    replayed_by: UUID | None = None
     mac: str = ""
 
     @classmethod
@@ -78,7 +80,7 @@ class Headers:
 
 
 _NAMES = tuple(field.name for field in fields(Headers))
-_IDS = ("actor", "cause")
+_IDS = ("actor", "cause", "replayed_by")
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Handling:
         answer, refusal = None, None
         try:
             answer = handler.function(message, self.open_ports[handler.context](unit))
+            if handler.may is not None:
+                unit.open()  # the actor's authority is asked then, also where the handler wrote nothing
             events = self._events_of(unit)
         except Refusal as error:
             refusal = error

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -18,11 +19,14 @@ from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.authority import Account
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.messages.refusals import InternalError, Refusal
+from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
 from backend.kernel.postgres.database import Database
+
+AccountOf = Callable[[sa.Connection, UUID], Account | None]
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +37,7 @@ class Receiver:
 
     Attributes:
         problem_of: from a refusal and a request id to what the caller is told.
+        account_of: the account that a user has at present, in the connection's transaction; None without an active one.
     """
 
     database: Database
@@ -42,6 +47,7 @@ class Receiver:
     handling: Handling
     relay: Relay
     problem_of: Callable[[Refusal, str], dict[str, Any]]
+    account_of: AccountOf
 
     def receive(self, envelope: Envelope) -> None:
         """Process a message, once however often it is delivered.
@@ -105,7 +111,9 @@ class Receiver:
         if handler.kind is Kind.HASHING and self._was_done(envelope):
             raise inbox.AlreadyDone
         claim = partial(inbox.claim, envelope=envelope)
-        with UnitOfWork(self.database, first=claim, message_id=envelope.id) as unit:
+        if handler.may is not None:
+            claim = partial(self._claim_with_authority, envelope=envelope, handler=handler, message=message)
+        with UnitOfWork(self.database, claim, envelope.id, envelope.headers.accepted_at) as unit:
             done = self.handling.handle(handler, message, unit)
             if done.refusal is not None:
                 self._fail(unit, envelope, done.refusal)
@@ -115,6 +123,23 @@ class Receiver:
                 inbox.notify_waiting(unit.connection, envelope)
             unit.commit()
             return done
+
+    def _claim_with_authority(
+        self, connection: sa.Connection, envelope: Envelope, handler: Handler, message: object
+    ) -> None:
+        """Claim the message for an actor who may still have it done.
+
+        Raises:
+            Forbidden: the actor is no longer what the handler demands.
+        """
+        inbox.claim(connection, envelope)
+        headers = envelope.headers
+        actor = headers.replayed_by if headers.replay else headers.actor
+        if headers.replay and actor is None:
+            return  # an operator at the machine, who needs no account
+        account = self.account_of(connection, actor) if actor else None
+        if account is None or not (handler.may and handler.may(message, account)):
+            raise Forbidden
 
     def _was_done(self, envelope: Envelope) -> bool:
         """Asked before slow work, which would hash again, and count a failed attempt twice. The claim decides."""

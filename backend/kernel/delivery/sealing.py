@@ -3,8 +3,9 @@
 A message proves its author: its MAC (HMAC-SHA-256) covers the id, the name, the lane, the body and all headers.
 Whoever can reach the broker can put a message there, but not one that a worker acts on.
 
-The seal of a field is AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the message and the
-field are its additional authenticated data: copied into another message, or another field, it does not open.
+The seal of a field is AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the
+message and the field are its additional authenticated data: copied into another message, or another field, it does not
+open.
 """
 
 from __future__ import annotations

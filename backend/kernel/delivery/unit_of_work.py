@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -42,13 +43,20 @@ class UnitOfWork:
         database: Database,
         first: Callable[[sa.Connection], None] | None = None,
         message_id: UUID | None = None,
+        accepted_at: str = "",
     ) -> None:
         self.message_id = message_id or uuid7()
+        self._accepted_at = accepted_at
         self._database = database
         self._first = first
         self._session: Session | None = None
         self._aggregates: list[Aggregate] = []
         self.notices: dict[str, list[str]] = {}
+
+    @property
+    def accepted_at(self) -> datetime:
+        """When the message was accepted; now for a synchronous command."""
+        return datetime.fromisoformat(self._accepted_at) if self._accepted_at else datetime.now(UTC)
 
     @property
     def session(self) -> Session:
@@ -59,6 +67,10 @@ class UnitOfWork:
             if self._first is not None:
                 self._first(session.connection())
         return self._session
+
+    def open(self) -> None:
+        """Begin the transaction, unless it has begun."""
+        _ = self.session
 
     @property
     def connection(self) -> sa.Connection:

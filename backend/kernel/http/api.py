@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from flask import current_app
@@ -49,16 +50,18 @@ class CurrentRequest:
         caller: who calls, None for somebody anonymous.
         operation_id: of the operation that it asks for, once a view has asked.
         fingerprint: of its body, "" without an Idempotency-Key.
+        before: what restores `current` when the request has ended.
     """
 
     api: Api
     environ: WSGIEnvironment
     request_id: str
     started: float
+    trace: AbstractContextManager[None]
     caller: Caller | None = None
     operation_id: UUID | None = None
     fingerprint: str = ""
-    trace: Any = field(default=None, repr=False)
+    before: Token[CurrentRequest] | None = None
 
 
 current: ContextVar[CurrentRequest] = ContextVar("current")

@@ -34,9 +34,5 @@ class SessionEnded(InvalidToken):
         self.caller = caller
 
 
-class Forbidden(Exception):
-    """The caller is signed in, but may not do this."""
-
-
 Authenticate = Callable[[str], Caller]
 """From an access token to the caller; raises InvalidToken when the token proves nothing."""

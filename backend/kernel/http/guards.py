@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from backend.kernel.http.api import caller, current
-from backend.kernel.http.caller import Caller, Forbidden, InvalidToken, SessionEnded
+from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
 from backend.kernel.http.shortcuts import note
 from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.refusals import Forbidden
 
 F = TypeVar("F", bound=Callable[..., Any])
 

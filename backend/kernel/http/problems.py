@@ -57,7 +57,6 @@ _OTHER_TYPES = [
         "This Idempotency-Key was first sent with another body. That first operation is untouched; "
         "send the new body under a new key.",
     ),
-    ProblemType("forbidden", 403, "Forbidden", "You are signed in, but not allowed to do this."),
 ]
 
 

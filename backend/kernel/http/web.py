@@ -21,7 +21,7 @@ from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.answers import problem_response
 from backend.kernel.http.api import PREFIX, Api, CurrentRequest, current
 from backend.kernel.http.bodies import BODY_LIMIT
-from backend.kernel.http.caller import Authenticate, Caller, Forbidden, InvalidToken
+from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
 from backend.kernel.http.pages import pages_blueprint
@@ -138,11 +138,11 @@ def _watch_requests(app: Flask) -> None:
         environ, rule = request.environ, str(request.url_rule or "unknown")
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
-        asked = CurrentRequest(parts, environ, request_id, perf_counter())
-        current.set(asked)
         bind_request(request_id)
-        asked.trace = continued(environ.get("HTTP_TRACEPARENT"), rule)
-        asked.trace.__enter__()
+        trace = continued(environ.get("HTTP_TRACEPARENT"), rule)
+        asked = CurrentRequest(parts, environ, request_id, perf_counter(), trace)
+        asked.before = current.set(asked)
+        trace.__enter__()
         current_origin.set(
             Origin(
                 request_id=request_id,
@@ -165,9 +165,9 @@ def _watch_requests(app: Flask) -> None:
     @app.teardown_request
     def end(error: BaseException | None) -> None:
         asked = current.get(None)
-        if asked is not None and asked.trace is not None:
-            trace, asked.trace = asked.trace, None
-            trace.__exit__(type(error) if error else None, error, None)
+        if asked is not None and asked.before is not None:
+            current.reset(asked.before)
+            asked.trace.__exit__(type(error) if error else None, error, None)
 
 
 def _drain() -> None:
@@ -190,10 +190,6 @@ def _render_errors(app: Flask) -> None:
         detail = "The access token is missing, malformed, expired or ended."
         body = problem("invalid_token", 401, current.get().request_id, detail)
         return problem_response(body, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-
-    @app.errorhandler(Forbidden)
-    def forbidden(_error: Forbidden) -> Response:
-        return problem_response(problem("forbidden", 403, current.get().request_id, "You are not allowed to do this."))
 
     @app.errorhandler(Unavailable)
     @app.errorhandler(DatabaseAway)

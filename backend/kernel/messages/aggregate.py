@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeVar
+
 from backend.kernel.messages.event import Event
+
+V = TypeVar("V")
 
 
 class Aggregate:
@@ -21,3 +27,24 @@ class Aggregate:
         """Hand over what was recorded since the last call, in order."""
         events, self._events = self._events or [], None
         return events
+
+
+class LastWriteWins(Aggregate):
+    """An aggregate whose fields are set by commands that may arrive in another order than they were accepted in.
+
+    Two workers take two messages of one lane side by side, and a spooled message arrives late. So each field keeps when
+    its last write was accepted, and an earlier one changes nothing.
+
+    Attributes:
+        written: by field, when the command that wrote it was accepted: microseconds since 1970.
+    """
+
+    written: dict[str, int]
+
+    def newest(self, changes: Mapping[str, V], accepted_at: datetime) -> dict[str, V]:
+        """Those of the changes that no command accepted later has made already; they count as written from now on."""
+        at = round(accepted_at.timestamp() * 1_000_000)
+        newest = {field: value for field, value in changes.items() if at >= self.written.get(field, 0)}
+        if newest:
+            self.written = {**self.written, **dict.fromkeys(newest, at)}  # anew: the mapper compares identities
+        return newest

@@ -96,6 +96,10 @@ class Denied(Refusal):
     kind = RefusalKind.DENIED
 
 
+class Forbidden(Denied):
+    """You are signed in, but not allowed to do this."""
+
+
 class NotFound(Refusal):
     """There is no such resource, or it is not the caller's to see."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from backend.kernel.messages.authority import May
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
 
@@ -36,6 +37,7 @@ class Handler:
         attempts: tries before a fault that is not the database's absence ends in a dead letter.
         audited: whether who had it done, and how it ended, goes into the audit log.
         spreads: whether its effect must be known to every API process before its outcome is told.
+        may: what its actor must be when it is processed; None: whoever was accepted.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Handler:
     attempts: int
     audited: bool = False
     spreads: bool = False
+    may: May | None = None
 
     @cached_property
     def lane(self) -> str:
@@ -71,13 +74,19 @@ class Handlers(Generic[Ports]):
         """What is done about an event in the transaction in which it happens."""
 
     def on(
-        self, message: type[M], *, kind: Kind | None = None, attempts: int = 8, spreads: bool = False
+        self,
+        message: type[M],
+        *,
+        kind: Kind | None = None,
+        attempts: int = 8,
+        spreads: bool = False,
+        may: May | None = None,
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
             kind: of work; by default `events` for an event and `commands` for the rest.
-            attempts, spreads: see `Handler`.
+            attempts, spreads, may: see `Handler`.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
@@ -87,7 +96,9 @@ class Handlers(Generic[Ports]):
             if message in self._handlers:
                 raise ValueError(f"{message.__name__} has two handlers in {self.context}")
             audited = self._audited and issubclass(message, Command | SyncCommand)
-            self._handlers[message] = Handler(name, self.context, kind, message, function, attempts, audited, spreads)
+            self._handlers[message] = Handler(
+                name, self.context, kind, message, function, attempts, audited, spreads, may
+            )
             return function
 
         return register

@@ -12,6 +12,9 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
+from backend.contexts.auth.infrastructure.keys import SigningKeys
+from backend.contexts.auth.infrastructure.settings import AuthSettings
+from backend.contexts.auth.infrastructure.tokens import AccessTokens
 from backend.kernel.context import AnyContext, Context
 from backend.kernel.messages.registry import Handlers
 from backend.program import CONTEXTS
@@ -151,6 +154,12 @@ def client(app: Flask) -> Client:
 def at(app: Flask) -> Callable[[str], Client]:
     """Somebody anonymous at that address."""
     return lambda ip: Client(app.test_client(), ip)
+
+
+def access_tokens(settings: Settings) -> AccessTokens:
+    """What issues and reads access tokens under these settings."""
+    own = settings.of(AuthSettings)
+    return AccessTokens(settings.public_url, own.jwt_expire_minutes, SigningKeys(own))
 
 
 @pytest.fixture

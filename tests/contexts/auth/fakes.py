@@ -75,9 +75,14 @@ class InMemorySessions:
         session.ended_at = datetime.now(UTC)
         return True
 
-    def end_sessions(self, user_id: UUID) -> None:
-        for session_id in self.all:
+    def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
+        for session_id in self.all.keys() - {keep}:
             self.end(user_id, session_id)
+
+    def refuse_tokens(self, user_id: UUID) -> None:
+        for session in self.all.values():
+            if session.user_id == user_id and not session.ended_at:
+                session.generation += 1
 
 
 class InMemoryChallenges:

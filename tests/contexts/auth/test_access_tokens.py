@@ -18,22 +18,16 @@ from joserfc.jwk import ECKey, JWKRegistry
 from joserfc.jws import JWSRegistry
 from uuid_utils.compat import uuid7
 
+from backend import settings as our_settings
 from backend.contexts.auth.domain.session import RefreshToken, Session
 from backend.contexts.auth.infrastructure.keys import SigningKeys
+from backend.contexts.auth.infrastructure.settings import ASYMMETRIC_ALGORITHMS, SYMMETRIC_ALGORITHMS, AuthSettings
 from backend.contexts.auth.infrastructure.tokens import AccessTokens
-from backend.kernel.keys import Keyring
 from backend.kernel.http.caller import InvalidToken
-from backend.kernel.http.web import create_app
-from backend.program import build_bus
-from backend.settings import (
-    ASYMMETRIC_ALGORITHMS,
-    SYMMETRIC_ALGORITHMS,
-    Settings,
-    SettingsError,
-    load_settings,
-    new_key,
-)
-from tests.contexts.auth.conftest import Client, Person
+from backend.kernel.keys import Keyring
+from backend.program import Program, load_program
+from backend.settings import Settings, SettingsError, new_key
+from tests.contexts.auth.conftest import Client, Person, access_tokens
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
@@ -47,9 +41,12 @@ def settings_for(algorithm: str, **changes: Any) -> Settings:
     )
 
 
+def keys_of(settings: Settings) -> SigningKeys:
+    return SigningKeys(settings.of(AuthSettings))
+
+
 def tokens_for(algorithm: str, **changes: Any) -> AccessTokens:
-    settings = settings_for(algorithm, **changes)
-    return AccessTokens(settings, SigningKeys(settings))
+    return access_tokens(settings_for(algorithm, **changes))
 
 
 def session() -> Session:
@@ -90,7 +87,7 @@ class Forger:
 
     def __init__(self, algorithm: str) -> None:
         self.tokens = tokens_for(algorithm)
-        self.keys = SigningKeys(settings_for(algorithm))
+        self.keys = keys_of(settings_for(algorithm))
         self.good = self.tokens.issue(session(), ())
         self.header, self.claims = part(self.good, 0), part(self.good, 1)
 
@@ -199,7 +196,7 @@ def test_a_token_lasts_no_longer_than_tokens_do_now() -> None:
     text = long.issue(session(), ())
     assert short.read(text) == long.read(text)
     header, claims = part(text, 0), part(text, 1)
-    keys = SigningKeys(settings_for("HS256"))
+    keys = keys_of(settings_for("HS256"))
     old = jwt.encode(header, {**claims, "iat": claims["iat"] - 120}, keys.newest, registry=keys.registry)
     assert long.read(old).gen == 1
     with pytest.raises(InvalidToken):
@@ -260,12 +257,12 @@ class TestRotation:
     )
     def test_a_key_that_does_not_fit_the_algorithm_stops_the_start(self, algorithm: str, pem: str) -> None:
         with pytest.raises(SettingsError):
-            SigningKeys(settings_for(algorithm, jwt_private_key=pem))
+            keys_of(settings_for(algorithm, jwt_private_key=pem))
 
     def test_a_public_key_does_not_sign(self) -> None:
         public = ECKey.import_key(PEMS["ES256"]).as_pem(private=False).decode()
         with pytest.raises(SettingsError):
-            SigningKeys(settings_for("ES256", jwt_private_key=public))
+            keys_of(settings_for("ES256", jwt_private_key=public))
 
 
 class TestPublicKeys:
@@ -280,10 +277,10 @@ class TestPublicKeys:
         answer = client.get("/.well-known/jwks.json")
         (key,) = answer.json["keys"]
         assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & set(key)
-        assert (key["alg"], key["use"]) == (settings.jwt_algorithm, "sig")
+        assert (key["alg"], key["use"]) == (settings.of(AuthSettings).jwt_algorithm, "sig")
         token = client.sign_in(ada.email).json["access_token"]
         assert part(token, 0)["kid"] == key["kid"]
-        registry = SigningKeys(settings).registry
+        registry = keys_of(settings).registry
         assert jwt.decode(token, JWKRegistry.import_key(key), registry=registry).claims["sub"] == str(ada.id)
 
     @pytest.mark.parametrize("settings", [{}, {"jwt_algorithm": "HS512"}], indirect=True)
@@ -317,59 +314,60 @@ class TestValidation:
 
 
 @pytest.fixture
-def own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Settings]:
-    """Development's settings whose keys are kept in a directory of the test's own."""
-    monkeypatch.setattr("backend.settings.VAR", tmp_path)
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Program]:
+    """Start in development; the keys are kept in a directory of the test's own, and no `.env` is read."""
+    monkeypatch.setattr(our_settings, "ROOT", tmp_path)
+    monkeypatch.setattr(our_settings, "VAR", tmp_path)
+    monkeypatch.setattr(our_settings, "DATABASE_URL_FILE", tmp_path / "database-url")
     for name in ("SECRET_KEYS", "JWT_SECRET", "JWT_PRIVATE_KEY", "APP_ENV"):
         monkeypatch.delenv(name, raising=False)
-    return load_settings
+    return load_program
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "ES256"])
 def test_rotated_keys_of_development_keep_what_the_old_ones_made_good(
-    algorithm: str, own_keys: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
+    algorithm: str, started: Callable[[], Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`flask keys rotate`: a new key before the old one, three times over."""
     monkeypatch.setenv("JWT_ALGORITHM", algorithm)
-    before = own_keys()
-    text = AccessTokens(before, SigningKeys(before)).issue(session(), ())
-    sealed = Keyring(before.secret_keys).seal("a secret")
+    before = started()
+    text = access_tokens(before.settings).issue(session(), ())
+    signed = Keyring(before.settings.secret_keys).sign("test", "a value")
     rotate_keys(before)
-    after = own_keys()
-    assert AccessTokens(after, SigningKeys(after)).read(text).gen == 1
-    assert Keyring(after.secret_keys).unseal(sealed) == "a secret"
-    assert SigningKeys(after).newest.kid != SigningKeys(before).newest.kid
+    after = started()
+    assert access_tokens(after.settings).read(text).gen == 1
+    assert Keyring(after.settings.secret_keys).verify("test", signed) == "a value"
+    assert keys_of(after.settings).newest.kid != keys_of(before.settings).newest.kid
     rotate_keys(after)
-    latest = own_keys()
-    assert len(latest.secret_keys) == 3
+    latest = started()
+    assert len(latest.settings.secret_keys) == 3
     with pytest.raises(InvalidToken):
-        AccessTokens(latest, SigningKeys(latest)).read(text)
+        access_tokens(latest.settings).read(text)
 
 
 def test_a_key_that_the_environment_sets_is_printed_to_be_set_there(
-    own_keys: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    started: Callable[[], Program], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("JWT_SECRET", SECRET)
-    output = rotate_keys(own_keys())
+    output = rotate_keys(started())
     (printed,) = [line for line in output.splitlines() if line.endswith(f",{SECRET}")]
     assert len(printed) > 2 * len(SECRET)
     assert not (tmp_path / "keys" / "jwt-secret").exists()
 
 
-def rotate_keys(settings: Settings) -> str:
-    bus = build_bus(settings, InlineQueue())
-    result = create_app(settings, bus).test_cli_runner().invoke(args=["keys", "rotate"])
+def rotate_keys(program: Program) -> str:
+    result = program.process(InlineQueue()).web().test_cli_runner().invoke(args=["keys", "rotate"])
     assert result.exit_code == 0, result.output
     return result.output
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC_ALGORITHMS)
 def test_development_makes_and_keeps_a_key_for_any_asymmetric_algorithm(
-    algorithm: str, own_keys: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    algorithm: str, started: Callable[[], Program], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """`JWT_PRIVATE_KEY` (PEM; development makes and keeps one under `var/`)."""
     monkeypatch.setenv("JWT_ALGORITHM", algorithm)
-    first, second = own_keys(), own_keys()
-    text = AccessTokens(first, SigningKeys(first)).issue(session(), ())
-    assert isinstance(AccessTokens(second, SigningKeys(second)).read(text).sub, UUID)
+    first, second = started(), started()
+    text = access_tokens(first.settings).issue(session(), ())
+    assert isinstance(access_tokens(second.settings).read(text).sub, UUID)
     assert (tmp_path / "keys" / f"jwt-{algorithm}.pem").stat().st_mode & 0o777 == 0o600

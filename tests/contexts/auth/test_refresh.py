@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import RefreshTokenReused
 from backend.contexts.users.application.commands import DeactivateUser, SetRoles
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
 from tests.contexts.auth.conftest import Answer, Client, Database, Person, Told

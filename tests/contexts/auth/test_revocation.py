@@ -6,30 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from flask import Flask
 
-from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.contexts.auth.infrastructure.revocation import Gate, Revocations, notice
-from backend.contexts.auth.infrastructure.tokens import AccessTokens
-from backend.kernel.http.web import create_app
 from backend.kernel.postgres.database import Database as AppDatabase
 from backend.kernel.postgres.faults import DatabaseAway
-from backend.kernel.postgres.listener import APPLICATION_NAME, Listener
-from backend.program import build_bus
+from backend.kernel.postgres.listener import Listener
+from backend.program import Process
 from backend.settings import Settings
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person
-from tests.inline import InlineQueue
+from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, access_tokens
+from tests.program import another_process
 
 
 @contextmanager
-def another_process(settings: Settings) -> Iterator[Client]:
-    """Another API process: nothing in common with the first but the database."""
-    bus = build_bus(settings, InlineQueue())
-    app = create_app(settings, bus)
-    assert app.extensions["api"].listener.start(timeout=10)
-    yield Client(app.test_client())
-    app.extensions["api"].listener.stop()
-    bus.close()
+def elsewhere(settings: Settings) -> Iterator[Client]:
+    """Somebody anonymous at another API process."""
+    with another_process(settings) as app:
+        yield Client(app.test_client())
 
 
 @contextmanager
@@ -49,17 +41,20 @@ def status(client: Client, token: str) -> int:
     return client.with_token(token).get("/auth/verify").status_code
 
 
-def cut_off(app: Flask, database: Database) -> None:
-    """Take the listener's connection away, for good."""
-    listener = app.extensions["api"].listener
-    listener.stop()
+def cut(process: Process, database: Database) -> None:
+    """Take the listener's connection away."""
     database.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = %s and datname = current_database()",
-        APPLICATION_NAME,
+        " where application_name = 'listener' and datname = current_database()"
     )
-    while listener.connected:
+    while process.resources.listener.connected:
         pass
+
+
+def cut_off(process: Process, database: Database) -> None:
+    """Take it away for good."""
+    process.resources.listener.stop()
+    cut(process, database)
 
 
 def test_reads_make_no_query_about_sessions(client: Client, token: str, database: Database) -> None:
@@ -78,12 +73,12 @@ def test_an_ended_session_is_remembered_not_asked_for(client: Client, token: str
 
 def test_every_process_refuses_from_the_next_request_on(client: Client, ada: Person, settings: Settings) -> None:
     """Its access token is refused from the next request on, by every API process."""
-    with another_process(settings) as elsewhere, another_process(settings) as third:
+    with elsewhere(settings) as second, elsewhere(settings) as third:
         for _ in range(10):
             token = client.sign_in(ada.email).json["access_token"]
-            assert [status(one, token) for one in (client, elsewhere, third)] == [200] * 3
-            assert elsewhere.with_token(token).post("/auth/logout").status_code == 204
-            assert [status(one, token) for one in (client, elsewhere, third)] == [401] * 3
+            assert [status(one, token) for one in (client, second, third)] == [200] * 3
+            assert second.with_token(token).post("/auth/logout").status_code == 204
+            assert [status(one, token) for one in (client, second, third)] == [401] * 3
 
 
 def test_what_a_command_ended_is_refused_by_every_process_once_its_outcome_is_told(
@@ -91,13 +86,13 @@ def test_what_a_command_ended_is_refused_by_every_process_once_its_outcome_is_to
 ) -> None:
     """A changed password ends the other sessions: at once, although a worker did it."""
     change = {"old_password": PASSWORD, "new_password": PASSWORD}
-    with another_process(settings) as elsewhere, another_process(settings) as third:
+    with elsewhere(settings) as second, elsewhere(settings) as third:
         for _ in range(10):
             other, own = (client.sign_in(ada.email).json["access_token"] for _ in range(2))
-            assert [status(one, other) for one in (client, elsewhere, third)] == [200] * 3
+            assert [status(one, other) for one in (client, second, third)] == [200] * 3
             changed = client.with_token(own).put("/auth/change-password", change, Prefer="wait=10")
             assert changed.status_code == 204
-            assert [status(one, other) for one in (third, elsewhere, client)] == [401] * 3
+            assert [status(one, other) for one in (third, second, client)] == [401] * 3
 
 
 def test_a_process_that_starts_later_knows_what_ended_before(
@@ -105,15 +100,15 @@ def test_a_process_that_starts_later_knows_what_ended_before(
 ) -> None:
     client.with_token(token).post("/auth/logout-all")
     fresh = client.sign_in(ada.email).json["access_token"]
-    with another_process(settings) as latecomer, no_session_can_be_asked_for(database):
+    with elsewhere(settings) as latecomer, no_session_can_be_asked_for(database):
         assert [status(latecomer, token), status(latecomer, fresh)] == [401, 200]
 
 
 def test_while_the_listener_is_down_the_database_is_asked(
-    app: Flask, client: Client, token: str, ada: Person, database: Database
+    process: Process, client: Client, token: str, ada: Person, database: Database
 ) -> None:
     other = client.sign_in(ada.email).json["access_token"]
-    cut_off(app, database)
+    cut_off(process, database)
     assert [status(client, token), status(client, other)] == [200, 200]
     # Ended elsewhere, and nobody told this process.
     database.execute("update sessions set ended_at = now() where id = (select id from sessions order by id limit 1)")
@@ -123,28 +118,22 @@ def test_while_the_listener_is_down_the_database_is_asked(
 
 
 def test_while_the_listener_is_down_a_session_nobody_knows_is_refused(
-    app: Flask, client: Client, token: str, database: Database
+    process: Process, client: Client, token: str, database: Database
 ) -> None:
-    cut_off(app, database)
+    cut_off(process, database)
     database.execute("delete from sessions")
     assert status(client, token) == 401
 
 
 def test_a_listener_that_comes_back_catches_up_first(
-    app: Flask, client: Client, token: str, database: Database
+    process: Process, client: Client, token: str, database: Database
 ) -> None:
     """It counts as connected only after it knows what it missed, so there is no moment of doubt."""
     database.execute("update sessions set ended_at = now(), revoked_at = now()")  # without a notification
     assert status(client, token) == 200
-    database.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = %s and datname = current_database()",
-        APPLICATION_NAME,
-    )
-    while app.extensions["api"].listener.connected:
-        pass
+    cut(process, database)
     assert status(client, token) == 401
-    assert app.extensions["api"].listener.start(timeout=10)
+    assert process.resources.listener.start(timeout=10)
     with no_session_can_be_asked_for(database):
         assert status(client, token) == 401
 
@@ -152,7 +141,7 @@ def test_a_listener_that_comes_back_catches_up_first(
 def test_without_listener_and_database_nobody_is_believed(settings: Settings, client: Client, token: str) -> None:
     """It ends as 503: what cannot be told is not guessed."""
     nowhere = "postgresql://postgres@127.0.0.1:9/none"
-    tokens = AccessTokens(settings, SigningKeys(settings))
+    tokens = access_tokens(settings)
     listener = Listener(nowhere, {})
     database = AppDatabase(nowhere)
     with pytest.raises(DatabaseAway):

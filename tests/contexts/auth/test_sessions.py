@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
+from backend.kernel.delivery.dispatch import Bus
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register
 from tests.inline import InlineQueue
 
@@ -103,7 +103,7 @@ def test_sessions_are_private(client: Client, path: str) -> None:
 
 
 class TestWhatTheUsersContextDoes:
-    """It reaches sessions through its port `Access`, in its own transaction, in a worker."""
+    """Auth subscribes to its events, in the same transaction, in a worker."""
 
     def test_deactivating_ends_every_session_at_once(
         self, client: Client, ada: Person, bus: Bus, queue: InlineQueue

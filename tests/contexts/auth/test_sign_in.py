@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser
+from backend.kernel.delivery.dispatch import Bus
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, Told
 from tests.inline import InlineQueue
 
@@ -54,9 +54,7 @@ def test_a_body_of_another_shape_is_422(client: Client, body: dict[str, Any]) ->
     assert answer.json["errors"]
 
 
-def test_whatever_is_wrong_the_answer_is_the_same(
-    client: Client, register: Register, database: Database, bus: Bus
-) -> None:
+def test_whatever_is_wrong_the_answer_is_the_same(client: Client, register: Register, database: Database) -> None:
     """Wrong credentials, unknown account, deactivated account: the same 401 `invalid_credentials`."""
     ada, locked_out = register(), register()
     database.set_user(locked_out.id, is_active=False)

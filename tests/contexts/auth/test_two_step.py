@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
 from backend.contexts.users.application.commands import DeactivateUser
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
 from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -14,7 +14,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
@@ -24,6 +23,7 @@ from backend.contexts.products.domain.events import StockLow
 from backend.contexts.users.application.commands import CreateUser
 from backend.contexts.users.domain.events import PasswordResetRequested
 from backend.contexts.users.domain.user import PersonName
+from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
@@ -32,9 +32,8 @@ from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 from backend.kernel.postgres.database import Database
-from backend.program import build_bus
+from backend.program import CONTEXTS, Process
 from tests.inline import InlineQueue
-from tests.settings import settings_with
 
 ADA, USER = "ada@example.com", UUID("01900000-0000-7000-8000-00000000000a")
 TOKEN, CODE = "canary-token", "424242"
@@ -71,14 +70,14 @@ def read(mail: EmailMessage) -> str:
 class World:
     """The program around the notifications context."""
 
-    bus: Bus
+    process: Process
     queue: InlineQueue
     mailbox: Path
     url: str
 
     def tell(self, event: Event) -> None:
         """Have an event happen, and wait until everybody has heard of it."""
-        self.bus.execute(Say(event))
+        self.process.bus.execute(Say(event))
         self.queue.drain()
 
     @property
@@ -96,14 +95,13 @@ class World:
 
 
 @pytest.fixture
-def world(clean_database: str, tmp_path: Path) -> Iterator[World]:
-    queue = InlineQueue()
-    bus = build_bus(settings_with(database_url=clean_database, mail_url=f"file:{tmp_path}/mail"), queue)
-    bus.include(someone, lambda unit: unit)
-    queue.bus = bus
-    yield World(bus, queue, tmp_path / "mail", clean_database)
-    queue.close()
-    bus.close()
+def contexts() -> Sequence[AnyContext]:
+    return (*CONTEXTS, Context("someone", someone, lambda _resources, unit: unit))
+
+
+@pytest.fixture
+def world(process: Process, queue: InlineQueue, tmp_path: Path, clean_database: str) -> World:
+    return World(process, queue, tmp_path / "mail", clean_database)
 
 
 @pytest.fixture
@@ -134,7 +132,7 @@ def test_an_event_becomes_a_mail_that_names_the_request_it_came_from(world: Worl
 def test_a_message_delivered_twice_is_one_mail(world: World) -> None:
     world.tell(RESET)
     (sent,) = world.queue.sent
-    world.bus.receive(sent)
+    world.process.receiver.receive(sent)
     assert len(world.mails) == 1
 
 
@@ -145,7 +143,7 @@ def test_a_worker_that_died_before_it_could_say_so_has_sent_its_mail_all_the_sam
         connection.execute("delete from operations")
     for file in world.mailbox.iterdir():
         file.unlink()
-    world.bus.receive(world.queue.sent[0])
+    world.process.receiver.receive(world.queue.sent[0])
     assert world.mails == []
 
 
@@ -157,23 +155,20 @@ def test_a_code_that_waited_too_long_is_not_sent(world: World) -> None:
 
 def test_codes_have_a_queue_of_their_own(world: World) -> None:
     world.tell(code_requested())
-    assert [envelope.queue for envelope in world.queue.sent] == ["notifications.codes"]
+    assert [envelope.lane for envelope in world.queue.sent] == ["notifications.codes"]
 
 
 @pytest.mark.parametrize(("make", "secret"), [(lambda: RESET, TOKEN), (code_requested, CODE)])
 def test_no_code_and_no_token_can_be_read_on_the_way(world: World, make: Callable[[], Event], secret: str) -> None:
     """Not in the outbox, not in the message, not in the ledger, not in the outside world's copy."""
     world.queue.down = True
-    world.bus.execute(Say(make()))
+    world.process.bus.execute(Say(make()))
     ((row,),) = world.rows("select outbox::text from outbox")
     assert ADA in row
     assert secret not in row
 
     world.queue.down = False
-    with psycopg.connect(world.url) as connection:
-        connection.execute("update outbox set created_at = now() - interval '1 minute'")
-    world.bus.relay_leftovers()
-    world.queue.drain()
+    world.queue.sweep()
     assert secret not in repr(world.queue.sent)
     assert world.queue.announced == []
     assert secret not in repr(world.rows("select mails::text from mails"))
@@ -211,11 +206,11 @@ def test_a_mail_in_doubt_is_not_sent_again(ledger: SqlMails, mail: Mail) -> None
 
 def test_the_ledger_forgets_after_its_retention(world: World) -> None:
     world.tell(RESET)
-    world.bus.purge()
+    world.process.purge()
     assert len(world.ledger) == 1
     with psycopg.connect(world.url) as connection:
         connection.execute("update mails set created_at = now() - interval '91 days'")
-    world.bus.purge()
+    world.process.purge()
     assert world.ledger == []
 
 
@@ -224,7 +219,7 @@ def test_low_stock_is_mailed_to_active_administrators_alone(world: World) -> Non
     for name in ("active", "inactive", "ordinary"):
         user_id = uuid7()
         person = PersonName(name), f"{name}@example.com", Secret("correct horse battery")
-        world.bus.dispatch(CreateUser(user_id, *person), user_id)
+        world.process.bus.dispatch(CreateUser(user_id, *person), user_id)
     world.queue.drain()
     with psycopg.connect(world.url) as connection:
         connection.execute("update users set roles = '{admin}' where name <> 'ordinary'")

@@ -139,8 +139,8 @@ def test_an_administrator_is_not_told_again_because_another_could_not_be(office:
 
 def test_codes_never_queue_behind_other_mail() -> None:
     lanes = {handler.message: handler.lane for handler in handlers.handlers}
-    assert lanes.pop(SignInCodeRequested) == "codes"
-    assert set(lanes.values()) == {"mail"}
+    assert lanes.pop(SignInCodeRequested) == "notifications.codes"
+    assert set(lanes.values()) == {"notifications.mail"}
 
 
 def test_a_mail_shows_neither_address_nor_secret_when_it_is_printed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from backend.contexts.products.application.ports import ImportedRow, ProductsPorts
@@ -73,5 +74,6 @@ class FakePorts(ProductsPorts):
     imports: InMemoryImports
 
 
-def fake_ports(actor_id: UUID | None = None) -> FakePorts:
-    return FakePorts(InMemoryProducts(), InMemoryLedger(), InMemoryImports(), actor_id)
+def fake_ports(actor_id: UUID | None = None, accepted_at: datetime | None = None) -> FakePorts:
+    at = accepted_at or datetime.now(UTC)
+    return FakePorts(InMemoryProducts(), InMemoryLedger(), InMemoryImports(), actor_id, at)

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from backend.kernel.delivery.bus import Bus
 from flask import Flask
 from uuid_utils.compat import uuid7
 from werkzeug.test import TestResponse
@@ -21,9 +20,10 @@ from backend.contexts.products.application.handlers import import_products
 from backend.contexts.products.application.ports import ImportedRow
 from backend.contexts.products.infrastructure.rows import Unreadable, csv_rows, json_rows
 from backend.contexts.products.infrastructure.tables import imports
-from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.outbox import outbox
 from backend.kernel.messages.refusals import Invalid
+from backend.program import Process
 from tests.contexts.products.conftest import Shop
 from tests.contexts.products.fakes import fake_ports
 from tests.inline import InlineQueue
@@ -116,14 +116,14 @@ def test_a_row_of_json_that_is_no_product_is_reported(admin: Shop, queue: Inline
 
 
 def test_an_import_of_many_steps_does_each_row_once_whatever_is_delivered_again(
-    admin: Shop, bus: Bus, queue: InlineQueue
+    admin: Shop, process: Process, queue: InlineQueue
 ) -> None:
     content = HEADER + "".join(f"P{n},1,1,S-{n % 120}\n" for n in range(130))
     answer = upload(admin, content)
-    bus.receive(queue.sent[0])  # beside the worker, which has the same message
+    process.receiver.receive(queue.sent[0])  # beside the worker, which has the same message
     operation = finished(admin, queue, answer)
     for envelope in list(queue.sent):
-        bus.receive(envelope)
+        process.receiver.receive(envelope)
 
     assert (operation["status"], operation["progress"]["done"], operation["progress"]["failed"]) == (
         "succeeded",
@@ -139,7 +139,7 @@ def test_an_import_of_many_steps_does_each_row_once_whatever_is_delivered_again(
 
 
 def test_the_operation_is_pending_and_tells_its_progress_between_two_steps(
-    admin: Shop, bus: Bus, queue: InlineQueue
+    admin: Shop, process: Process, queue: InlineQueue
 ) -> None:
     queue.down = True  # the command waits in the outbox, and so does its continuation
     answer = upload(admin, HEADER + "".join(f"P{n},1,1,\n" for n in range(60)))
@@ -148,32 +148,32 @@ def test_the_operation_is_pending_and_tells_its_progress_between_two_steps(
     assert waiting is not None
     assert (waiting["status"], waiting["progress"]["done"], waiting["progress"]["total"]) == ("pending", 0, 60)
 
-    bus.receive(spooled(bus))
+    process.receiver.receive(spooled(process))
     half = admin.get(answer.headers["Location"]).json
     assert half is not None
     assert (half["status"], half["progress"]["done"]) == ("pending", 50)
 
-    bus.receive(spooled(bus))
+    process.receiver.receive(spooled(process))
     whole = admin.get(answer.headers["Location"]).json
     assert whole is not None
     assert (whole["status"], whole["progress"]["done"]) == ("succeeded", 60)
 
 
 def test_an_import_is_one_entry_of_the_audit_log_however_many_its_steps(
-    admin: Shop, bus: Bus, queue: InlineQueue
+    admin: Shop, process: Process, queue: InlineQueue
 ) -> None:
     finished(admin, queue, upload(admin, HEADER + "".join(f"P{n},1,1,\n" for n in range(120))))
-    with bus.database.transaction() as connection:
+    with process.bus.database.transaction() as connection:
         names = connection.scalars(sa.text("select action from audit_log")).all()
     assert sorted(names) == ["products.import_products", "products.stage_import"]
 
 
-def spooled(bus: Bus) -> Envelope:
+def spooled(process: Process) -> Envelope:
     """The import as it waits in the outbox."""
-    with bus.database.transaction() as connection:
+    with process.bus.database.transaction() as connection:
         row = connection.execute(outbox.select().where(outbox.c.name == "products.import_products")).first()
     assert row is not None
-    return Envelope(row.id, row.name, row.queue, row.body, row.headers)
+    return Envelope(row.id, row.name, row.queue, row.body, Headers.parse(row.headers))
 
 
 def test_whoever_waits_is_answered_with_the_finished_operation(admin: Shop) -> None:
@@ -252,7 +252,7 @@ def test_a_step_offers_what_is_right_and_reports_what_is_not() -> None:
     progress = import_products(ImportProducts(import_id), ports)
 
     assert (progress.done, progress.total, progress.failed) == (3, 3, 2)
-    assert ports.imports.refused == [(3, "invalid"), (4, "sku_taken")]
+    assert ports.imports.refused == [(3, "validation_failed"), (4, "sku_taken")]
 
 
 def test_lines_are_counted_where_rows_begin() -> None:
@@ -284,15 +284,15 @@ def test_an_export_holds_every_product_and_no_formula(admin: Shop) -> None:
     assert all(row["description"] == row["name"] for row in rows[1:])
 
 
-def test_an_upload_is_kept_as_long_as_its_operation(admin: Shop, bus: Bus, queue: InlineQueue) -> None:
+def test_an_upload_is_kept_as_long_as_its_operation(admin: Shop, process: Process, queue: InlineQueue) -> None:
     old, new = (upload(admin, HEADER + "A,1,1,\nB,x,1,\n") for _ in range(2))
     queue.drain()
-    with bus.database.transaction() as connection:
+    with process.bus.database.transaction() as connection:
         first = sa.select(sa.func.min(imports.c.created_at)).scalar_subquery()
         month = sa.func.make_interval(0, 0, 0, 31)
         connection.execute(imports.update().where(imports.c.created_at == first).values(created_at=first - month))
 
-    bus.purge()
+    process.purge()
 
     assert "progress" not in admin.get(old.headers["Location"]).json  # type: ignore[operator]
     assert "progress" in admin.get(new.headers["Location"]).json  # type: ignore[operator]

@@ -7,12 +7,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from backend.kernel.delivery.bus import Bus
 from uuid_utils.compat import uuid7
 
 from backend.contexts.products.application.queries import SORTS
 from backend.contexts.products.infrastructure import queries
 from backend.contexts.products.infrastructure.queries import _listing, _search
+from backend.kernel.delivery.dispatch import Bus
 from tests.contexts.products.conftest import Shop
 
 _LAST = {"created_at": "2026-01-02T03:04:05+00:00", "price": "1.00", "name": "x"}

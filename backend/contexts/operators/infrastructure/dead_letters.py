@@ -20,6 +20,7 @@ from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.sealing import Sealer, masked
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import Statement
@@ -132,7 +133,9 @@ class SqlDeadLetters:
         return row
 
     def _send(self, rows: Sequence[Any]) -> None:
-        envelopes = [self._sealer.signed(_again(row, self._lanes[row.task])) for row in rows]
+        envelopes = [
+            self._sealer.signed(_again(row, self._lanes[row.task], current_origin.get().actor)) for row in rows
+        ]
         statement = insert(outbox.outbox).values(
             [
                 {
@@ -155,9 +158,9 @@ class SqlDeadLetters:
         self._unit.connection.execute(dead_letters.update().where(dead_letters.c.id.in_(ids)).values(**values))
 
 
-def _again(row: Any, lane: str) -> Envelope:
+def _again(row: Any, lane: str, actor: UUID | None) -> Envelope:
     """The message once more: its replay has attempts of its own, and nobody waits for it."""
-    headers = replace(Headers.parse(row.headers), attempts=0, waiting=False, replay=row.times)
+    headers = replace(Headers.parse(row.headers), attempts=0, waiting=False, replay=row.times, replayed_by=actor)
     return Envelope(row.message_id, row.task, lane, row.body, headers)
 
 

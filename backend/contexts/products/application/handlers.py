@@ -15,6 +15,7 @@ from backend.contexts.products.application.commands import (
 )
 from backend.contexts.products.application.ports import ImportedRow, ProductsPorts
 from backend.contexts.products.domain.product import Product
+from backend.kernel.messages.authority import admin
 from backend.kernel.messages.message import Progress
 from backend.kernel.messages.refusals import Invalid, Refusal, require_version
 from backend.kernel.messages.registry import Handlers
@@ -25,7 +26,7 @@ ROWS_PER_STEP = 50
 handlers = Handlers[ProductsPorts]("products", audited=True)
 
 
-@handlers.on(CreateProduct)
+@handlers.on(CreateProduct, may=admin)
 def create_product(command: CreateProduct, ports: ProductsPorts) -> None:
     """The first stock is moved before the product is kept, so that the product begins as version 1."""
     product = Product.create(
@@ -48,7 +49,7 @@ def stage_import(command: StageImport, ports: ProductsPorts) -> None:
     ports.imports.stage(command.import_id, command.media_type, command.content, command.rows)
 
 
-@handlers.on(ImportProducts)
+@handlers.on(ImportProducts, may=admin)
 def import_products(command: ImportProducts, ports: ProductsPorts) -> Progress:
     """One step: some rows, in one transaction with the note that they are done."""
     rows = ports.imports.next_rows(command.import_id, ROWS_PER_STEP)
@@ -67,38 +68,38 @@ def _refusal_of(row: ImportedRow, ports: ProductsPorts) -> Refusal | None:
     return None
 
 
-@handlers.on(UpdateProduct)
+@handlers.on(UpdateProduct, may=admin)
 def update_product(command: UpdateProduct, ports: ProductsPorts) -> None:
     """Change the fields that were given."""
     product = _ordered(command, ports)
-    product.change(command.changes)
+    product.change(command.changes, ports.accepted_at)
     ports.products.save(product)
 
 
-@handlers.on(AddStock)
+@handlers.on(AddStock, may=admin)
 def add_stock(command: AddStock, ports: ProductsPorts) -> None:
     """Let something in."""
     product = _ordered(command, ports)
     ports.ledger.add(product.move_stock(command.movement_id, command.quantity, command.reason, ports.actor_id))
 
 
-@handlers.on(RemoveStock)
+@handlers.on(RemoveStock, may=admin)
 def remove_stock(command: RemoveStock, ports: ProductsPorts) -> None:
     """Let something out."""
     product = _ordered(command, ports)
     ports.ledger.add(product.move_stock(command.movement_id, -command.quantity, command.reason, ports.actor_id))
 
 
-@handlers.on(ActivateProduct)
+@handlers.on(ActivateProduct, may=admin)
 def activate_product(command: ActivateProduct, ports: ProductsPorts) -> None:
     """Show it to everybody."""
-    _ordered(command, ports).activate()
+    _ordered(command, ports).activate(ports.accepted_at)
 
 
-@handlers.on(DeactivateProduct)
+@handlers.on(DeactivateProduct, may=admin)
 def deactivate_product(command: DeactivateProduct, ports: ProductsPorts) -> None:
     """Hide it from all but administrators."""
-    _ordered(command, ports).deactivate()
+    _ordered(command, ports).deactivate(ports.accepted_at)
 
 
 def _ordered(command: ProductCommand, ports: ProductsPorts) -> Product:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -77,9 +78,11 @@ class ProductsPorts:
 
     Attributes:
         actor_id: who gave the command.
+        accepted_at: when it was accepted.
     """
 
     products: Products
     ledger: Ledger
     imports: Imports
     actor_id: UUID | None
+    accepted_at: datetime

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import TypedDict, cast
 from uuid import UUID
 
 from backend.contexts.products.domain.errors import InsufficientStock, StockTooLarge
@@ -17,7 +19,7 @@ from backend.contexts.products.domain.events import (
     StockLow,
 )
 from backend.contexts.products.domain.rules import LARGEST_COUNT
-from backend.kernel.messages.aggregate import Aggregate
+from backend.kernel.messages.aggregate import LastWriteWins
 
 
 class ProductChanges(TypedDict, total=False):
@@ -49,7 +51,7 @@ class StockMovement:
     actor_id: UUID | None
 
 
-class Product(Aggregate):
+class Product(LastWriteWins):
     """Something that is sold.
 
     Attributes:
@@ -85,6 +87,7 @@ class Product(Aggregate):
         product.id, product.name, product.price = product_id, name, price
         product.description, product.sku = description, sku
         product.low_stock_threshold, product.stock, product.is_active = low_stock_threshold, 0, True
+        product.written = {}
         product.record(ProductCreated(product_id, name, price, sku))
         return product
 
@@ -92,10 +95,11 @@ class Product(Aggregate):
         """Let in what there is to begin with; the movement bears the product's id. None for nothing."""
         return [self.move_stock(self.id, quantity, None, actor_id)] if quantity else []
 
-    def change(self, changes: ProductChanges) -> None:
-        """Describe it anew, as far as anything is said to be different."""
-        changed = sorted(name for name, value in changes.items() if getattr(self, name) != value)
-        for name, value in changes.items():
+    def change(self, changes: ProductChanges, accepted_at: datetime) -> None:
+        """Describe it anew, as far as anything is said to be different and not changed by a later command already."""
+        newest = self.newest(cast("Mapping[str, object]", changes), accepted_at)
+        changed = sorted(name for name, value in newest.items() if getattr(self, name) != value)
+        for name, value in newest.items():
             setattr(self, name, value)
         if changed:
             self.record(ProductUpdated(self.id, changed))
@@ -117,14 +121,14 @@ class Product(Aggregate):
             self.record(StockLow(self.id, self.name, self.sku, balance, self.low_stock_threshold))
         return StockMovement(movement_id, self.id, quantity, balance, reason, actor_id)
 
-    def activate(self) -> None:
+    def activate(self, accepted_at: datetime) -> None:
         """Let everybody see it."""
-        if not self.is_active:
+        if self.newest({"is_active": True}, accepted_at) and not self.is_active:
             self.is_active = True
             self.record(ProductActivated(self.id))
 
-    def deactivate(self) -> None:
+    def deactivate(self, accepted_at: datetime) -> None:
         """Let only administrators see it."""
-        if self.is_active:
+        if self.newest({"is_active": False}, accepted_at) and self.is_active:
             self.is_active = False
             self.record(ProductDeactivated(self.id))

@@ -31,6 +31,7 @@ products = sa.Table(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
     ),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("written", JSONB, nullable=False, server_default="{}"),
     sa.Column("words", TSVECTOR, sa.Computed(_WORDS, persisted=True)),
     sa.Column("in_stock", sa.Boolean, sa.Computed("stock > 0", persisted=True)),
     sa.CheckConstraint("price >= 0", name="price"),

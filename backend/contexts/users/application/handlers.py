@@ -30,6 +30,7 @@ from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken, WrongPassword
 from backend.contexts.users.domain.links import Occasion, Purpose
 from backend.contexts.users.domain.user import ADMIN, Profile, User
+from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
 from backend.kernel.messages.refusals import require_version
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
@@ -65,7 +66,7 @@ def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
     _remove_rivals(user, ports)
 
 
-@handlers.on(UpdateProfile)
+@handlers.on(UpdateProfile, may=oneself)
 def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
     """Only the fields present change."""
     user = _expected(command.user_id, command.expected_version, ports)
@@ -73,7 +74,7 @@ def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
     ports.users.save(user)
 
 
-@handlers.on(DeleteUser, spreads=True)
+@handlers.on(DeleteUser, spreads=True, may=oneself_or_admin)
 def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
     """The profile is gone, every session ended, the address free again."""
     user = _expected(command.user_id, command.expected_version, ports)
@@ -81,13 +82,13 @@ def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
     _remove(user, ports)
 
 
-@handlers.on(ActivateUser)
+@handlers.on(ActivateUser, may=admin)
 def activate_user(command: ActivateUser, ports: UsersPorts) -> None:
     """Sessions that ended do not come back."""
     _expected(command.user_id, command.expected_version, ports).activate()
 
 
-@handlers.on(DeactivateUser, spreads=True)
+@handlers.on(DeactivateUser, spreads=True, may=admin)
 def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
     """Every session ends at once."""
     user = _expected(command.user_id, command.expected_version, ports)
@@ -95,7 +96,7 @@ def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
     user.deactivate()
 
 
-@handlers.on(SetRoles, spreads=True)
+@handlers.on(SetRoles, spreads=True, may=admin)
 def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     """Access tokens name roles: those issued before are refused."""
     user = _expected(command.user_id, command.expected_version, ports)
@@ -104,7 +105,7 @@ def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     user.set_roles(command.roles)
 
 
-@handlers.on(ChangePassword, kind=Kind.HASHING, spreads=True)
+@handlers.on(ChangePassword, kind=Kind.HASHING, spreads=True, may=oneself)
 def change_password(command: ChangePassword, ports: UsersPorts) -> None:
     """The session that asked stays; every other one ends."""
     seen = ports.users.peek(command.user_id)

@@ -14,9 +14,11 @@ from backend.contexts.users.domain.errors import EmailTaken, UsernameTaken, User
 from backend.contexts.users.domain.user import ADMIN, User
 from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.authority import Account
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.retention import Retention
+from backend.kernel.postgres.statements import run
 
 _TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
 _ADMINS = sa.func.hashtextextended("users.admins", 0)
@@ -99,6 +101,12 @@ class SqlUsers:
     def _locked(self, select: sa.Select[User]) -> Sequence[User]:
         found: Sequence[User] = self.unit.session.scalars(select.with_for_update()).all()
         return [self.unit.track(user) for user in found]
+
+
+def account_of(connection: sa.Connection, user_id: UUID) -> Account | None:
+    """The account that a user has at present; None when there is none, or it is not active."""
+    roles = run(connection, "select roles from users where id = %(id)s and is_active", {"id": user_id}).fetchone()
+    return Account(user_id, frozenset(roles[0])) if roles else None
 
 
 REGISTRATIONS = Retention(users.c.created_at, _PROVEN_WITHIN, only=users.c.pending)
