@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from backend.settings import ROOT
 
@@ -75,7 +74,7 @@ class CommandPath:
 def counted(begins: str, ends: str) -> Iterator[CommandPath]:
     """Count what runs inside the block, in this thread."""
     path = CommandPath(begins, ends)
-    before: Callable[[FrameType, str, Any], object] | None = sys.getprofile()
+    before = sys.getprofile()
     sys.setprofile(path.note)
     try:
         yield path

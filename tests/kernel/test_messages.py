@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from backend.kernel.delivery.codec import Codec, Undecodable
-from backend.kernel.delivery.sealing import Unsealable
+from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.kernel.delivery.sealing import Forged, Sealer, UnknownKey, Unsealable
 from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.messages.message import Command
+from backend.kernel.messages.registry import Handlers, Registry
 from backend.kernel.messages.secret import Secret
 
 OLD, NEW = "o" * 40, "n" * 40
-ID = UUID("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10")
+ID, MESSAGE = UUID("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"), UUID("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a11")
 
 
 @dataclass(frozen=True)
@@ -34,50 +38,116 @@ class Post(Command):
     note: str | None = None
 
 
+handlers = Handlers[None]("parcels")
+
+
+@handlers.on(Post)
+def post(command: Post, ports: None) -> None:
+    """It only travels here."""
+
+
+REGISTRY = Registry([handlers])
 POST = Post(ID, datetime(2026, 1, 2, tzinfo=UTC), Parcel(Decimal("1.50")), Secret("correct horse"))
 
 
+class Keys:
+    """A process that holds these secret keys."""
+
+    def __init__(self, *secret_keys: str, accept_unsigned: bool = False) -> None:
+        self.sealer = Sealer(Keyring(secret_keys), accept_unsigned=accept_unsigned)
+        self._codec = Codec(REGISTRY, self.sealer)
+
+    def written(self, **changes: Any) -> Envelope:
+        """A message of this process, with some of its body changed before it is signed; None leaves a field out."""
+        envelope = self._codec.of_command(POST, MESSAGE)
+        body = {name: value for name, value in {**envelope.body, **changes}.items() if value is not None}
+        return self.sealer.signed(replace(envelope, body=body))
+
+    def read(self, envelope: Envelope) -> Post:
+        return self._codec.decode(Post, delivered(envelope))
+
+
+def delivered(envelope: Envelope) -> Envelope:
+    """The message after its way over the wire."""
+    body, headers = json.loads(json.dumps([envelope.body, envelope.headers.as_json()]))
+    return replace(envelope, body=body, headers=Headers.parse(headers))
+
+
 def test_a_message_survives_the_wire() -> None:
-    codec = Codec(Keyring([NEW]))
-    assert codec.decode(Post, json.loads(json.dumps(codec.encode(POST)))) == POST
+    assert Keys(NEW).read(Keys(NEW).written()) == POST
 
 
 def test_a_secret_is_unreadable_on_the_wire_and_in_every_representation() -> None:
-    wire = json.dumps(Codec(Keyring([NEW])).encode(POST))
-    for text in (wire, repr(POST), str(POST), f"{POST.password}", repr([POST.password])):
+    envelope = Keys(NEW).written()
+    for text in (json.dumps(envelope.body), repr(envelope), repr(POST), str(POST), f"{POST.password}"):
         assert "correct horse" not in text
+    assert "correct horse" not in repr([POST.password])
 
 
-def test_a_message_sealed_with_the_old_key_is_read_while_the_new_one_is_rolled_in() -> None:
-    wire = Codec(Keyring([OLD])).encode(POST)
-    assert Codec(Keyring([NEW, OLD])).decode(Post, wire) == POST
+def test_a_message_of_the_old_key_is_read_while_the_new_one_is_rolled_in() -> None:
+    assert Keys(NEW, OLD).read(Keys(OLD).written()) == POST
 
 
-def test_a_message_whose_key_is_gone_is_undecodable() -> None:
-    wire = Codec(Keyring([OLD])).encode(POST)
-    with pytest.raises(Undecodable):
-        Codec(Keyring([NEW])).decode(Post, wire)
+def test_a_message_whose_key_this_process_does_not_hold_is_not_called_forged() -> None:
+    with pytest.raises(UnknownKey):
+        Keys(NEW).read(Keys(OLD).written())
 
 
 def test_a_message_of_the_next_release_is_read_without_its_new_field() -> None:
-    codec = Codec(Keyring([NEW]))
-    assert codec.decode(Post, {**codec.encode(POST), "added_later": 1}) == POST
+    assert Keys(NEW).read(Keys(NEW).written(added_later=1)) == POST
 
 
 def test_a_message_of_the_last_release_takes_the_defaults() -> None:
-    codec = Codec(Keyring([NEW]))
-    wire = codec.encode(POST)
-    del wire["note"]
-    assert codec.decode(Post, wire).note is None
+    envelope = Keys(NEW).written(note=None)
+    assert "note" not in envelope.body
+    assert Keys(NEW).read(envelope).note is None
 
 
 @pytest.mark.parametrize("damage", [{"id": "x"}, {"password": "plain"}, {"password": "sealed:AAAA"}, {"parcel": 1}])
-def test_a_damaged_message_is_undecodable_and_its_error_quotes_nothing(damage: dict[str, object]) -> None:
-    codec = Codec(Keyring([NEW]))
-    with pytest.raises(Undecodable) as raised:
-        codec.decode(Post, {**codec.encode(POST), **damage})
-    assert str(raised.value) == "the body is not a Post"
+def test_a_message_that_does_not_fit_is_undecodable_and_its_error_quotes_nothing(damage: dict[str, object]) -> None:
+    with pytest.raises((Undecodable, UnknownKey)) as raised:
+        Keys(NEW).read(Keys(NEW).written(**damage))
+    assert not any(str(value) in str(raised.value) for value in damage.values())
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda one: replace(one, id=ID),
+        lambda one: replace(one, name="parcels.other"),
+        lambda one: replace(one, lane="parcels.mail"),
+        lambda one: replace(one, body={**one.body, "note": "altered"}),
+        lambda one: replace(one, headers=replace(one.headers, actor=ID)),
+        lambda one: replace(one, headers=replace(one.headers, attempts=0, replay=1)),
+        lambda one: replace(one, headers=replace(one.headers, mac="")),
+        lambda one: replace(one, headers=replace(one.headers, mac=one.headers.mac[:-4])),
+    ],
+)
+def test_a_message_that_was_altered_on_its_way_is_forged(alter: Callable[[Envelope], Envelope]) -> None:
+    with pytest.raises(Forged):
+        Keys(NEW).read(alter(Keys(NEW).written()))
+
+
+def test_a_message_that_nobody_signed_is_taken_only_where_it_is_allowed() -> None:
+    written = Keys(NEW).written()
+    unsigned = replace(written, headers=replace(written.headers, mac=""))
+    assert Keys(NEW, accept_unsigned=True).read(unsigned) == POST
+    with pytest.raises(Forged):
+        Keys(NEW, accept_unsigned=True).read(replace(written, headers=replace(written.headers, mac="x")))
+
+
+def test_a_seal_opens_in_its_own_message_and_field_only() -> None:
+    sealer = Keys(NEW).sealer
+    sealed = sealer.seal("correct horse", MESSAGE, "parcels.post", "password")
+    assert sealer.unseal(sealed, MESSAGE, "parcels.post", "password") == "correct horse"
+    for place in (
+        (ID, "parcels.post", "password"),
+        (MESSAGE, "parcels.other", "password"),
+        (MESSAGE, "parcels.post", "pin"),
+    ):
+        with pytest.raises(Unsealable):
+            sealer.unseal(sealed, *place)
 
 
 def test_what_is_signed_for_one_purpose_proves_nothing_for_another() -> None:
@@ -101,4 +171,4 @@ def test_a_digest_stays_the_same_while_a_key_is_rolled_in() -> None:
 
 def test_what_was_never_sealed_is_not_opened() -> None:
     with pytest.raises(Unsealable):
-        Keyring([NEW]).unseal("plain text")
+        Keys(NEW).sealer.unseal("plain text", MESSAGE, "parcels.post", "password")

@@ -9,16 +9,24 @@ import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from uuid_utils.compat import uuid7
 from werkzeug.datastructures import Headers
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
 from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.contexts.auth.infrastructure.settings import AuthSettings
 from backend.contexts.auth.infrastructure.tokens import AccessTokens
+from backend.contexts.users.application.commands import CreateAdmin
+from backend.contexts.users.domain.user import PersonName
 from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.messages.message import Command
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.registry import Handlers
+from backend.kernel.messages.secret import Secret
 from backend.program import CONTEXTS
 from backend.settings import Settings
+from tests.inline import InlineQueue
 
 PASSWORD = "correct horse battery"
 API = "/api/v1"
@@ -110,6 +118,16 @@ class Database:
         """Change a user behind the API's back."""
         for name, value in columns.items():
             self.execute(f"update users set {name} = %s where id = %s", value, user_id)  # noqa: S608 - our own names
+
+
+def ordered_by_an_admin(bus: Bus, queue: InlineQueue, command: Command) -> None:
+    """A new administrator has it done; returns once it is."""
+    admin_id = uuid7()
+    bus.execute(CreateAdmin(admin_id, PersonName("Admin"), f"{admin_id}@example.com", Secret(PASSWORD)))
+    token = current_origin.set(Origin(actor=admin_id))
+    bus.dispatch(command, uuid7())
+    current_origin.reset(token)
+    queue.drain()
 
 
 Open = Callable[..., Client]

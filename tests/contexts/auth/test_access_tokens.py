@@ -23,6 +23,7 @@ from backend.contexts.auth.domain.session import RefreshToken, Session
 from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.contexts.auth.infrastructure.settings import ASYMMETRIC_ALGORITHMS, SYMMETRIC_ALGORITHMS, AuthSettings
 from backend.contexts.auth.infrastructure.tokens import AccessTokens
+from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.keys import Keyring
 from backend.program import Program, load_program
@@ -332,11 +333,12 @@ def test_rotated_keys_of_development_keep_what_the_old_ones_made_good(
     monkeypatch.setenv("JWT_ALGORITHM", algorithm)
     before = started()
     text = access_tokens(before.settings).issue(session(), ())
-    signed = Keyring(before.settings.secret_keys).sign("test", "a value")
+    place = uuid7(), "auth.handler", "field"
+    sealed = Sealer(Keyring(before.settings.secret_keys)).seal("a secret", *place)
     rotate_keys(before)
     after = started()
     assert access_tokens(after.settings).read(text).gen == 1
-    assert Keyring(after.settings.secret_keys).verify("test", signed) == "a value"
+    assert Sealer(Keyring(after.settings.secret_keys)).unseal(sealed, *place) == "a secret"
     assert keys_of(after.settings).newest.kid != keys_of(before.settings).newest.kid
     rotate_keys(after)
     latest = started()

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import RefreshTokenReused
 from backend.contexts.users.application.commands import DeactivateUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
-from tests.contexts.auth.conftest import Answer, Client, Database, Person, Told
+from tests.contexts.auth.conftest import Answer, Client, Database, Person, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 
@@ -162,8 +161,7 @@ def test_a_deactivated_user_is_not_refreshed(
     client: Client, ada: Person, bus: Bus, queue: InlineQueue, database: Database
 ) -> None:
     first = client.sign_in(ada.email).json["refresh_token"]
-    bus.dispatch(DeactivateUser(ada.id), uuid7())
-    queue.drain()
+    ordered_by_an_admin(bus, queue, DeactivateUser(ada.id))
     assert refresh(client, first).status_code == 401
     database.set_user(ada.id, is_active=True)
     assert refresh(client, first).status_code == 401
@@ -172,8 +170,7 @@ def test_a_deactivated_user_is_not_refreshed(
 def test_a_refresh_brings_the_new_roles(client: Client, ada: Person, bus: Bus, queue: InlineQueue) -> None:
     """Access tokens issued before are refused from the next request on (401), a refresh brings the new roles."""
     pair = client.sign_in(ada.email).json
-    bus.dispatch(SetRoles(ada.id, ["admin"]), uuid7())
-    queue.drain()
+    ordered_by_an_admin(bus, queue, SetRoles(ada.id, ["admin"]))
     fresh = refresh(client, pair["refresh_token"]).json["access_token"]
     assert client.with_token(fresh).get("/users").status_code == 200
 

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register
+from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 
@@ -110,8 +110,7 @@ class TestWhatTheUsersContextDoes:
     ) -> None:
         """Deactivating ends every session at once."""
         here, there = signed_in(client, ada), signed_in(client, ada)
-        bus.dispatch(DeactivateUser(ada.id), uuid7())
-        queue.drain()
+        ordered_by_an_admin(bus, queue, DeactivateUser(ada.id))
         assert_soon_refused(here)
         assert_soon_refused(there)
 
@@ -120,8 +119,7 @@ class TestWhatTheUsersContextDoes:
     ) -> None:
         """Access tokens issued before are refused from the next request on (401), a refresh brings new ones."""
         pair = client.sign_in(ada.email).json
-        bus.dispatch(SetRoles(ada.id, ["admin"]), uuid7())
-        queue.drain()
+        ordered_by_an_admin(bus, queue, SetRoles(ada.id, ["admin"]))
         assert_soon_refused(client.with_token(pair["access_token"]))
         fresh = client.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json["access_token"]
         assert status(client.with_token(fresh)) == 200
@@ -129,8 +127,7 @@ class TestWhatTheUsersContextDoes:
     def test_a_deleted_account_has_no_session(self, client: Client, ada: Person, bus: Bus, queue: InlineQueue) -> None:
         """Profile gone, every session ended; signing out of it is still fine."""
         here = signed_in(client, ada)
-        bus.dispatch(DeleteUser(ada.id), uuid7())
-        queue.drain()
+        ordered_by_an_admin(bus, queue, DeleteUser(ada.id))
         assert_soon_refused(here)
         assert here.post("/auth/logout").status_code == 204
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser
 from backend.kernel.delivery.dispatch import Bus
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, Told
+from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 
@@ -81,8 +80,7 @@ def test_a_password_that_is_no_more_signs_nobody_in(client: Client, ada: Person,
 def test_a_deactivated_account_signs_in_again_once_it_is_activated(
     client: Client, ada: Person, database: Database, bus: Bus, queue: InlineQueue
 ) -> None:
-    bus.dispatch(DeactivateUser(ada.id), uuid7())
-    queue.drain()
+    ordered_by_an_admin(bus, queue, DeactivateUser(ada.id))
     assert client.sign_in(ada.email).status_code == 401
     database.set_user(ada.id, is_active=True)
     assert client.sign_in(ada.email).status_code == 200

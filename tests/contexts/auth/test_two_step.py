@@ -6,14 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
 from backend.contexts.users.application.commands import DeactivateUser
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Told
+from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 
@@ -211,8 +210,7 @@ def test_a_challenge_does_not_outlive_the_right_to_sign_in(
     challenged: Challenged, bus: Bus, queue: InlineQueue, database: Database
 ) -> None:
     """Deactivating ends every session at once, and what is about to become one."""
-    bus.dispatch(DeactivateUser(challenged.person.id), uuid7())
-    queue.drain()
+    ordered_by_an_admin(bus, queue, DeactivateUser(challenged.person.id))
     database.set_user(challenged.person.id, is_active=True)
     assert challenged.status(challenged.code) == 401
 

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested
 from backend.contexts.notifications.application import handlers
 from backend.contexts.notifications.application.ports import Mail, NotTaken, Template, Undeliverable
-from backend.contexts.products.domain.events import StockLow
+from backend.contexts.notifications.application.readings import StockLow
 from backend.contexts.users.application.queries import AdminContact
 from backend.contexts.users.domain.events import (
     EmailChangeNoticed,

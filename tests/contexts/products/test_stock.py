@@ -166,7 +166,9 @@ def breaking_ports(_resources: Resources, unit: UnitOfWork) -> ProductsPorts:
 
 
 def test_ledger_stock_and_model_agree_after_any_deliveries(process: Process, settings: Settings) -> None:
-    breaking = Program(settings, [replace(products, open_ports=breaking_ports, account_of=account_of)]).process(Postbox())
+    breaking = Program(settings, [replace(products, open_ports=breaking_ports, account_of=account_of)]).process(
+        Postbox()
+    )
 
     class OurWarehouse(Warehouse):
         def __init__(self) -> None:
