@@ -15,7 +15,8 @@ from kombu.pools import producers
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-import celeryconfig
+from backend.program import load_program
+from tasks.lanes import COMMANDS, conf_of
 
 app = Flask(__name__)
 _COLUMNS = (
@@ -63,7 +64,8 @@ def validate() -> Any:
     return jsonify(is_valid=True, user_id=token.claims["sub"], exp=token.claims["exp"])
 
 
-_connection = Connection(celeryconfig.broker_url, transport_options=celeryconfig.broker_transport_options, heartbeat=0)
+_CONF = conf_of(load_program())
+_connection = Connection(_CONF["broker_url"], transport_options=_CONF["broker_transport_options"], heartbeat=0)
 
 
 @app.post("/users")
@@ -73,7 +75,7 @@ def publish() -> Any:
     with producers[_connection].acquire(block=True, timeout=2) as producer:
         producer.publish(
             [[], request.get_json(), {}],
-            exchange=celeryconfig.COMMANDS,
+            exchange=COMMANDS,
             routing_key="users.hashing",
             headers={"task": "users.create_user", "id": message_id},
             serializer="json",
@@ -86,6 +88,7 @@ def publish() -> Any:
 
 _celery = Celery("bare")
 _celery.config_from_object("celeryconfig")
+_celery.conf.update(_CONF)
 
 
 @app.post("/tasks")
@@ -94,7 +97,7 @@ def send_task() -> Any:
     sent = _celery.send_task(
         "users.create_user",
         kwargs=request.get_json(),
-        exchange=celeryconfig.COMMANDS,
+        exchange=COMMANDS,
         routing_key="users.hashing",
         mandatory=True,
         confirm_timeout=2,

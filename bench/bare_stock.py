@@ -11,8 +11,12 @@ from celery import Celery
 from kombu import Exchange, Queue
 from psycopg.types.json import Jsonb
 
+from backend.program import load_program
+from tasks.lanes import conf_of
+
 app = Celery("bare")
 app.config_from_object("celeryconfig")
+app.conf.update(conf_of(load_program()))
 app.conf.task_routes = None
 app.conf.worker_consumer = "celery.worker.consumer:Consumer"
 _exchange = Exchange("bare", type="topic", durable=True)

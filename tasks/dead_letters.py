@@ -75,8 +75,8 @@ def _record(process: Process, message: Any) -> None:
     """
     try:
         process.receiver.bury(letter_of(message, process.registry, process.resources.sealer))
-    except DatabaseAway:
-        raise
+    except (DatabaseAway, MemoryError):
+        raise  # not the message's fault
     except Exception as error:  # noqa: BLE001 - whatever a stranger has put there
         log.warning("dead letter recorded as bytes", reason=type(error).__name__)
         process.receiver.bury(_as_bytes(message))

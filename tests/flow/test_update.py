@@ -25,7 +25,12 @@ _PASSWORD = "correct horse battery"
 @pytest.fixture
 def settings(private_rabbitmq: RabbitMQ, earlier_database: str, tmp_path: Path) -> Iterator[dict[str, str]]:
     with private_rabbitmq.vhost() as url:
-        yield environment(BROKER_URL=url, DATABASE_URL=earlier_database, MAIL_URL=f"file:{tmp_path / 'mail'}")
+        yield environment(
+            ACCEPT_UNSIGNED_MESSAGES="1",
+            BROKER_URL=url,
+            DATABASE_URL=earlier_database,
+            MAIL_URL=f"file:{tmp_path / 'mail'}",
+        )
 
 
 def test_what_the_earlier_release_accepted_is_carried_out_after_the_update(

@@ -167,6 +167,7 @@ def _watch_requests(app: Flask) -> None:
         asked = current.get(None)
         if asked is not None and asked.before is not None:
             current.reset(asked.before)
+            current_origin.set(Origin())  # what this thread does next was not asked for by this request
             asked.trace.__exit__(type(error) if error else None, error, None)
 
 

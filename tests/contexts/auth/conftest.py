@@ -2,15 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol, cast
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from uuid_utils.compat import uuid7
-from werkzeug.datastructures import Headers
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
 from backend.contexts.auth.infrastructure.keys import SigningKeys
@@ -26,10 +24,8 @@ from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 from backend.program import CONTEXTS
 from backend.settings import Settings
+from tests.client import PASSWORD, Client
 from tests.inline import InlineQueue
-
-PASSWORD = "correct horse battery"
-API = "/api/v1"
 
 
 class Told:
@@ -44,54 +40,6 @@ class Told:
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
-
-
-class Answer(Protocol):
-    """A response; `json` is whatever it is."""
-
-    status_code: int
-    headers: Headers
-    data: bytes
-    json: Any
-
-
-class Client:
-    """The API as somebody sees it, from one address."""
-
-    def __init__(self, client: FlaskClient, ip: str = "192.0.2.1", access_token: str | None = None) -> None:
-        self._client = client
-        self._ip = ip
-        self._token = access_token
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._send("GET", path, None, headers)
-
-    def post(self, path: str, json: Any = None, **headers: str) -> Answer:
-        return self._send("POST", path, json, headers)
-
-    def put(self, path: str, json: Any = None, **headers: str) -> Answer:
-        return self._send("PUT", path, json, headers)
-
-    def delete(self, path: str, **headers: str) -> Answer:
-        return self._send("DELETE", path, None, headers)
-
-    def sign_in(self, name: str, password: str = PASSWORD) -> Answer:
-        return self.post("/auth/login", {"email" if "@" in name else "username": name, "password": password})
-
-    def with_token(self, access_token: str) -> Client:
-        return Client(self._client, self._ip, access_token)
-
-    def _send(self, method: str, path: str, json: Any, headers: dict[str, str]) -> Answer:
-        authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        url = path if path.startswith(("/.", "/api/", "/openapi")) else API + path
-        answer = self._client.open(
-            url,
-            method=method,
-            json=json,
-            headers={**authorization, **{name.replace("_", "-"): value for name, value in headers.items()}},
-            environ_overrides={"REMOTE_ADDR": self._ip},
-        )
-        return cast("Answer", answer)
 
 
 class Person:
@@ -165,13 +113,13 @@ def _scribe() -> Handlers[Told]:
 @pytest.fixture
 def client(app: Flask) -> Client:
     """Somebody anonymous."""
-    return Client(app.test_client())
+    return Client(app)
 
 
 @pytest.fixture
 def at(app: Flask) -> Callable[[str], Client]:
     """Somebody anonymous at that address."""
-    return lambda ip: Client(app.test_client(), ip)
+    return lambda ip: Client(app, address=ip)
 
 
 def access_tokens(settings: Settings) -> AccessTokens:
@@ -192,7 +140,7 @@ def register(client: Client) -> Register:
     def register(**fields: Any) -> Person:
         name = f"person{next(numbers)}"
         body = {"name": name.title(), "email": f"{name}@example.com", "username": name, "password": PASSWORD, **fields}
-        answer = client.post("/users", body, Prefer="wait=10")
+        answer = client.post("/users", body)
         assert answer.status_code == 201, answer.json
         return Person(answer.json)
 

@@ -28,7 +28,8 @@ from backend.kernel.http.caller import InvalidToken
 from backend.kernel.keys import Keyring
 from backend.program import Program, load_program
 from backend.settings import Settings, SettingsError, new_key
-from tests.contexts.auth.conftest import Client, Person, access_tokens
+from tests.client import Client
+from tests.contexts.auth.conftest import Person, access_tokens
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 

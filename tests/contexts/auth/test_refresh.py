@@ -12,7 +12,8 @@ from backend.contexts.users.application.commands import DeactivateUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
-from tests.contexts.auth.conftest import Answer, Client, Database, Person, Told, ordered_by_an_admin
+from tests.client import Answer, Client
+from tests.contexts.auth.conftest import Database, Person, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 

@@ -13,7 +13,8 @@ from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.listener import Listener
 from backend.program import Process
 from backend.settings import Settings
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, access_tokens
+from tests.client import PASSWORD, Client
+from tests.contexts.auth.conftest import Database, Person, access_tokens
 from tests.program import another_process
 
 
@@ -21,7 +22,7 @@ from tests.program import another_process
 def elsewhere(settings: Settings) -> Iterator[Client]:
     """Somebody anonymous at another API process."""
     with another_process(settings) as app:
-        yield Client(app.test_client())
+        yield Client(app)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def test_what_a_command_ended_is_refused_by_every_process_once_its_outcome_is_to
         for _ in range(10):
             other, own = (client.sign_in(ada.email).json["access_token"] for _ in range(2))
             assert [status(one, other) for one in (client, second, third)] == [200] * 3
-            changed = client.with_token(own).put("/auth/change-password", change, Prefer="wait=10")
+            changed = client.with_token(own).put("/auth/change-password", change)
             assert changed.status_code == 204
             assert [status(one, other) for one in (third, second, client)] == [401] * 3
 

@@ -7,7 +7,8 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, ordered_by_an_admin
+from tests.client import PASSWORD, Client
+from tests.contexts.auth.conftest import Database, Person, Register, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 
@@ -137,7 +138,7 @@ class TestWhatTheUsersContextDoes:
         """Ends the other sessions."""
         here, there = signed_in(client, ada), signed_in(client, ada)
         body = {"old_password": PASSWORD, "new_password": "another fine password"}
-        assert here.put("/auth/change-password", body, Prefer="wait=10").status_code == 204
+        assert here.put("/auth/change-password", body).status_code == 204
         assert_soon_refused(there)
         assert status(here) == 200
 

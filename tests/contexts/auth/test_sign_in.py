@@ -8,7 +8,8 @@ import pytest
 
 from backend.contexts.users.application.commands import DeactivateUser
 from backend.kernel.delivery.dispatch import Bus
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Register, Told, ordered_by_an_admin
+from tests.client import PASSWORD, Client
+from tests.contexts.auth.conftest import Database, Person, Register, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 

@@ -14,7 +14,8 @@ from backend.contexts.auth.domain.throttle import LONGEST_BLOCK, WINDOW, Failure
 from backend.contexts.auth.infrastructure.throttle import Turns
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.settings import Settings
-from tests.contexts.auth.conftest import Client, Database, Person, Register
+from tests.client import Client
+from tests.contexts.auth.conftest import Database, Person, Register
 from tests.program import another_process
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -145,8 +146,7 @@ def test_parallel_guesses_count_in_full(settings: Settings, client: Client, ada:
     with ExitStack() as processes, ThreadPoolExecutor(12) as guessers:
         apps = [processes.enter_context(another_process(settings)) for _ in range(3)]
         guesses = [
-            guessers.submit(Client(apps[number % 3].test_client()).sign_in, ada.email, "wrong password")
-            for number in range(12)
+            guessers.submit(Client(apps[number % 3]).sign_in, ada.email, "wrong password") for number in range(12)
         ]
         statuses = sorted(guess.result().status_code for guess in guesses)
     assert statuses == [401] * 5 + [429] * 7

@@ -12,7 +12,8 @@ from backend.contexts.users.application.commands import DeactivateUser
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.settings import Settings
-from tests.contexts.auth.conftest import PASSWORD, Client, Database, Person, Told, ordered_by_an_admin
+from tests.client import PASSWORD, Client
+from tests.contexts.auth.conftest import Database, Person, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from tests.contexts.products.conftest import ADMIN, Shop
+from tests.client import Client
+from tests.contexts.products.conftest import ADMIN, new_product
 from tests.inline import InlineQueue
 
 FIELDS = {
@@ -26,8 +26,8 @@ FIELDS = {
 }
 
 
-def names(shop: Shop, query: str) -> list[str]:
-    answer = shop.get(f"/products?{query}")
+def names(client: Client, query: str) -> list[str]:
+    answer = client.get(f"/products?{query}")
     assert answer.status_code == 200, answer.json
     return [product["name"] for product in answer.json["items"]]
 
@@ -38,24 +38,22 @@ def errors(answer: Any) -> list[str]:
     return [error.get("pointer", error.get("parameter")) for error in answer.json["errors"]]
 
 
-def test_the_body_of_the_contract_works_as_it_stands(admin: Shop) -> None:
+def test_the_body_of_the_contract_works_as_it_stands(admin: Client) -> None:
     """Bodies that must work as they stand: POST /products."""
     body = {"name": "Laptop HP", "description": "Laptop HP 15 pulgadas", "price": 899.99, "stock": 10}
     answer = admin.post("/products", body)
 
     assert answer.status_code == 201
-    assert answer.json is not None
     assert answer.json.keys() == FIELDS
     assert answer.headers["Location"] == f"/api/v1/products/{answer.json['id']}"
     assert {**body, "price": "899.99"}.items() <= answer.json.items()
     assert (answer.json["sku"], answer.json["low_stock_threshold"], answer.json["is_active"]) == (None, 5, True)
 
 
-def test_an_operation_names_the_product_before_there_is_one(admin: Shop, queue: InlineQueue) -> None:
+def test_an_operation_names_the_product_before_there_is_one(admin: Client, queue: InlineQueue) -> None:
     """Every write to products is a command: 202, then the outcome."""
     accepted = admin.post("/products", {"name": "Mouse", "price": "9.5", "stock": 0}, Prefer="respond-async")
     assert accepted.status_code == 202
-    assert accepted.json is not None
     assert accepted.json["command"] == "products.create_product"
 
     queue.drain()
@@ -64,36 +62,31 @@ def test_an_operation_names_the_product_before_there_is_one(admin: Shop, queue: 
 
 
 @pytest.mark.parametrize("token", [None, "somebody"])
-def test_only_admins_write_and_read_the_ledger(
-    admin: Shop, seen_by: Callable[[str | None], Shop], token: str | None
-) -> None:
-    shop, path = seen_by(token), f"/products/{admin.product()['id']}"
+def test_only_admins_write_and_read_the_ledger(admin: Client, visitor: Client, token: str | None) -> None:
+    client, path = visitor.with_token(token), f"/products/{new_product(admin)['id']}"
     status = 401 if token is None else 403
 
     answers = [
-        shop.post("/products", {}),
-        shop.put(path, {}),
-        shop.patch(path, {}),
-        *(shop.post(f"{path}/{action}", {}) for action in ("stock/add", "stock/remove", "activate", "deactivate")),
-        shop.get(f"{path}/stock/movements"),
+        client.post("/products", {}),
+        client.put(path, {}),
+        client.patch(path, {}),
+        *(client.post(f"{path}/{action}", {}) for action in ("stock/add", "stock/remove", "activate", "deactivate")),
+        client.get(f"{path}/stock/movements"),
     ]
     assert {answer.status_code for answer in answers} == {status}
 
 
 @pytest.mark.parametrize("price", ["899.999", "1e2", "-1", "NaN", "Infinity", "", None, True, -0.01, 1.001, [], 10**10])
-def test_a_price_that_is_negative_or_has_more_than_two_places_is_422(admin: Shop, price: Any) -> None:
+def test_a_price_that_is_negative_or_has_more_than_two_places_is_422(admin: Client, price: Any) -> None:
     assert errors(admin.post("/products", {"name": "x", "stock": 1, "price": price})) == ["/price"]
 
 
-def test_a_number_is_read_as_it_is_written(admin: Shop) -> None:
+def test_a_number_is_read_as_it_is_written(admin: Client) -> None:
     """More than two places are 422, also where a float would have rounded them away."""
-    headers = {"Authorization": "Bearer admin", "Prefer": "wait=10", "Content-Type": "application/json"}
-    client = admin._client  # noqa: SLF001 - json= would not write these digits
     for digits, status in [("1.00000000000000000001", 422), ("1e400", 422), ("NaN", 400), ("9999999999.99", 201)]:
         body = f'{{"name": "x", "stock": 1, "price": {digits}}}'
-        answer = client.post("/api/v1/products", data=body, headers=headers)
+        answer = admin.post("/products", data=body, Content_Type="application/json")
         assert (digits, answer.status_code) == (digits, status)
-    assert answer.json is not None
     assert answer.json["price"] == "9999999999.99"
 
 
@@ -114,18 +107,18 @@ def test_a_number_is_read_as_it_is_written(admin: Shop) -> None:
         ("colour", "red"),
     ],
 )
-def test_what_a_field_may_not_be_is_422(admin: Shop, field: str, value: Any) -> None:
+def test_what_a_field_may_not_be_is_422(admin: Client, field: str, value: Any) -> None:
     body = {"name": "Mouse", "price": 1, "stock": 1, field: value}
     assert errors(admin.post("/products", body)) == [f"/{field}"]
 
 
-def test_name_price_and_stock_are_required(admin: Shop) -> None:
+def test_name_price_and_stock_are_required(admin: Client) -> None:
     assert sorted(errors(admin.post("/products", {}))) == ["/name", "/price", "/stock"]
 
 
-def test_a_taken_sku_is_409_sku_taken(admin: Shop) -> None:
-    admin.product(sku="HP-15")
-    other = admin.product(sku="HP-17")
+def test_a_taken_sku_is_409_sku_taken(admin: Client) -> None:
+    new_product(admin, sku="HP-15")
+    other = new_product(admin, sku="HP-17")
     for answer in (
         admin.post("/products", {"name": "Copy", "price": 1, "stock": 1, "sku": "HP-15"}),
         admin.patch(f"/products/{other['id']}", {"sku": "HP-15"}),
@@ -134,8 +127,8 @@ def test_a_taken_sku_is_409_sku_taken(admin: Shop) -> None:
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_put_and_patch_change_only_the_fields_present(admin: Shop, method: str) -> None:
-    product = admin.product(sku="HP-15", description="15 pulgadas")
+def test_put_and_patch_change_only_the_fields_present(admin: Client, method: str) -> None:
+    product = new_product(admin, sku="HP-15", description="15 pulgadas")
     answer = getattr(admin, method)(f"/products/{product['id']}", {"price": 1, "description": None})
 
     assert answer.status_code == 200
@@ -148,54 +141,54 @@ def test_put_and_patch_change_only_the_fields_present(admin: Shop, method: str) 
     }
 
 
-def test_an_empty_change_is_fine_and_changes_nothing(admin: Shop) -> None:
-    product = admin.product()
+def test_an_empty_change_is_fine_and_changes_nothing(admin: Client) -> None:
+    product = new_product(admin)
     assert admin.patch(f"/products/{product['id']}", {}).json == product
 
 
-def test_stock_moves_only_through_the_ledger(admin: Shop) -> None:
+def test_stock_moves_only_through_the_ledger(admin: Client) -> None:
     """`stock` is 422 in PUT and PATCH."""
-    path = f"/products/{admin.product()['id']}"
+    path = f"/products/{new_product(admin)['id']}"
     assert errors(admin.put(path, {"stock": 3})) == ["/stock"]
     assert errors(admin.patch(path, {"name": "x", "stock": 3})) == ["/stock"]
 
 
-def test_a_required_field_cannot_be_cleared(admin: Shop) -> None:
-    path = f"/products/{admin.product()['id']}"
+def test_a_required_field_cannot_be_cleared(admin: Client) -> None:
+    path = f"/products/{new_product(admin)['id']}"
     assert errors(admin.patch(path, {"name": None, "price": None})) == ["/name", "/price"]
 
 
-def test_adding_and_removing_moves_the_stock(admin: Shop) -> None:
-    path = f"/products/{admin.product(stock=10)['id']}"
+def test_adding_and_removing_moves_the_stock(admin: Client) -> None:
+    path = f"/products/{new_product(admin, stock=10)['id']}"
     assert admin.post(f"{path}/stock/add", {"quantity": 5}).json["stock"] == 15
     answer = admin.post(f"{path}/stock/remove", {"quantity": 15, "reason": "sold out"})
     assert (answer.status_code, answer.json["stock"]) == (200, 0)
 
 
-def test_removing_more_than_there_is_is_409_insufficient_stock_and_changes_nothing(admin: Shop) -> None:
-    product = admin.product(stock=10)
+def test_removing_more_than_there_is_is_409_insufficient_stock_and_changes_nothing(admin: Client) -> None:
+    product = new_product(admin, stock=10)
     answer = admin.post(f"/products/{product['id']}/stock/remove", {"quantity": 11})
 
     assert (answer.status_code, answer.json["code"]) == (409, "insufficient_stock")
     assert admin.get(f"/products/{product['id']}").json == product
 
 
-def test_adding_more_than_can_be_counted_is_409_stock_too_large(admin: Shop) -> None:
-    product = admin.product(stock=1)
+def test_adding_more_than_can_be_counted_is_409_stock_too_large(admin: Client) -> None:
+    product = new_product(admin, stock=1)
     answer = admin.post(f"/products/{product['id']}/stock/add", {"quantity": 2**31 - 1})
     assert (answer.status_code, answer.json["code"]) == (409, "stock_too_large")
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1.5, "1", None, True, 2**31])
-def test_a_quantity_is_at_least_1(admin: Shop, quantity: Any) -> None:
-    path = f"/products/{admin.product()['id']}"
+def test_a_quantity_is_at_least_1(admin: Client, quantity: Any) -> None:
+    path = f"/products/{new_product(admin)['id']}"
     assert errors(admin.post(f"{path}/stock/add", {"quantity": quantity})) == ["/quantity"]
     assert errors(admin.post(f"{path}/stock/remove", {"quantity": quantity})) == ["/quantity"]
 
 
-def test_the_ledger_tells_every_change_with_who_when_why_and_the_balance_after(admin: Shop) -> None:
+def test_the_ledger_tells_every_change_with_who_when_why_and_the_balance_after(admin: Client) -> None:
     """Movements: id, quantity (signed), balance, reason, actor_id, created_at. The first stock is the first."""
-    path = f"/products/{admin.product(stock=10)['id']}"
+    path = f"/products/{new_product(admin, stock=10)['id']}"
     admin.post(f"{path}/stock/add", {"quantity": 5, "reason": "delivery"})
     admin.post(f"{path}/stock/remove", {"quantity": 3})
     admin.post(f"{path}/stock/remove", {"quantity": 300})
@@ -211,13 +204,13 @@ def test_the_ledger_tells_every_change_with_who_when_why_and_the_balance_after(a
     assert items[0]["created_at"] >= items[1]["created_at"] >= items[2]["created_at"]
 
 
-def test_the_actor_is_the_caller_and_not_a_field(admin: Shop) -> None:
-    path = f"/products/{admin.product()['id']}"
+def test_the_actor_is_the_caller_and_not_a_field(admin: Client) -> None:
+    path = f"/products/{new_product(admin)['id']}"
     assert errors(admin.post(f"{path}/stock/add", {"quantity": 1, "actor_id": str(uuid7())})) == ["/actor_id"]
 
 
-def test_the_ledger_has_pages(admin: Shop) -> None:
-    path = f"/products/{admin.product(stock=1)['id']}"
+def test_the_ledger_has_pages(admin: Client) -> None:
+    path = f"/products/{new_product(admin, stock=1)['id']}"
     for _ in range(4):
         admin.post(f"{path}/stock/add", {"quantity": 1})
 
@@ -231,21 +224,21 @@ def test_the_ledger_has_pages(admin: Shop) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "cursor=forged"])
-def test_that_there_is_no_product_is_told_before_what_is_wrong_with_the_query(admin: Shop, query: str) -> None:
+def test_that_there_is_no_product_is_told_before_what_is_wrong_with_the_query(admin: Client, query: str) -> None:
     """Order of checks: 404 of the resource, then 422."""
     assert admin.get(f"/products/{uuid7()}/stock/movements?{query}").status_code == 404
-    assert admin.get(f"/products/{admin.product()['id']}/stock/movements?{query}").status_code == 422
+    assert admin.get(f"/products/{new_product(admin)['id']}/stock/movements?{query}").status_code == 422
 
 
-def test_one_idempotency_key_moves_the_stock_once(admin: Shop) -> None:
-    path = f"/products/{admin.product(stock=10)['id']}"
+def test_one_idempotency_key_moves_the_stock_once(admin: Client) -> None:
+    path = f"/products/{new_product(admin, stock=10)['id']}"
     for _ in range(3):
         answer = admin.post(f"{path}/stock/remove", {"quantity": 4}, Idempotency_Key="order-1042")
         assert answer.json["stock"] == 6
 
 
-def test_inactive_products_are_seen_by_admins_only(admin: Shop, visitor: Shop) -> None:
-    product = admin.product(name="Hidden")
+def test_inactive_products_are_seen_by_admins_only(admin: Client, visitor: Client) -> None:
+    product = new_product(admin, name="Hidden")
     path = f"/products/{product['id']}"
     assert admin.post(f"{path}/deactivate").json["is_active"] is False
 
@@ -263,7 +256,7 @@ def test_inactive_products_are_seen_by_admins_only(admin: Shop, visitor: Shop) -
     assert names(visitor, "") == ["Hidden"]
 
 
-def test_a_command_about_no_product_ends_as_404(admin: Shop) -> None:
+def test_a_command_about_no_product_ends_as_404(admin: Client) -> None:
     """What only the worker can find comes with the outcome."""
     path = f"/products/{uuid7()}"
     for answer in (
@@ -276,9 +269,9 @@ def test_a_command_about_no_product_ends_as_404(admin: Shop) -> None:
         assert (answer.status_code, answer.json["code"]) == (404, "product_not_found")
 
 
-def test_a_product_carries_its_version_as_etag(admin: Shop, visitor: Shop) -> None:
+def test_a_product_carries_its_version_as_etag(admin: Client, visitor: Client) -> None:
     """Single resources carry a strong ETag; If-None-Match gives 304; every change is another version."""
-    path = f"/products/{admin.product()['id']}"
+    path = f"/products/{new_product(admin)['id']}"
     tag = visitor.get(path).headers["ETag"]
     assert visitor.get(path, If_None_Match=tag).status_code == 304
 
@@ -296,8 +289,8 @@ def test_a_product_carries_its_version_as_etag(admin: Shop, visitor: Shop) -> No
         ("/deactivate", None),
     ],
 )
-def test_a_write_with_a_stale_if_match_ends_as_412(admin: Shop, action: str, body: Any) -> None:
-    path = f"/products/{admin.product()['id']}"
+def test_a_write_with_a_stale_if_match_ends_as_412(admin: Client, action: str, body: Any) -> None:
+    path = f"/products/{new_product(admin)['id']}"
     tag = admin.get(path).headers["ETag"]
     changed = admin.patch(path, {"name": "Changed"}, If_Match=tag)
     assert changed.status_code == 200
@@ -327,21 +320,21 @@ def test_a_write_with_a_stale_if_match_ends_as_412(admin: Shop, action: str, bod
         ("&|!", []),
     ],
 )
-def test_q_finds_products_with_all_words_in_name_or_description(admin: Shop, words: str, found: list[str]) -> None:
-    admin.product(name="Laptop HP", description="15.6 pulgadas")
-    admin.product(name="Dock HP/Dell", description="USB-C")
-    admin.product(name="Jamón & queso, el mejor")
-    answer = admin._client.get("/api/v1/products", query_string={"q": words})  # noqa: SLF001
+def test_q_finds_products_with_all_words_in_name_or_description(admin: Client, words: str, found: list[str]) -> None:
+    new_product(admin, name="Laptop HP", description="15.6 pulgadas")
+    new_product(admin, name="Dock HP/Dell", description="USB-C")
+    new_product(admin, name="Jamón & queso, el mejor")
+    answer = admin.get("/products", {"q": words})
     assert [product["name"] for product in answer.json["items"]] == found
 
 
-def test_q_with_nul_is_422(visitor: Shop) -> None:
+def test_q_with_nul_is_422(visitor: Client) -> None:
     assert errors(visitor.get("/products?q=%00")) == ["q"]
 
 
-def test_a_listing_is_filtered_by_price_and_stock(admin: Shop, visitor: Shop) -> None:
+def test_a_listing_is_filtered_by_price_and_stock(admin: Client, visitor: Client) -> None:
     for name, price, stock in [("A", "1.00", 0), ("B", "5.00", 1), ("C", "9.99", 2)]:
-        admin.product(name=name, price=price, stock=stock)
+        new_product(admin, name=name, price=price, stock=stock)
 
     assert names(visitor, "sort=name&min_price=5") == ["B", "C"]
     assert names(visitor, "sort=name&max_price=5.00") == ["A", "B"]
@@ -350,9 +343,9 @@ def test_a_listing_is_filtered_by_price_and_stock(admin: Shop, visitor: Shop) ->
     assert names(visitor, "sort=name&in_stock=false") == ["A"]
 
 
-def test_a_listing_is_sorted_newest_first_or_as_asked(admin: Shop, visitor: Shop) -> None:
+def test_a_listing_is_sorted_newest_first_or_as_asked(admin: Client, visitor: Client) -> None:
     for name, price in [("Beta", "2"), ("Alpha", "10"), ("Gamma", "1")]:
-        admin.product(name=name, price=price)
+        new_product(admin, name=name, price=price)
 
     assert names(visitor, "") == names(visitor, "sort=-created_at") == ["Gamma", "Alpha", "Beta"]
     assert names(visitor, "sort=created_at") == ["Beta", "Alpha", "Gamma"]
@@ -364,40 +357,39 @@ def test_a_listing_is_sorted_newest_first_or_as_asked(admin: Shop, visitor: Shop
 @pytest.mark.parametrize(
     "query", ["sort=stock", "min_price=x", "min_price=1.001", "in_stock=perhaps", "colour=red", "limit=0", "limit=101"]
 )
-def test_a_parameter_that_makes_no_sense_is_422(visitor: Shop, query: str) -> None:
+def test_a_parameter_that_makes_no_sense_is_422(visitor: Client, query: str) -> None:
     assert errors(visitor.get(f"/products?{query}")) == [query.partition("=")[0]]
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "price", "-price", "name"])
-def test_pages_are_stable_while_products_come_and_go(admin: Shop, visitor: Shop, sort: str) -> None:
+def test_pages_are_stable_while_products_come_and_go(admin: Client, visitor: Client, sort: str) -> None:
     """Equal prices and names included: the id decides."""
-    there = [admin.product(name=f"P{n % 2}", price=n % 3)["id"] for n in range(7)]
+    there = [new_product(admin, name=f"P{n % 2}", price=n % 3)["id"] for n in range(7)]
 
     seen: list[str] = []
     url = f"/api/v1/products?limit=2&sort={sort}&max_price=100"
     while url:
         page = visitor.get(url)
-        assert page.json is not None
         seen += [product["id"] for product in page.json["items"]]
         url = page.headers.get("Link", "").partition(">")[0].removeprefix("<")
         assert bool(url) == bool(page.json["next_cursor"])
-        admin.product(name="P0", price=0)
+        new_product(admin, name="P0", price=0)
         admin.post(f"/products/{seen[0]}/deactivate")
     assert len(seen) == len(set(seen))
     assert set(there) <= set(seen)
 
 
-def test_a_cursor_of_another_sort_or_a_forged_one_is_422(admin: Shop, visitor: Shop) -> None:
+def test_a_cursor_of_another_sort_or_a_forged_one_is_422(admin: Client, visitor: Client) -> None:
     for _ in range(2):
-        admin.product()
+        new_product(admin)
     cursor = visitor.get("/products?limit=1").json["next_cursor"]
     assert errors(visitor.get(f"/products?limit=1&sort=price&cursor={cursor}")) == ["cursor"]
     assert errors(visitor.get(f"/products?limit=1&cursor=x{cursor}")) == ["cursor"]
 
 
-def test_crossing_the_threshold_is_announced_once(admin: Shop, queue: InlineQueue) -> None:
+def test_crossing_the_threshold_is_announced_once(admin: Client, queue: InlineQueue) -> None:
     """Going from above the threshold to it or below raises StockLow once."""
-    product = admin.product(name="Laptop HP", stock=7, sku="HP-15")
+    product = new_product(admin, name="Laptop HP", stock=7, sku="HP-15")
     for _ in range(4):
         admin.post(f"/products/{product['id']}/stock/remove", {"quantity": 1})
     queue.drain()

@@ -13,7 +13,8 @@ from backend.contexts.products.application.queries import SORTS
 from backend.contexts.products.infrastructure import queries
 from backend.contexts.products.infrastructure.queries import _listing, _search
 from backend.kernel.delivery.dispatch import Bus
-from tests.contexts.products.conftest import Shop
+from tests.client import Client
+from tests.contexts.products.conftest import new_product
 
 _LAST = {"created_at": "2026-01-02T03:04:05+00:00", "price": "1.00", "name": "x"}
 
@@ -35,9 +36,9 @@ def test_an_index_alone_knows_what_the_filters_ask(bus: Bus, sort: str) -> None:
     assert "Seq Scan" not in plan
 
 
-def test_a_movement_of_stock_writes_to_no_index(bus: Bus, admin: Shop) -> None:
+def test_a_movement_of_stock_writes_to_no_index(bus: Bus, admin: Client) -> None:
     """As long as something is left: what is in an index follows the stock in no other way."""
-    admin.product(stock=10)
+    new_product(admin, stock=10)
     with psycopg.connect(bus.database.url) as connection:
         for stock in (9, 8, 7):
             connection.execute("update products set stock = %s, version = version + 1", (stock,))
@@ -73,10 +74,10 @@ def test_a_search_for_a_rare_word_is_answered_by_the_index_of_words(bus: Bus) ->
 
 @pytest.mark.parametrize("looked_through", [0, 2, 10_000])
 def test_a_search_finds_the_same_however_far_it_looks_at_first(
-    admin: Shop, monkeypatch: pytest.MonkeyPatch, looked_through: int
+    admin: Client, monkeypatch: pytest.MonkeyPatch, looked_through: int
 ) -> None:
     for name in ("Laptop 1", "Mouse 1", "Laptop 2", "Mouse 2", "Laptop 3"):
-        admin.product(name=name)
+        new_product(admin, name=name)
     monkeypatch.setattr(queries, "_LOOKED_THROUGH", looked_through)
     queries._listing.cache_clear()  # noqa: SLF001
 

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
-from werkzeug.datastructures import Headers
 
 from backend.contexts.users.domain.events import UserMail
 from backend.kernel.context import AnyContext, Context
@@ -17,9 +15,8 @@ from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
 from backend.kernel.messages.event import snake_case
 from backend.kernel.messages.registry import Handlers
 from backend.program import CONTEXTS
+from tests.client import PASSWORD, Client
 from tests.inline import InlineQueue
-
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -41,50 +38,11 @@ def _authenticate(token: str) -> Caller:
         raise InvalidToken from None
 
 
-class Answer(Protocol):
-    """A response; `json` is whatever it is."""
-
-    status_code: int
-    headers: Headers
-    data: bytes
-    json: Any
-
-
-class Browser:
-    """The API as somebody sees it. Commands are waited for, unless `Prefer` says otherwise."""
-
-    def __init__(self, client: FlaskClient, token: str | None = None) -> None:
-        self._client = client
-        self._token = token
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._send("GET", path, None, headers)
-
-    def post(self, path: str, json: Any = None, **headers: str) -> Answer:
-        return self._send("POST", path, json, {"Prefer": "wait=10", **headers})
-
-    def put(self, path: str, json: Any = None, **headers: str) -> Answer:
-        return self._send("PUT", path, json, {"Prefer": "wait=10", **headers})
-
-    def patch(self, path: str, json: Any = None, **headers: str) -> Answer:
-        return self._send("PATCH", path, json, {"Prefer": "wait=10", **headers})
-
-    def delete(self, path: str, **headers: str) -> Answer:
-        return self._send("DELETE", path, None, {"Prefer": "wait=10", **headers})
-
-    def _send(self, method: str, path: str, json: Any, headers: dict[str, str]) -> Answer:
-        url = path if path.startswith("/api/") else f"/api/v1{path}"
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self._token:
-            named["Authorization"] = f"Bearer {self._token}"
-        return cast("Answer", self._client.open(url, method=method, json=json, headers=named))
-
-
-class Person(Browser):
+class Person(Client):
     """Somebody with an account, as the API showed it when it was made."""
 
-    def __init__(self, client: FlaskClient, account: dict[str, Any], role: str = "") -> None:
-        super().__init__(client, f"{account['id']}:{role}" if role else account["id"])
+    def __init__(self, app: Flask, account: dict[str, Any], role: str = "") -> None:
+        super().__init__(app, f"{account['id']}:{role}" if role else account["id"])
         self.account = account
         self.id: str = account["id"]
         self.email: str = account["email"]
@@ -95,19 +53,19 @@ Register = Callable[..., Person]
 
 
 @pytest.fixture
-def visitor(app: Flask) -> Browser:
+def visitor(app: Flask) -> Client:
     """Somebody anonymous."""
-    return Browser(app.test_client())
+    return Client(app)
 
 
 @pytest.fixture
-def admin(app: Flask) -> Browser:
+def admin(app: Flask) -> Client:
     """Somebody whose token says that they administer; they have no account."""
-    return Browser(app.test_client(), f"{uuid4()}:admin")
+    return Client(app, f"{uuid4()}:admin")
 
 
 @pytest.fixture
-def register(app: Flask, visitor: Browser) -> Register:
+def register(app: Flask, visitor: Client) -> Register:
     """Make an account; `role` is what the token will say, not what the account has."""
     numbers = count(1)
 
@@ -115,7 +73,7 @@ def register(app: Flask, visitor: Browser) -> Register:
         body = {"name": "Ada", "email": f"user{next(numbers)}@example.com", "password": PASSWORD, **fields}
         answer = visitor.post("/users", body)
         assert answer.status_code == 201, answer.json
-        return Person(app.test_client(), answer.json, role)
+        return Person(app, answer.json, role)
 
     return registered
 

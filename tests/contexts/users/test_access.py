@@ -9,18 +9,19 @@ import pytest
 from flask import Flask
 
 from backend.contexts.users.domain.events import EmailVerificationRequested, PasswordResetRequested
-from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox
+from tests.client import PASSWORD, Client
+from tests.contexts.users.conftest import Mailbox
 from tests.inline import InlineQueue
 
 NEW = "staple of the horse"
 SignIn = Callable[..., "Session"]
 
 
-class Session(Browser):
+class Session(Client):
     """Somebody signed in."""
 
     def __init__(self, app: Flask, tokens: dict[str, Any]) -> None:
-        super().__init__(app.test_client(), tokens["access_token"])
+        super().__init__(app, tokens["access_token"])
         self.refresh_token = tokens["refresh_token"]
 
     @property
@@ -34,9 +35,9 @@ def authenticate() -> None:
 
 
 @pytest.fixture
-def sign_in(app: Flask, visitor: Browser) -> SignIn:
+def sign_in(app: Flask, visitor: Client) -> SignIn:
     def signed_in(email: str = "ada@example.com", password: str = PASSWORD) -> Session:
-        answer = visitor.post("/auth/login", {"email": email, "password": password})
+        answer = visitor.sign_in(email, password)
         assert answer.status_code == 200, answer.json
         return Session(app, answer.json)
 
@@ -44,7 +45,7 @@ def sign_in(app: Flask, visitor: Browser) -> SignIn:
 
 
 @pytest.fixture
-def ada_id(visitor: Browser) -> str:
+def ada_id(visitor: Client) -> str:
     body = {"name": "Ada", "email": "ada@example.com", "username": "Ada", "password": PASSWORD}
     return str(visitor.post("/users", body).json["id"])
 
@@ -58,12 +59,12 @@ def root(app: Flask, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> Sessio
     return sign_in("root@example.com", NEW)
 
 
-def test_deactivating_ends_every_session_at_once(ada_id: str, sign_in: SignIn, root: Session, visitor: Browser) -> None:
+def test_deactivating_ends_every_session_at_once(ada_id: str, sign_in: SignIn, root: Session, visitor: Client) -> None:
     here, there = sign_in(), sign_in()
     assert root.post(f"/users/{ada_id}/deactivate").status_code == 200
     assert not here.is_let_in
     assert not there.is_let_in
-    refused = visitor.post("/auth/login", {"email": "ada@example.com", "password": PASSWORD})
+    refused = visitor.sign_in("ada@example.com")
     assert (refused.status_code, refused.json["code"]) == (401, "invalid_credentials")
     root.post(f"/users/{ada_id}/activate")
     assert not here.is_let_in
@@ -71,7 +72,7 @@ def test_deactivating_ends_every_session_at_once(ada_id: str, sign_in: SignIn, r
 
 
 def test_new_roles_refuse_the_tokens_issued_before_and_a_refresh_brings_them(
-    app: Flask, ada_id: str, sign_in: SignIn, root: Session, visitor: Browser
+    app: Flask, ada_id: str, sign_in: SignIn, root: Session, visitor: Client
 ) -> None:
     ada = sign_in()
     assert root.put(f"/users/{ada_id}/roles", {"roles": ["admin"]}).status_code == 200
@@ -83,14 +84,14 @@ def test_new_roles_refuse_the_tokens_issued_before_and_a_refresh_brings_them(
 
 
 def test_deleting_an_account_ends_its_sessions_and_frees_its_address(
-    ada_id: str, sign_in: SignIn, visitor: Browser
+    ada_id: str, sign_in: SignIn, visitor: Client
 ) -> None:
     here, there = sign_in(), sign_in()
     accepted = here.delete("/users/me")
     assert accepted.status_code == 204
     assert not here.is_let_in
     assert not there.is_let_in
-    assert visitor.post("/auth/login", {"email": "ada@example.com", "password": PASSWORD}).status_code == 401
+    assert visitor.sign_in("ada@example.com").status_code == 401
     again = visitor.post("/users", {"name": "Ada", "email": "ada@example.com", "password": PASSWORD})
     assert again.status_code == 201
 
@@ -104,7 +105,7 @@ def test_changing_the_password_ends_the_other_sessions(ada_id: str, sign_in: Sig
 
 
 def test_resetting_the_password_ends_every_session_and_does_not_skip_the_two_step_code(
-    mailbox: Mailbox, ada_id: str, sign_in: SignIn, visitor: Browser
+    mailbox: Mailbox, ada_id: str, sign_in: SignIn, visitor: Client
 ) -> None:
     ada = sign_in()
     assert ada.put("/auth/two-step", {"enabled": True, "password": PASSWORD}).status_code == 204
@@ -112,7 +113,7 @@ def test_resetting_the_password_ends_every_session_and_does_not_skip_the_two_ste
     token = mailbox.token(PasswordResetRequested, "ada@example.com")
     assert visitor.post("/auth/reset-password", {"token": token, "new_password": NEW}).status_code == 204
     assert not ada.is_let_in
-    answer = visitor.post("/auth/login", {"email": "ada@example.com", "password": NEW})
+    answer = visitor.sign_in("ada@example.com", NEW)
     assert answer.json["two_step"] is True
     assert "access_token" not in answer.json
 
@@ -123,7 +124,7 @@ def test_by_default_an_account_is_of_use_before_its_address_is_verified(ada_id: 
 
 @pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
 def test_where_verification_is_required_a_right_password_is_answered_like_a_wrong_one_and_sends_a_fresh_link(
-    visitor: Browser, mailbox: Mailbox, sign_in: SignIn, queue: InlineQueue
+    visitor: Client, mailbox: Mailbox, sign_in: SignIn, queue: InlineQueue
 ) -> None:
     email = "ada@example.com"
     visitor.post("/users", {"name": "Ada", "email": email, "password": PASSWORD})

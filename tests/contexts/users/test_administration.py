@@ -12,7 +12,8 @@ import pytest
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.messages.refusals import Refusal
-from tests.contexts.users.conftest import Browser, Person, Register
+from tests.client import Client
+from tests.contexts.users.conftest import Person, Register
 from tests.inline import InlineQueue
 
 COMMANDS: list[tuple[str, str, Any]] = [
@@ -25,21 +26,21 @@ COMMANDS: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("method", "path", "body"), COMMANDS)
 def test_only_admins_change_other_users(  # noqa: PLR0913, PLR0917 - three are a row of the table
-    ada: Person, register: Register, visitor: Browser, method: str, path: str, body: Any
+    ada: Person, register: Register, visitor: Client, method: str, path: str, body: Any
 ) -> None:
     for who, status in ((visitor, 401), (register(), 403), (ada, 403)):
         arguments = [ada.path + path, *([body] if body else [])]
         assert getattr(who, method)(*arguments).status_code == status
 
 
-def test_a_role_is_not_checked_before_the_caller(register: Register, visitor: Browser) -> None:
+def test_a_role_is_not_checked_before_the_caller(register: Register, visitor: Client) -> None:
     assert visitor.put(f"/users/{uuid4()}/roles", {"roles": 1}).status_code == 401
     assert register().put(f"/users/{uuid4()}/roles", {"roles": 1}).status_code == 403
 
 
 @pytest.mark.parametrize(("method", "path", "body"), COMMANDS)
 def test_that_a_user_is_missing_comes_with_the_outcome(
-    admin: Browser, queue: InlineQueue, method: str, path: str, body: Any
+    admin: Client, queue: InlineQueue, method: str, path: str, body: Any
 ) -> None:
     arguments = [f"/users/{uuid4()}{path}", *([body] if body else [])]
     accepted = getattr(admin, method)(*arguments, Prefer="respond-async")
@@ -51,14 +52,14 @@ def test_that_a_user_is_missing_comes_with_the_outcome(
     assert (waited.status_code, waited.json["code"]) == (404, "user_not_found")
 
 
-def test_a_user_is_shut_out_and_let_in_again(ada: Person, admin: Browser) -> None:
+def test_a_user_is_shut_out_and_let_in_again(ada: Person, admin: Client) -> None:
     assert admin.post(f"{ada.path}/deactivate").json["is_active"] is False
     again = admin.post(f"{ada.path}/deactivate")
     assert (again.status_code, again.json["version"]) == (200, 2)
     assert admin.post(f"{ada.path}/activate").json["is_active"] is True
 
 
-def test_a_command_of_an_admin_minds_if_match(ada: Person, admin: Browser) -> None:
+def test_a_command_of_an_admin_minds_if_match(ada: Person, admin: Client) -> None:
     tag = admin.get(ada.path).headers["ETag"]
     assert admin.post(f"{ada.path}/deactivate", If_Match=tag).status_code == 200
     for stale in (
@@ -69,7 +70,7 @@ def test_a_command_of_an_admin_minds_if_match(ada: Person, admin: Browser) -> No
         assert (stale.status_code, stale.json["code"]) == (412, "stale_version")
 
 
-def test_roles_are_set_as_a_whole(ada: Person, register: Register, admin: Browser) -> None:
+def test_roles_are_set_as_a_whole(ada: Person, register: Register, admin: Client) -> None:
     admin.put(f"{register().path}/roles", {"roles": ["admin"]})
     given = admin.put(f"{ada.path}/roles", {"roles": ["admin", "admin"]})
     assert (given.status_code, given.json["roles"]) == (200, ["admin"])
@@ -77,11 +78,11 @@ def test_roles_are_set_as_a_whole(ada: Person, register: Register, admin: Browse
 
 
 @pytest.mark.parametrize("body", [{"roles": ["owner"]}, {"roles": "admin"}, {"roles": None}, {}, {"roles": [], "x": 1}])
-def test_roles_that_do_not_exist_are_refused(ada: Person, admin: Browser, body: Any) -> None:
+def test_roles_that_do_not_exist_are_refused(ada: Person, admin: Client, body: Any) -> None:
     assert admin.put(f"{ada.path}/roles", body).status_code == 422
 
 
-def test_the_last_active_admin_stays(ada: Person, admin: Browser) -> None:
+def test_the_last_active_admin_stays(ada: Person, admin: Client) -> None:
     admin.put(f"{ada.path}/roles", {"roles": ["admin"]})
     for refused in (
         admin.put(f"{ada.path}/roles", {"roles": []}),
@@ -97,7 +98,7 @@ def test_the_last_active_admin_stays(ada: Person, admin: Browser) -> None:
     "command", [DeactivateUser, DeleteUser, lambda user_id: SetRoles(user_id, [])], ids=["off", "gone", "demoted"]
 )
 def test_of_two_admins_who_are_removed_at_the_same_time_one_stays(
-    bus: Bus, register: Register, admin: Browser, sql: Callable[..., Any], command: Callable[[UUID], Any]
+    bus: Bus, register: Register, admin: Client, sql: Callable[..., Any], command: Callable[[UUID], Any]
 ) -> None:
     for _ in range(5):
         sql("update users set roles = '{}'")
@@ -119,14 +120,14 @@ def _outcome(bus: Bus, command: Any) -> str:
     return "done"
 
 
-def test_a_deleted_user_is_gone(ada: Person, admin: Browser, visitor: Browser, queue: InlineQueue) -> None:
+def test_a_deleted_user_is_gone(ada: Person, admin: Client, visitor: Client, queue: InlineQueue) -> None:
     accepted = admin.delete(ada.path, Prefer="respond-async")
     queue.drain()
     assert visitor.get(accepted.headers["Location"]).json["status"] == "succeeded"
     assert admin.get(ada.path).status_code == 404
 
 
-def test_users_are_listed_for_admins_only_in_pages_newest_first(register: Register, admin: Browser) -> None:
+def test_users_are_listed_for_admins_only_in_pages_newest_first(register: Register, admin: Client) -> None:
     people = [register() for _ in range(5)]
     assert people[0].get("/users").status_code == 403
     first = admin.get("/users?limit=3")
@@ -138,7 +139,7 @@ def test_users_are_listed_for_admins_only_in_pages_newest_first(register: Regist
     assert "Link" not in rest.headers
 
 
-def test_a_listed_user_is_shown_in_full(ada: Person, admin: Browser) -> None:
+def test_a_listed_user_is_shown_in_full(ada: Person, admin: Client) -> None:
     assert admin.get("/users").json["items"] == [ada.account]
 
 
@@ -162,7 +163,7 @@ def test_a_listed_user_is_shown_in_full(ada: Person, admin: Browser) -> None:
     ],
 )
 def test_users_are_found_by_address_username_state_or_the_beginning_of_any(
-    register: Register, admin: Browser, query: str, found: list[str]
+    register: Register, admin: Client, query: str, found: list[str]
 ) -> None:
     register(name="Ada_B", email="countess@example.com")
     grace = register(name="Grace", email="navy@example.com")
@@ -176,14 +177,14 @@ def test_users_are_found_by_address_username_state_or_the_beginning_of_any(
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "cursor=forged", "is_active=perhaps", "colour=red", "q=%00", "q=a&q=b"]
 )
-def test_a_listing_that_cannot_be_is_told_by_its_parameter(admin: Browser, query: str) -> None:
+def test_a_listing_that_cannot_be_is_told_by_its_parameter(admin: Client, query: str) -> None:
     refused = admin.get(f"/users?{query}")
     assert refused.status_code == 422
     assert refused.json["errors"][0]["parameter"] == query.split("=", maxsplit=1)[0]
 
 
 def test_events_of_a_user_are_announced_without_addresses_of_mails_or_secrets(
-    ada: Person, admin: Browser, queue: InlineQueue
+    ada: Person, admin: Client, queue: InlineQueue
 ) -> None:
     admin.post(f"{ada.path}/deactivate")
     queue.drain()

@@ -17,7 +17,8 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.settings import Settings
-from tests.contexts.users.conftest import Browser, Person, Register
+from tests.client import Client
+from tests.contexts.users.conftest import Person, Register
 from tests.inline import InlineQueue
 
 PASSWORD = "staple of the horse"
@@ -89,7 +90,7 @@ def test_users_are_listed_with_state_and_roles(app: Flask, register: Register) -
 
 
 def test_a_user_is_shut_out_let_in_and_given_roles_at_once(
-    app: Flask, ada: Person, admin: Browser, queue: InlineQueue
+    app: Flask, ada: Person, admin: Client, queue: InlineQueue
 ) -> None:
     for arguments, seen in (
         (("deactivate", "ADA@example.com"), (False, [])),
@@ -125,7 +126,7 @@ def test_the_last_admin_stays(app: Flask, ada: Person) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
-def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor: Browser, bus: Bus) -> None:
+def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor: Client, bus: Bus) -> None:
     visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
     assert flask(app, "create-admin", "--email", "root@example.com", "--name", "Root").exit_code == 0
     root = bus.ask(FindCredentials(email="root@example.com"))
@@ -134,7 +135,7 @@ def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor
 
 
 @pytest.mark.parametrize("settings", [{"require_email_verification": True}], indirect=True)
-def test_an_address_names_who_has_it_not_who_waits_for_it(app: Flask, visitor: Browser, bus: Bus) -> None:
+def test_an_address_names_who_has_it_not_who_waits_for_it(app: Flask, visitor: Client, bus: Bus) -> None:
     flask(app, "create-admin", "--email", "root@example.com", "--name", "Root")
     visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
     flask(app, "create-admin", "--email", "other@example.com", "--name", "Other")

@@ -17,7 +17,8 @@ from backend.contexts.users.domain.events import (
     PasswordResetRequested,
 )
 from backend.program import Process
-from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
+from tests.client import PASSWORD, Client
+from tests.contexts.users.conftest import Mailbox, Person, Register
 from tests.inline import InlineQueue
 
 NEW = "staple of the horse"
@@ -30,7 +31,7 @@ def ada(mailbox: Mailbox, register: Register) -> Person:
     return register(email="ada@example.com", username="Ada")
 
 
-def test_the_token_of_a_link_proves_the_address_once(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_the_token_of_a_link_proves_the_address_once(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     token = mailbox.token(EmailVerificationRequested, ada.email)
     proven = visitor.post("/auth/verify-email", {"token": token})
     assert (proven.status_code, proven.data) == (204, b"")
@@ -40,7 +41,7 @@ def test_the_token_of_a_link_proves_the_address_once(ada: Person, visitor: Brows
     assert again.json["errors"][0]["pointer"] == "/token"
 
 
-def test_another_link_ends_the_one_before(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_another_link_ends_the_one_before(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     first = mailbox.token(EmailVerificationRequested, ada.email)
     asked = visitor.post("/auth/resend-verification", {"email": "ADA@example.com"})
     assert asked.status_code == 202
@@ -51,7 +52,7 @@ def test_another_link_ends_the_one_before(ada: Person, visitor: Browser, mailbox
 
 @pytest.mark.parametrize("path", ["/auth/forgot-password", "/auth/resend-verification"])
 def test_nobody_learns_from_the_answer_whether_an_address_has_an_account(
-    ada: Person, visitor: Browser, path: str
+    ada: Person, visitor: Client, path: str
 ) -> None:
     known = visitor.post(path, {"email": ada.email})
     unknown = visitor.post(path, {"email": "nobody@example.com"})
@@ -62,7 +63,7 @@ def test_nobody_learns_from_the_answer_whether_an_address_has_an_account(
 
 @pytest.mark.parametrize("path", ["/auth/forgot-password", "/auth/resend-verification"])
 def test_the_request_does_not_look_whether_an_address_has_an_account(
-    app: Flask, settings: Any, visitor: Browser, sql: Sql, path: str
+    app: Flask, settings: Any, visitor: Client, sql: Sql, path: str
 ) -> None:
     """The same time for both: all the request does is to hand the address to a worker."""
     sql("alter table users rename to users_away")
@@ -73,7 +74,7 @@ def test_the_request_does_not_look_whether_an_address_has_an_account(
 
 
 def test_a_forgotten_password_is_replaced_with_a_link_that_works_once(
-    ada: Person, visitor: Browser, mailbox: Mailbox
+    ada: Person, visitor: Client, mailbox: Mailbox
 ) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     token = mailbox.token(PasswordResetRequested, ada.email)
@@ -85,7 +86,7 @@ def test_a_forgotten_password_is_replaced_with_a_link_that_works_once(
     assert mailbox.sent(PasswordChanged, ada.email)
 
 
-def test_the_policy_holds_for_a_reset_and_leaves_the_link_good(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_the_policy_holds_for_a_reset_and_leaves_the_link_good(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     token = mailbox.token(PasswordResetRequested, ada.email)
     for weak in ("short", "password123", ada.email):
@@ -94,7 +95,7 @@ def test_the_policy_holds_for_a_reset_and_leaves_the_link_good(ada: Person, visi
     assert visitor.post("/auth/reset-password", {"token": token, "new_password": NEW}).status_code == 204
 
 
-def test_a_reset_link_is_good_for_15_minutes(ada: Person, visitor: Browser, mailbox: Mailbox, sql: Sql) -> None:
+def test_a_reset_link_is_good_for_15_minutes(ada: Person, visitor: Client, mailbox: Mailbox, sql: Sql) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     token = mailbox.token(PasswordResetRequested, ada.email)
     (minutes,) = sql("select extract(epoch from expires_at - now()) / 60 from links where purpose = 'reset_password'")
@@ -105,7 +106,7 @@ def test_a_reset_link_is_good_for_15_minutes(ada: Person, visitor: Browser, mail
 
 
 def test_an_account_gets_5_reset_mails_an_hour_and_the_surplus_is_dropped_in_silence(
-    ada: Person, register: Register, visitor: Browser, mailbox: Mailbox, sql: Sql
+    ada: Person, register: Register, visitor: Client, mailbox: Mailbox, sql: Sql
 ) -> None:
     eve = register()
     answers = [visitor.post("/auth/forgot-password", {"email": ada.email}) for _ in range(7)]
@@ -119,13 +120,13 @@ def test_an_account_gets_5_reset_mails_an_hour_and_the_surplus_is_dropped_in_sil
 
 
 @pytest.mark.parametrize("forged", ["", "x", "a.b", "a" * 5000, "é"])
-def test_a_forged_token_is_refused(visitor: Browser, forged: str) -> None:
+def test_a_forged_token_is_refused(visitor: Client, forged: str) -> None:
     for path, more in (("/auth/verify-email", {}), ("/auth/reset-password", {"new_password": NEW})):
         refused = visitor.post(path, {"token": forged, **more})
         assert (refused.status_code, refused.json["code"]) == (422, "invalid_link")
 
 
-def test_a_link_is_good_for_its_own_purpose_only(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_a_link_is_good_for_its_own_purpose_only(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     verification = mailbox.token(EmailVerificationRequested, ada.email)
     visitor.post("/auth/forgot-password", {"email": ada.email})
     reset = mailbox.token(PasswordResetRequested, ada.email)
@@ -136,19 +137,19 @@ def test_a_link_is_good_for_its_own_purpose_only(ada: Person, visitor: Browser, 
 
 
 def test_of_two_who_use_a_link_at_once_one_comes_through(app: Flask, ada: Person, mailbox: Mailbox) -> None:
-    Browser(app.test_client()).post("/auth/forgot-password", {"email": ada.email})
+    Client(app).post("/auth/forgot-password", {"email": ada.email})
     token = mailbox.token(PasswordResetRequested, ada.email)
 
     def reset(number: int) -> int:
         body = {"token": token, "new_password": f"{NEW} {number}"}
-        return Browser(app.test_client()).post("/auth/reset-password", body).status_code
+        return Client(app).post("/auth/reset-password", body).status_code
 
     with ThreadPoolExecutor(4) as callers:
         assert sorted(callers.map(reset, range(4))) == [204, 422, 422, 422]
 
 
 def test_the_address_changes_when_the_link_to_the_new_one_is_followed_and_the_old_one_is_told(
-    ada: Person, visitor: Browser, mailbox: Mailbox
+    ada: Person, visitor: Client, mailbox: Mailbox
 ) -> None:
     asked = ada.put("/auth/change-email", {"email": "Countess@Example.com", "password": PASSWORD})
     assert asked.status_code == 202
@@ -162,7 +163,7 @@ def test_the_address_changes_when_the_link_to_the_new_one_is_followed_and_the_ol
 
 
 def test_a_change_to_a_taken_address_is_answered_alike_and_refused_to_whoever_reads_its_mail(
-    ada: Person, register: Register, visitor: Browser, mailbox: Mailbox
+    ada: Person, register: Register, visitor: Client, mailbox: Mailbox
 ) -> None:
     eve = register()
     asked = ada.put("/auth/change-email", {"email": eve.email, "password": PASSWORD})
@@ -174,7 +175,7 @@ def test_a_change_to_a_taken_address_is_answered_alike_and_refused_to_whoever_re
     assert ada.get("/users/me").json["email"] == ada.email
 
 
-def test_a_changed_address_ends_the_links_to_the_old_one(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_a_changed_address_ends_the_links_to_the_old_one(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     reset = mailbox.token(PasswordResetRequested, ada.email)
     ada.put("/auth/change-email", {"email": "countess@example.com", "password": PASSWORD})
@@ -224,14 +225,14 @@ def test_two_step_is_on_or_off(ada: Person, enabled: Any) -> None:
     assert [error["pointer"] for error in refused.json["errors"]] == ["/enabled"]
 
 
-def test_the_links_of_a_deleted_account_are_gone(ada: Person, visitor: Browser, mailbox: Mailbox) -> None:
+def test_the_links_of_a_deleted_account_are_gone(ada: Person, visitor: Client, mailbox: Mailbox) -> None:
     token = mailbox.token(EmailVerificationRequested, ada.email)
     ada.delete("/users/me")
     assert visitor.post("/auth/verify-email", {"token": token}).json["code"] == "invalid_link"
 
 
 def test_no_token_can_be_made_of_what_the_table_holds(
-    ada: Person, visitor: Browser, mailbox: Mailbox, sql: Sql, queue: InlineQueue
+    ada: Person, visitor: Client, mailbox: Mailbox, sql: Sql, queue: InlineQueue
 ) -> None:
     token = mailbox.token(EmailVerificationRequested, ada.email)
     rows = sql("select * from links").fetchall()
@@ -240,7 +241,7 @@ def test_no_token_can_be_made_of_what_the_table_holds(
 
 
 def test_links_that_are_good_no_more_are_purged(
-    ada: Person, visitor: Browser, process: Process, queue: InlineQueue, sql: Sql
+    ada: Person, visitor: Client, process: Process, queue: InlineQueue, sql: Sql
 ) -> None:
     visitor.post("/auth/forgot-password", {"email": ada.email})
     queue.drain()

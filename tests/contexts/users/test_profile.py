@@ -8,7 +8,8 @@ import pytest
 
 from backend.contexts.users.domain.events import PasswordChanged
 from backend.program import Process
-from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
+from tests.client import PASSWORD, Client
+from tests.contexts.users.conftest import Mailbox, Person, Register
 from tests.inline import InlineQueue
 
 FULL_VIEW = {
@@ -42,7 +43,7 @@ def test_a_user_sees_the_full_view_of_themself_and_never_a_password(ada: Person,
     assert me.headers["ETag"] == '"1"'
 
 
-def test_others_see_id_name_and_creation_only(ada: Person, register: Register, admin: Browser) -> None:
+def test_others_see_id_name_and_creation_only(ada: Person, register: Register, admin: Client) -> None:
     seen = register().get(ada.path)
     assert seen.json == {"id": ada.id, "name": "Ada", "created_at": ada.account["created_at"]}
     assert admin.get(ada.path).json == ada.account
@@ -55,7 +56,7 @@ def test_what_others_see_has_an_etag_of_its_own(ada: Person, register: Register)
     assert eve.get(ada.path, If_None_Match=tag).status_code == 304
 
 
-def test_nobody_anonymous_sees_a_user(ada: Person, visitor: Browser) -> None:
+def test_nobody_anonymous_sees_a_user(ada: Person, visitor: Client) -> None:
     for path in (ada.path, "/users/me", "/auth/me", "/users"):
         answer = visitor.get(path)
         assert (answer.status_code, answer.json["code"]) == (401, "invalid_token")
@@ -66,7 +67,7 @@ def test_a_user_who_does_not_exist_is_not_found(ada: Person, missing: str) -> No
     assert ada.get(f"/users/{missing}").status_code == 404
 
 
-@pytest.mark.parametrize("change", [Browser.put, Browser.patch])
+@pytest.mark.parametrize("change", [Client.put, Client.patch])
 def test_put_and_patch_change_only_the_fields_present(register: Register, change: Any) -> None:
     omar = register(**OMAR, name=None, gender="M", age=26, phone_number="+34600000000")
     changed = change(omar, "/users/me", {"age": 27, "gender": None})
@@ -139,7 +140,7 @@ def test_what_a_profile_cannot_be_is_told_by_its_pointer(ada: Person, change: An
 @pytest.mark.parametrize(
     "field", ["roles", "is_active", "email_verified", "email", "password", "two_step", "id", "version", "pending"]
 )
-def test_nobody_gives_themself_more_than_a_profile(ada: Person, visitor: Browser, field: str) -> None:
+def test_nobody_gives_themself_more_than_a_profile(ada: Person, visitor: Client, field: str) -> None:
     smuggled = {field: ["admin"]}
     assert ada.patch("/users/me", smuggled).status_code == 422
     assert ada.put("/auth/profile", smuggled).status_code == 422
@@ -183,7 +184,7 @@ def test_nothing_to_change_changes_nothing(ada: Person) -> None:
 
 
 def test_a_deleted_account_is_gone_its_address_free_and_its_outcome_readable_by_whoever_holds_the_handle(
-    ada: Person, visitor: Browser, register: Register, admin: Browser, queue: InlineQueue
+    ada: Person, visitor: Client, register: Register, admin: Client, queue: InlineQueue
 ) -> None:
     accepted = ada.delete("/users/me", Prefer="respond-async")
     assert accepted.status_code == 202

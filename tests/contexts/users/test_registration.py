@@ -13,7 +13,8 @@ from backend.contexts.users.domain.events import EmailVerificationRequested
 from backend.contexts.users.domain.user import PersonName
 from backend.kernel.messages.secret import Secret
 from backend.program import Process
-from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person, Register
+from tests.client import PASSWORD, Client
+from tests.contexts.users.conftest import Mailbox, Person, Register
 from tests.inline import InlineQueue, Postbox
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
@@ -47,7 +48,7 @@ TEST_USER = {
     ids=["ada", "omar", "testuser"],
 )
 def test_the_bodies_of_the_contract_work_as_they_stand(
-    visitor: Browser, path: str, body: dict[str, Any], name: str, parts: tuple[str | None, ...]
+    visitor: Client, path: str, body: dict[str, Any], name: str, parts: tuple[str | None, ...]
 ) -> None:
     created = visitor.post(path, body)
     assert created.status_code == 201
@@ -60,7 +61,7 @@ def test_the_bodies_of_the_contract_work_as_they_stand(
     assert state == [[], True, False, False, 1]
 
 
-def test_null_at_creation_is_the_same_as_absent(visitor: Browser) -> None:
+def test_null_at_creation_is_the_same_as_absent(visitor: Client) -> None:
     nothing = dict.fromkeys(("full_name", "first_name", "username", "phone_number", "gender", "age"))
     assert visitor.post("/users", {**ADA, **nothing, "confirm_password": None}).status_code == 201
 
@@ -85,14 +86,14 @@ def test_null_at_creation_is_the_same_as_absent(visitor: Browser) -> None:
         ({"password": None}, "/password"),
     ],
 )
-def test_what_cannot_be_registered_is_told_by_its_pointer(visitor: Browser, change: Any, pointer: str) -> None:
+def test_what_cannot_be_registered_is_told_by_its_pointer(visitor: Client, change: Any, pointer: str) -> None:
     refused = visitor.post("/users", {**ADA, **change})
     assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
     assert [error["pointer"] for error in refused.json["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize("length", [8, 128])
-def test_a_password_has_8_to_128_characters(visitor: Browser, length: int) -> None:
+def test_a_password_has_8_to_128_characters(visitor: Client, length: int) -> None:
     assert visitor.post("/users", {**ADA, "password": "ñ" * length}).status_code == 201
 
 
@@ -104,13 +105,13 @@ def test_a_password_has_8_to_128_characters(visitor: Browser, length: int) -> No
         ("jose\u0301@example.com", "jos\u00e9@example.com"),
     ],
 )
-def test_an_address_is_taken_however_it_is_spelled(visitor: Browser, first: str, same: str) -> None:
+def test_an_address_is_taken_however_it_is_spelled(visitor: Client, first: str, same: str) -> None:
     assert visitor.post("/users", {**ADA, "email": first}).status_code == 201
     taken = visitor.post("/users", {**ADA, "email": same})
     assert (taken.status_code, taken.json["code"]) == (409, "email_taken")
 
 
-def test_a_username_is_taken_in_any_case(ada: Person, visitor: Browser) -> None:
+def test_a_username_is_taken_in_any_case(ada: Person, visitor: Client) -> None:
     taken = visitor.post("/users", {**ADA, "email": "other@example.com", "username": "aDa"})
     assert (taken.status_code, taken.json["code"]) == (409, "username_taken")
 
@@ -131,13 +132,13 @@ class TestBesideOneAnother:
         assert codes == ["None"] + ["email_taken"] * 7
 
 
-def test_a_signed_in_caller_who_creates_a_user_is_the_caller(ada: Person, visitor: Browser) -> None:
+def test_a_signed_in_caller_who_creates_a_user_is_the_caller(ada: Person, visitor: Client) -> None:
     accepted = ada.post("/users", {**ADA, "email": "child@example.com"}, Prefer="respond-async")
     assert visitor.get(accepted.headers["Location"]).status_code == 404
     assert ada.get(accepted.headers["Location"], Prefer="wait=5").json["status"] == "succeeded"
 
 
-def test_the_handle_of_an_anonymous_registration_is_readable_by_whoever_holds_it(visitor: Browser, ada: Person) -> None:
+def test_the_handle_of_an_anonymous_registration_is_readable_by_whoever_holds_it(visitor: Client, ada: Person) -> None:
     accepted = visitor.post("/users", {**ADA, "email": "other@example.com"}, Prefer="respond-async")
     assert visitor.get(accepted.headers["Location"]).status_code == 200
     assert ada.get(accepted.headers["Location"]).status_code == 200
@@ -148,7 +149,7 @@ def test_the_handle_of_an_anonymous_registration_is_readable_by_whoever_holds_it
     [("es-MX,es;q=0.9,en;q=0.8", "es"), ("en-GB", "en"), ("fr", "en"), ("fr, es;q=0.1", "es"), ("", "en")],
 )
 def test_mails_are_in_the_language_of_the_registration(
-    visitor: Browser, mailbox: Mailbox, accepts: str, language: str
+    visitor: Client, mailbox: Mailbox, accepts: str, language: str
 ) -> None:
     visitor.post("/users", ADA, Accept_Language=accepts)
     (mail,) = mailbox.sent(EmailVerificationRequested, "ada@example.com")

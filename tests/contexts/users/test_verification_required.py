@@ -26,7 +26,8 @@ from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.message import SyncCommand
 from backend.kernel.messages.registry import Handlers
 from backend.program import Process
-from tests.contexts.users.conftest import PASSWORD, Browser, Mailbox, Person
+from tests.client import PASSWORD, Client
+from tests.contexts.users.conftest import Mailbox, Person
 from tests.inline import InlineQueue
 from tests.worker import eventually
 
@@ -61,13 +62,13 @@ class Newcomers:
 
     def __init__(self, app: Flask, mailbox: Mailbox) -> None:
         self._app = app
-        self._browser = Browser(app.test_client())
+        self._client = Client(app)
         self._mailbox = mailbox
 
     def register(self, **fields: Any) -> tuple[str, str]:
         """The account's id and the token that was mailed."""
         body = {**ADA, **fields}
-        accepted = self._browser.post("/users", body)
+        accepted = self._client.post("/users", body)
         assert (accepted.status_code, accepted.json["status"]) == (202, "succeeded")
         user_id = accepted.json["resource"].rpartition("/")[2]
         return user_id, self._mailbox.token(EmailVerificationRequested, body["email"])
@@ -75,9 +76,9 @@ class Newcomers:
     def verified(self, **fields: Any) -> Person:
         """Somebody who has followed the link."""
         user_id, token = self.register(**fields)
-        assert self._browser.post("/auth/verify-email", {"token": token}).status_code == 204
-        admin = Browser(self._app.test_client(), f"{UUID(int=9)}:admin")
-        return Person(self._app.test_client(), admin.get(f"/users/{user_id}").json)
+        assert self._client.post("/auth/verify-email", {"token": token}).status_code == 204
+        admin = Client(self._app, f"{UUID(int=9)}:admin")
+        return Person(self._app, admin.get(f"/users/{user_id}").json)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def newcomers(app: Flask, mailbox: Mailbox) -> Newcomers:
     return Newcomers(app, mailbox)
 
 
-def test_a_registration_answers_202_with_the_finished_operation_also_when_it_is_waited_for(visitor: Browser) -> None:
+def test_a_registration_answers_202_with_the_finished_operation_also_when_it_is_waited_for(visitor: Client) -> None:
     answer = visitor.post("/users", ADA)
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait=10"
@@ -95,7 +96,7 @@ def test_a_registration_answers_202_with_the_finished_operation_also_when_it_is_
 
 
 def test_taken_and_free_addresses_are_answered_alike_and_the_owner_is_told_by_mail(
-    newcomers: Newcomers, visitor: Browser, mailbox: Mailbox
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox
 ) -> None:
     owner = newcomers.verified()
     for path in ("/users", "/auth/register"):
@@ -113,7 +114,7 @@ def test_taken_and_free_addresses_are_answered_alike_and_the_owner_is_told_by_ma
     assert len(mailbox.sent(EmailVerificationRequested, EMAIL)) == 1
 
 
-def test_an_unverified_account_is_seen_by_admins_only(newcomers: Newcomers, admin: Browser) -> None:
+def test_an_unverified_account_is_seen_by_admins_only(newcomers: Newcomers, admin: Client) -> None:
     somebody = newcomers.verified(email="eve@example.com", username="Eve")
     user_id, token = newcomers.register()
     hidden = somebody.get(f"/users/{user_id}")
@@ -125,7 +126,7 @@ def test_an_unverified_account_is_seen_by_admins_only(newcomers: Newcomers, admi
 
 
 def test_a_username_is_taken_at_verification_if_still_free_else_there_is_none(
-    newcomers: Newcomers, visitor: Browser, admin: Browser
+    newcomers: Newcomers, visitor: Client, admin: Client
 ) -> None:
     first, first_token = newcomers.register()
     second, second_token = newcomers.register(email="eve@example.com", username="ADA")
@@ -137,7 +138,7 @@ def test_a_username_is_taken_at_verification_if_still_free_else_there_is_none(
     assert [view["email_verified"] for view in views] == [True, True]
 
 
-def test_a_username_of_a_verified_account_is_told(newcomers: Newcomers, visitor: Browser) -> None:
+def test_a_username_of_a_verified_account_is_told(newcomers: Newcomers, visitor: Client) -> None:
     newcomers.verified()
     for email in (EMAIL, "free@example.com"):
         refused = visitor.post("/users", {**ADA, "email": email})
@@ -146,7 +147,7 @@ def test_a_username_of_a_verified_account_is_told(newcomers: Newcomers, visitor:
 
 
 def test_of_several_registrations_the_one_whose_link_is_used_wins(
-    newcomers: Newcomers, visitor: Browser, admin: Browser, bus: Bus
+    newcomers: Newcomers, visitor: Client, admin: Client, bus: Bus
 ) -> None:
     first, first_token = newcomers.register(password="the first password")
     second, second_token = newcomers.register(password="the second password")
@@ -170,12 +171,12 @@ def deadlocks_that_last(sql: Callable[..., Any]) -> Iterator[None]:
 
 @pytest.mark.usefixtures("deadlocks_that_last")
 def test_of_two_links_for_one_address_followed_at_once_one_wins(
-    newcomers: Newcomers, app: Flask, admin: Browser, clean_database: str, sql: Callable[..., Any]
+    newcomers: Newcomers, app: Flask, admin: Client, clean_database: str, sql: Callable[..., Any]
 ) -> None:
     (first, first_token), (_, second_token) = (newcomers.register(username=None) for _ in range(2))
 
     def follow(token: str) -> int:
-        return Browser(app.test_client()).post("/auth/verify-email", {"token": token}).status_code
+        return Client(app).post("/auth/verify-email", {"token": token}).status_code
 
     def waiting() -> int:
         ours = "select count(*) from pg_stat_activity where datname = current_database()"
@@ -193,7 +194,7 @@ def test_of_two_links_for_one_address_followed_at_once_one_wins(
 
 
 def test_a_fresh_link_after_a_right_password_goes_out_at_most_once_an_hour(
-    newcomers: Newcomers, bus: Bus, mailbox: Mailbox, visitor: Browser, sql: Callable[..., Any]
+    newcomers: Newcomers, bus: Bus, mailbox: Mailbox, visitor: Client, sql: Callable[..., Any]
 ) -> None:
     user_id, first = newcomers.register()
     for _ in range(3):
@@ -210,7 +211,7 @@ def test_a_fresh_link_after_a_right_password_goes_out_at_most_once_an_hour(
 
 
 def test_an_account_that_waits_is_no_way_back_into_the_address(
-    newcomers: Newcomers, visitor: Browser, mailbox: Mailbox
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox
 ) -> None:
     newcomers.register()
     visitor.post("/auth/forgot-password", {"email": EMAIL})
@@ -231,7 +232,7 @@ def test_whoever_signs_in_by_address_is_the_one_who_has_it_before_those_who_wait
 
 
 def test_a_registration_that_nobody_proves_is_forgotten_after_30_days(
-    newcomers: Newcomers, visitor: Browser, admin: Browser, process: Process, sql: Callable[..., Any]
+    newcomers: Newcomers, visitor: Client, admin: Client, process: Process, sql: Callable[..., Any]
 ) -> None:
     proven = newcomers.verified()
     newcomers.register(email="eve@example.com", username=None)
@@ -243,7 +244,7 @@ def test_a_registration_that_nobody_proves_is_forgotten_after_30_days(
 
 
 def test_an_address_that_waits_for_nothing_is_sent_no_further_link(
-    newcomers: Newcomers, visitor: Browser, mailbox: Mailbox
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox
 ) -> None:
     newcomers.verified()
     visitor.post("/users", {**ADA, "username": None})
