@@ -35,7 +35,7 @@ def _database() -> psycopg.Connection[Any]:
 
 @app.task(bind=True, name="bare.add_stock")  # type: ignore[untyped-decorator]
 def add_stock(self: Any, product_id: str, quantity: int) -> None:
-    """The SQL of our command, all of it: inbox, effect, audit log and outbox in a transaction, the relay in another."""
+    """The SQL of our command: inbox, authority, effect, audit log and outbox in a transaction, the relay in another."""
     connection, message_id = _database(), UUID(self.request.id)
     with connection.transaction():
         connection.execute(
@@ -43,6 +43,7 @@ def add_stock(self: Any, product_id: str, quantity: int) -> None:
             " values (%s, 'products.add_stock', 'succeeded', now(), clock_timestamp()) on conflict do nothing",
             (message_id,),
         )
+        connection.execute("select roles from users where id = %s and is_active", (message_id,)).fetchone()
         stock = _move(connection, message_id, product_id, quantity)
         connection.execute(
             "insert into audit_log (id, action, about, outcome) values (%s, 'products.add_stock', %s, 'succeeded')",

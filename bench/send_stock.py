@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from itertools import cycle, islice
+from uuid import UUID
 
 import psycopg
 from uuid_utils.compat import uuid7
 
 from backend.contexts.products.application.commands import AddStock
-from backend.program import load_program
+from backend.contexts.users.application.commands import CreateAdmin
+from backend.contexts.users.domain.user import PersonName
+from backend.kernel.messages.origin import Origin, current_origin
+from backend.kernel.messages.secret import Secret
+from backend.program import Process, load_program
 from tasks.app import make_app
 from tasks.queue import CeleryQueue
 
@@ -29,11 +34,19 @@ def main() -> None:
         return
     queue = CeleryQueue(make_app(program))
     process = program.process(queue)
+    current_origin.set(Origin(actor=_administrator(process)))
     for product_id in ids:
         operation_id = uuid7()
         process.bus.dispatch(AddStock(product_id, None, operation_id, 1), operation_id)
     process.close()
     queue.close()
+
+
+def _administrator(process: Process) -> UUID:
+    """A new one: the worker asks whether the actor may move stock."""
+    admin, email = uuid7(), f"{uuid7().hex}@example.com"
+    process.bus.execute(CreateAdmin(admin, PersonName("Admin"), email, Secret("correct horse battery")))
+    return admin
 
 
 if __name__ == "__main__":

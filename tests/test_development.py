@@ -108,13 +108,11 @@ def test_what_earlier_monitors_left_is_removed_and_no_command_is(tmp_path: Path)
 
 
 def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
-    settings = ("DATABASE_URL", "BROKER_URL", "APP_ENV")
-    environment = {name: value for name, value in os.environ.items() if name not in settings}
     with (checkout / "log").open("w") as log:
         return subprocess.Popen(
             (sys.executable, "-m", "backend.development"),
             cwd=checkout,
-            env={**environment, "PORT": str(port), "FLOWER_PORT": str(_free_port())},
+            env={**os.environ, "PORT": str(port), "FLOWER_PORT": str(_free_port())},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

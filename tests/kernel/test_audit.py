@@ -10,15 +10,13 @@ from uuid import UUID
 import psycopg
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from psycopg.errors import InsufficientPrivilege
 from uuid_utils.compat import uuid7
-from werkzeug.test import TestResponse
 
 from backend.contexts.operators.context import context as operators
 from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
@@ -27,6 +25,7 @@ from backend.kernel.messages.refusals import Conflict, Denied
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 from backend.program import Process
+from tests.client import Client, believing
 from tests.inline import InlineQueue
 
 ADMIN = Caller(UUID("01900000-0000-7000-8000-00000000000a"), UUID(int=1), ("admin",))
@@ -242,48 +241,32 @@ def test_entries_go_after_their_retention_and_not_before(world: World) -> None:
     assert world.entries == [("doors.open_door", DOOR, "succeeded")]
 
 
-class Reader:
-    """GET /audit, as one caller."""
-
-    def __init__(self, client: FlaskClient, token: str | None) -> None:
-        self._client, self._token = client, token
-
-    def get(self, path: str = "/api/v1/audit", /, **query: Any) -> TestResponse:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return self._client.get(path, query_string=query or None, headers=headers)
-
-    def outcomes(self, **query: Any) -> list[str]:
-        answer = self.get(**query)
-        assert answer.status_code == 200, answer.json
-        return [item["outcome"] for item in (answer.json or {})["items"]]
-
-
 @pytest.fixture
 def authenticate() -> Authenticate:
-    def authenticate(token: str) -> Caller:
-        try:
-            return {"admin": ADMIN, "somebody": SOMEBODY}[token]
-        except KeyError:
-            raise InvalidToken from None
-
-    return authenticate
+    return believing({"admin": ADMIN, "somebody": SOMEBODY})
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+def client(app: Flask) -> Client:
+    return Client(app)
 
 
 @pytest.fixture
-def admin(client: FlaskClient) -> Reader:
-    return Reader(client, "admin")
+def admin(client: Client) -> Client:
+    return client.with_token("admin")
+
+
+def outcomes(client: Client, **query: Any) -> list[str]:
+    answer = client.get("/audit", query)
+    assert answer.status_code == 200, answer.json
+    return [item["outcome"] for item in answer.json["items"]]
 
 
 @pytest.mark.usefixtures("asked_by_somebody")
-def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Reader) -> None:
+def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Client) -> None:
     world.open()
     world.open(refused=True)
-    newest, oldest = (admin.get().json or {})["items"]
+    newest, oldest = admin.get("/audit").json["items"]
     assert (newest["outcome"], oldest["outcome"]) == ("locked", "succeeded")
     assert oldest == {
         "id": oldest["id"],
@@ -299,45 +282,45 @@ def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Reader) 
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("bad", 401), ("somebody", 403)])
-def test_nobody_else_reads_it(client: FlaskClient, token: str | None, status: int) -> None:
-    assert Reader(client, token).get().status_code == status
+def test_nobody_else_reads_it(client: Client, token: str | None, status: int) -> None:
+    assert client.with_token(token).get("/audit").status_code == status
 
 
 @pytest.mark.usefixtures("asked_by_somebody")
-def test_the_log_is_found_by_who_what_how_and_when(world: World, admin: Reader) -> None:
+def test_the_log_is_found_by_who_what_how_and_when(world: World, admin: Client) -> None:
     world.open()
     world.process.bus.execute(Knock(Secret(KEY)))
     with pytest.raises(WrongKey):
         world.process.bus.execute(Knock(Secret("wrong")))
-    at = [item["at"] for item in (admin.get().json or {})["items"]]
+    at = [item["at"] for item in admin.get("/audit").json["items"]]
 
-    assert admin.outcomes(outcome="wrong_key") == ["wrong_key"]
-    assert admin.outcomes(action="doors.knock") == ["wrong_key", "succeeded"]
-    assert admin.outcomes(about=DOOR) == ["succeeded"]
-    assert len(admin.outcomes(actor=SOMEBODY.user_id, request_id="req-1")) == 3
-    assert admin.outcomes(actor=ADMIN.user_id) == []
-    assert admin.outcomes(since=at[0]) == ["wrong_key"]
-    assert admin.outcomes(until=at[1]) == ["succeeded"]
-    assert admin.outcomes(about=OWNER, since=at[1], until=at[0]) == ["succeeded"]
+    assert outcomes(admin, outcome="wrong_key") == ["wrong_key"]
+    assert outcomes(admin, action="doors.knock") == ["wrong_key", "succeeded"]
+    assert outcomes(admin, about=DOOR) == ["succeeded"]
+    assert len(outcomes(admin, actor=SOMEBODY.user_id, request_id="req-1")) == 3
+    assert outcomes(admin, actor=ADMIN.user_id) == []
+    assert outcomes(admin, since=at[0]) == ["wrong_key"]
+    assert outcomes(admin, until=at[1]) == ["succeeded"]
+    assert outcomes(admin, about=OWNER, since=at[1], until=at[0]) == ["succeeded"]
 
 
-def test_the_log_is_read_page_by_page(world: World, admin: Reader) -> None:
+def test_the_log_is_read_page_by_page(world: World, admin: Client) -> None:
     """Conventions: listings are keyset pages of 1 to 100; a forged cursor is 422."""
     for refused in (False, True, False):
         world.open(refused=refused)
-    first = admin.get(limit=2)
-    assert [item["outcome"] for item in (first.json or {})["items"]] == ["succeeded", "locked"]
+    first = admin.get("/audit?limit=2")
+    assert [item["outcome"] for item in first.json["items"]] == ["succeeded", "locked"]
     second = admin.get(first.headers["Link"].partition(">")[0].removeprefix("<"))
-    assert [item["outcome"] for item in (second.json or {})["items"]] == ["succeeded"]
-    assert (second.json or {})["next_cursor"] is None
-    assert admin.get(cursor="forged").status_code == 422
+    assert [item["outcome"] for item in second.json["items"]] == ["succeeded"]
+    assert second.json["next_cursor"] is None
+    assert admin.get("/audit?cursor=forged").status_code == 422
 
 
 @pytest.mark.parametrize(
     "query",
     [{"actor": "nobody"}, {"since": "yesterday"}, {"since": "2026-01-02T03:04:05"}, {"action": "a\0b"}, {"x": 1}],
 )
-def test_a_filter_that_makes_no_sense_is_refused(admin: Reader, query: dict[str, str]) -> None:
-    answer = admin.get(**query)
+def test_a_filter_that_makes_no_sense_is_refused(admin: Client, query: dict[str, str]) -> None:
+    answer = admin.get("/audit", query)
     assert answer.status_code == 422
-    assert (answer.json or {})["errors"][0]["parameter"] == next(iter(query))
+    assert answer.json["errors"][0]["parameter"] == next(iter(query))

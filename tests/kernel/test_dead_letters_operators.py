@@ -6,13 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.context import context as users
@@ -20,9 +18,10 @@ from backend.kernel.context import AnyContext
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.resources import Resources
 from backend.program import CONTEXTS, Process
+from tests.client import Answer, Client, believing
 from tests.inline import InlineQueue
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
@@ -32,12 +31,7 @@ LETTERS = "/api/v1/dead-letters"
 
 @pytest.fixture
 def authenticate() -> Authenticate:
-    def authenticate(token: str) -> Caller:
-        if token not in CALLERS:
-            raise InvalidToken
-        return CALLERS[token]
-
-    return authenticate
+    return believing(CALLERS)
 
 
 class Breakable:
@@ -68,19 +62,14 @@ def contexts(breakable: Breakable) -> Sequence[AnyContext]:
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-Ask = Callable[..., TestResponse]
+def client(app: Flask) -> Client:
+    """Somebody anonymous, who waits for nothing."""
+    return Client(app, waits=False)
 
 
 @pytest.fixture
-def admin(client: FlaskClient) -> Ask:
-    def ask(path: str = "", body: Any = None, method: str = "GET") -> TestResponse:
-        return client.open(LETTERS + path, method=method, json=body, headers={"Authorization": "Bearer admin"})
-
-    return ask
+def admin(client: Client) -> Client:
+    return client.with_token("admin")
 
 
 @pytest.fixture
@@ -96,12 +85,12 @@ def flask(app: Flask) -> Callable[..., str]:
 
 
 @pytest.fixture
-def failed(client: FlaskClient, process: Process, queue: InlineQueue, breakable: Breakable) -> Callable[..., str]:
+def failed(client: Client, process: Process, queue: InlineQueue, breakable: Breakable) -> Callable[..., str]:
     """Send a registration that its worker gives up; where to read its operation."""
 
     def send(email: str = "ada@example.com") -> str:
         breakable.broken = True
-        accepted = client.post("/api/v1/users", json={**ADA, "email": email}, headers={"X-Request-ID": "dead.1"})
+        accepted = client.post("/users", {**ADA, "email": email}, X_Request_ID="dead.1")
         with pytest.raises(KeyError) as fault:
             queue.drain()
         process.receiver.give_up(queue.sent[-1], Reason.FAULT, fault.value)
@@ -111,10 +100,10 @@ def failed(client: FlaskClient, process: Process, queue: InlineQueue, breakable:
     return send
 
 
-def only(answer: TestResponse) -> dict[str, Any]:
+def only(answer: Answer) -> dict[str, Any]:
     assert answer.status_code == 200, answer.json
-    (item,) = cast("dict[str, Any]", answer.json)["items"]
-    return cast("dict[str, Any]", item)
+    (item,) = answer.json["items"]
+    return dict(item)
 
 
 @pytest.mark.parametrize(
@@ -128,16 +117,18 @@ def only(answer: TestResponse) -> dict[str, Any]:
         ("POST", f"/{UUID(int=5)}/discard"),
     ],
 )
-def test_dead_letters_are_for_administrators_only(client: FlaskClient, method: str, path: str) -> None:
-    assert client.open(LETTERS + path, method=method).status_code == 401
-    assert client.open(LETTERS + path, method=method, headers={"Authorization": "Bearer ada"}).status_code == 403
+def test_dead_letters_are_for_administrators_only(client: Client, method: str, path: str) -> None:
+    assert client.open(method, LETTERS + path).status_code == 401
+    assert client.with_token("ada").open(method, LETTERS + path).status_code == 403
 
 
-def test_a_dead_letter_is_listed_and_shown_without_secrets(failed: Callable[..., str], admin: Ask) -> None:
+def test_a_dead_letter_is_listed_and_shown_without_secrets(failed: Callable[..., str], admin: Client) -> None:
     failed()
-    listed = only(admin("?task=users.create_user&status=open&reason=fault&error=KeyError&request_id=dead.1"))
-    answer = admin(f"/{listed['id']}")
-    shown = cast("dict[str, Any]", answer.json)
+    listed = only(
+        admin.get(f"{LETTERS}?task=users.create_user&status=open&reason=fault&error=KeyError&request_id=dead.1")
+    )
+    answer = admin.get(f"{LETTERS}/{listed['id']}")
+    shown = answer.json
     assert (shown["reason"], shown["error"], shown["times"], shown["operation"]) == ("fault", "KeyError", 1, "failed")
     assert (shown["body"]["email"], shown["body"]["password"]) == ("ada@example.com", "•••")
     assert listed == {name: shown[name] for name in listed}
@@ -145,22 +136,24 @@ def test_a_dead_letter_is_listed_and_shown_without_secrets(failed: Callable[...,
         assert text not in answer.text
 
 
-def test_listings_are_paged_and_filters_that_match_nothing_list_nothing(failed: Callable[..., str], admin: Ask) -> None:
+def test_listings_are_paged_and_filters_that_match_nothing_list_nothing(
+    failed: Callable[..., str], admin: Client
+) -> None:
     for name in ("a", "b", "c"):
         failed(f"{name}@example.com")
-    first = cast("dict[str, Any]", admin("?limit=2").json)
-    rest = cast("dict[str, Any]", admin(f"?limit=2&cursor={first['next_cursor']}").json)
+    first = admin.get(f"{LETTERS}?limit=2").json
+    rest = admin.get(f"{LETTERS}?limit=2&cursor={first['next_cursor']}").json
     assert len({item["id"] for item in first["items"] + rest["items"]}) == 3
     assert rest["next_cursor"] is None
     for nothing in ("task=x", "status=replayed", "reason=malformed", "error=x", "request_id=x"):
-        assert cast("dict[str, Any]", admin(f"?{nothing}").json)["items"] == []
-    assert admin("?status=unheard-of").status_code == 422
+        assert admin.get(f"{LETTERS}?{nothing}").json["items"] == []
+    assert admin.get(f"{LETTERS}?status=unheard-of").status_code == 422
 
 
-def test_groups_count_what_failed_alike(failed: Callable[..., str], admin: Ask) -> None:
+def test_groups_count_what_failed_alike(failed: Callable[..., str], admin: Client) -> None:
     failed()
     failed("b@example.com")
-    group = only(admin("/groups?status=open"))
+    group = only(admin.get(f"{LETTERS}/groups?status=open"))
     assert (group["task"], group["reason"], group["error"], group["number"]) == (
         "users.create_user",
         "fault",
@@ -170,41 +163,41 @@ def test_groups_count_what_failed_alike(failed: Callable[..., str], admin: Ask) 
 
 
 def test_a_replay_is_the_one_way_from_failed_to_succeeded(
-    failed: Callable[..., str], admin: Ask, client: FlaskClient, queue: InlineQueue
+    failed: Callable[..., str], admin: Client, client: Client, queue: InlineQueue
 ) -> None:
     operation = failed()
-    before = cast("dict[str, Any]", client.get(operation).json)
+    before = client.get(operation).json
     assert (before["status"], before["error"]["code"]) == ("failed", "internal_error")
-    letter = only(admin())
-    assert cast("dict[str, Any]", admin(f"/{letter['id']}/replay", method="POST").json)["status"] == "replayed"
+    letter = only(admin.get(LETTERS))
+    assert admin.post(f"{LETTERS}/{letter['id']}/replay").json["status"] == "replayed"
     queue.sweep()
-    after = cast("dict[str, Any]", client.get(operation).json)
+    after = client.get(operation).json
     assert (after["status"], after["error"], after["accepted_at"]) == ("succeeded", None, before["accepted_at"])
-    assert cast("dict[str, Any]", admin(f"/{letter['id']}").json)["operation"] == "succeeded"
+    assert admin.get(f"{LETTERS}/{letter['id']}").json["operation"] == "succeeded"
 
 
 def test_a_group_is_replayed_in_one_order_that_names_it(
-    failed: Callable[..., str], admin: Ask, bus: Bus, queue: InlineQueue
+    failed: Callable[..., str], admin: Client, bus: Bus, queue: InlineQueue
 ) -> None:
     operations = [failed(), failed("b@example.com")]
-    assert admin("/replay", {}, "POST").status_code == 422
-    assert admin("/replay", {"error": "KeyError"}, "POST").json == {"replayed": 2, "remaining": 0}
+    assert admin.post(f"{LETTERS}/replay", {}).status_code == 422
+    assert admin.post(f"{LETTERS}/replay", {"error": "KeyError"}).json == {"replayed": 2, "remaining": 0}
     queue.sweep()
     assert len(operations) == len(bus.database.read(lambda primary: primary.execute("select 1 from users").fetchall()))
 
 
-def test_a_dead_letter_is_discarded_once_and_with_a_reason(failed: Callable[..., str], admin: Ask) -> None:
+def test_a_dead_letter_is_discarded_once_and_with_a_reason(failed: Callable[..., str], admin: Client) -> None:
     failed()
-    path = f"/{only(admin())['id']}/discard"
-    assert admin(path, {}, "POST").status_code == 422
-    assert cast("dict[str, Any]", admin(path, {"reason": "a test"}, "POST").json)["note"] == "a test"
-    again = admin(path, {"reason": "a test"}, "POST")
-    assert (again.status_code, cast("dict[str, Any]", again.json)["code"]) == (409, "dead_letter_settled")
+    path = f"/{only(admin.get(LETTERS))['id']}/discard"
+    assert admin.post(LETTERS + path, {}).status_code == 422
+    assert admin.post(LETTERS + path, {"reason": "a test"}).json["note"] == "a test"
+    again = admin.post(LETTERS + path, {"reason": "a test"})
+    assert (again.status_code, again.json["code"]) == (409, "dead_letter_settled")
 
 
-def test_a_missing_dead_letter_is_404(admin: Ask) -> None:
-    for answer in (admin(f"/{UUID(int=5)}"), admin(f"/{UUID(int=5)}/replay", method="POST")):
-        assert (answer.status_code, cast("dict[str, Any]", answer.json)["code"]) == (404, "dead_letter_not_found")
+def test_a_missing_dead_letter_is_404(admin: Client) -> None:
+    for answer in (admin.get(f"{LETTERS}/{UUID(int=5)}"), admin.post(f"{LETTERS}/{UUID(int=5)}/replay")):
+        assert (answer.status_code, answer.json["code"]) == (404, "dead_letter_not_found")
 
 
 def test_operators_list_show_replay_and_discard_with_flask(
@@ -227,11 +220,11 @@ def test_operators_list_show_replay_and_discard_with_flask(
 
 
 def test_a_trace_tells_the_whole_story_of_a_request(
-    failed: Callable[..., str], admin: Ask, flask: Callable[..., str], queue: InlineQueue
+    failed: Callable[..., str], admin: Client, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     handle = failed().rpartition("/")[2]
-    letter = only(admin())
-    admin(f"/{letter['id']}/replay", method="POST")
+    letter = only(admin.get(LETTERS))
+    admin.post(f"{LETTERS}/{letter['id']}/replay")
     assert "in outbox" in flask("trace", handle)
     queue.sweep()
     told = flask("trace", handle)
@@ -247,10 +240,10 @@ def test_a_trace_tells_the_whole_story_of_a_request(
 
 
 def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
-    client: FlaskClient, flask: Callable[..., str], queue: InlineQueue
+    client: Client, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     queue.down = True
-    client.post("/api/v1/users", json=ADA, headers={"X-Request-ID": "spooled.1", "Authorization": "Bearer admin"})
+    client.with_token("admin").post("/users", ADA, X_Request_ID="spooled.1")
     assert "waits to be published, for users.hashing" in flask("trace", "spooled.1")
     queue.down = False
     queue.sweep()
@@ -263,6 +256,6 @@ def test_a_trace_says_what_it_cannot_know(flask: Callable[..., str]) -> None:
     assert "no outcome: the operation waits" in flask("trace", str(UUID(int=5)))
 
 
-def test_dead_letters_that_wait_are_a_metric(failed: Callable[..., str], client: FlaskClient) -> None:
+def test_dead_letters_that_wait_are_a_metric(failed: Callable[..., str], client: Client) -> None:
     failed()
     assert "dead_letters_open 1.0" in client.get("/metrics").text

@@ -4,7 +4,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,15 +15,10 @@ from backend.kernel.delivery.envelope import QueueUnavailable
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.observe.logging import bind_request, bound, configure_logging
-from backend.settings import Settings
+from tests.settings import settings_with
 
 CANARY = "canary-7d1f"
 log = structlog.get_logger("test")
-
-
-def settings(log_format: str) -> Settings:
-    nothing: dict[str, Any] = {field.name: "" for field in fields(Settings)}
-    return Settings(**nothing | {"log_format": log_format})
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +45,7 @@ def raise_canary() -> None:
 
 
 def test_production_writes_one_json_object_per_line_with_a_utc_time(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     log.info("mail_sent", attempts=2, note="two\nlines")
     [line] = lines(capsys)
     assert (line["event"], line["level"], line["logger"]) == ("mail_sent", "info", "test")
@@ -60,7 +55,7 @@ def test_production_writes_one_json_object_per_line_with_a_utc_time(capsys: pyte
 
 
 def test_development_writes_readable_text(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("text"))
+    configure_logging(settings_with(log_format="text"))
     log.info("mail_sent", attempts=2)
     text = capsys.readouterr().err
     assert "mail_sent" in text
@@ -69,7 +64,7 @@ def test_development_writes_readable_text(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_librarys_line_looks_like_ours_and_carries_the_request(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     bind_request("r-1", task="users.create_user")
     logging.getLogger("some.library").warning("retrying in %s s", 3)
     [line] = lines(capsys)
@@ -78,7 +73,7 @@ def test_a_librarys_line_looks_like_ours_and_carries_the_request(capsys: pytest.
 
 
 def test_the_next_request_knows_nothing_of_the_last(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     bind_request("r-1", operation_id="o-1")
     bind_request("r-2")
     log.info("inside")
@@ -88,7 +83,7 @@ def test_the_next_request_knows_nothing_of_the_last(capsys: pytest.CaptureFixtur
 
 
 def test_values_bound_for_a_block_end_with_it(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     with bound(trace_id="abc"):
         log.info("inside")
     log.info("after")
@@ -98,24 +93,24 @@ def test_values_bound_for_a_block_end_with_it(capsys: pytest.CaptureFixture[str]
 
 
 def test_configuring_again_changes_the_format_and_never_doubles_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("text"))
+    configure_logging(settings_with(log_format="text"))
     log.info("first")
-    configure_logging(settings("json"))
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
+    configure_logging(settings_with(log_format="json"))
     capsys.readouterr()
     log.info("second")
     assert [line["event"] for line in lines(capsys)] == ["second"]
 
 
 def test_debug_lines_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     log.debug("detail")
     logging.getLogger("some.library").debug("detail")
     assert lines(capsys) == []
 
 
 def test_an_exception_is_shown_by_type_and_place_and_not_by_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     try:
         raise_canary()
     except sqlite3.IntegrityError:
@@ -130,7 +125,7 @@ def test_an_exception_is_shown_by_type_and_place_and_not_by_its_message(capsys: 
 
 
 def test_the_cause_of_an_exception_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     try:
         try:
             raise_canary()
@@ -144,7 +139,7 @@ def test_the_cause_of_an_exception_is_shown_too(capsys: pytest.CaptureFixture[st
 
 
 def test_the_members_of_an_exception_group_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     try:
         fail(ExceptionGroup("several", [KeyError(CANARY), ValueError(CANARY)]))
     except ExceptionGroup:
@@ -156,7 +151,7 @@ def test_the_members_of_an_exception_group_are_shown_too(capsys: pytest.CaptureF
 
 
 def test_development_shows_no_message_either_but_the_source_line(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("text"))
+    configure_logging(settings_with(log_format="text"))
     try:
         raise_canary()
     except sqlite3.IntegrityError:
@@ -168,7 +163,7 @@ def test_development_shows_no_message_either_but_the_source_line(capsys: pytest.
 
 
 def test_the_message_of_our_own_exception_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     try:
         fail(QueueUnavailable("no confirm within 2 s"))
     except QueueUnavailable:
@@ -178,7 +173,7 @@ def test_the_message_of_our_own_exception_is_shown(capsys: pytest.CaptureFixture
 
 
 def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     error = sqlite3.OperationalError(CANARY)
     log.warning("failed", error=error)
     logging.getLogger("some.library").warning("failed: %s", error)
@@ -189,7 +184,7 @@ def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pyt
 
 
 def test_a_tasks_failure_as_celery_logs_it_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     try:
         raise_canary()
     except sqlite3.IntegrityError as error:
@@ -207,7 +202,7 @@ def test_a_tasks_failure_as_celery_logs_it_loses_its_message(capsys: pytest.Capt
     ["password", "new_password", "access_token", "Authorization", "JWT_SECRET", "code", "challenge", "Idempotency-Key"],
 )
 def test_a_value_under_a_secret_name_is_masked(name: str, log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings(log_format))
+    configure_logging(settings_with(log_format=log_format))
     log.info("seen", **{name: CANARY}, body={"items": [{name: CANARY}]})
     text = capsys.readouterr().err
     assert name in text
@@ -222,7 +217,7 @@ class SignIn(Command):
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_a_secret_is_masked_wherever_it_is(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings(log_format))
+    configure_logging(settings_with(log_format=log_format))
     secret = Secret(CANARY)
     log.info("seen", value=secret, nested=[{"a": (secret,)}], command=SignIn(secret))
     logging.getLogger("some.library").warning("seen %s %r", secret, SignIn(secret))
@@ -230,7 +225,7 @@ def test_a_secret_is_masked_wherever_it_is(log_format: str, capsys: pytest.Captu
 
 
 def test_a_value_json_does_not_know_is_written_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings("json"))
+    configure_logging(settings_with(log_format="json"))
     log.info("seen", kind=complex(1, 2))
     [line] = lines(capsys)
     assert line["kind"] == "(1+2j)"

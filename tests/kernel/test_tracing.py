@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -21,15 +21,10 @@ from backend.kernel.observe.tracing import (
     current_traceparent,
     shutdown_tracing,
 )
-from backend.settings import Settings
+from tests.settings import settings_with
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 INCOMING = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
-
-
-def settings(otlp_endpoint: str) -> Settings:
-    nothing: dict[str, Any] = {field.name: "" for field in fields(Settings)}
-    return Settings(**nothing | {"otlp_endpoint": otlp_endpoint})
 
 
 @dataclass
@@ -75,7 +70,7 @@ def collector() -> Iterator[Collector]:
 
 
 def test_without_a_collector_an_incoming_trace_is_passed_on_unchanged() -> None:
-    configure_tracing(settings(""), "api")
+    configure_tracing(settings_with(otlp_endpoint=""), "api")
     with continued(INCOMING, "POST /users"):
         assert current_traceparent() == INCOMING
         assert get_contextvars()["trace_id"] == TRACE_ID
@@ -124,7 +119,7 @@ def test_the_trace_ends_also_when_the_work_fails() -> None:
 
 
 def test_a_collector_sees_the_workers_span_under_the_requests_under_the_callers(collector: Collector) -> None:
-    configure_tracing(settings(collector.endpoint), "api")
+    configure_tracing(settings_with(otlp_endpoint=collector.endpoint), "api")
     with continued(INCOMING, "POST /users"):
         header = current_traceparent()
     with continued(header, "users.create_user", SpanKind.CONSUMER):
@@ -139,7 +134,7 @@ def test_a_collector_sees_the_workers_span_under_the_requests_under_the_callers(
 
 
 def test_with_a_collector_a_request_without_a_trace_begins_one(collector: Collector) -> None:
-    configure_tracing(settings(collector.endpoint), "api")
+    configure_tracing(settings_with(otlp_endpoint=collector.endpoint), "api")
     with continued(None, "POST /users"):
         begun = current_traceparent()
         assert begun is not None
@@ -151,7 +146,7 @@ def test_with_a_collector_a_request_without_a_trace_begins_one(collector: Collec
 
 
 def test_a_trace_the_caller_does_not_sample_is_passed_on_and_not_exported(collector: Collector) -> None:
-    configure_tracing(settings(collector.endpoint), "api")
+    configure_tracing(settings_with(otlp_endpoint=collector.endpoint), "api")
     with continued(INCOMING[:-2] + "00", "POST /users"):
         passed_on = current_traceparent()
     shutdown_tracing()
@@ -162,7 +157,7 @@ def test_a_trace_the_caller_does_not_sample_is_passed_on_and_not_exported(collec
 
 
 def test_a_failed_span_names_the_error_and_not_its_message(collector: Collector) -> None:
-    configure_tracing(settings(collector.endpoint), "api")
+    configure_tracing(settings_with(otlp_endpoint=collector.endpoint), "api")
     with pytest.raises(ValueError, match="canary"), continued(INCOMING, "POST /users"):
         raise ValueError("canary")
     shutdown_tracing()
@@ -173,10 +168,9 @@ def test_a_failed_span_names_the_error_and_not_its_message(collector: Collector)
 
 PREFORK = """
 import os, sys
-from dataclasses import fields
-from backend.settings import Settings
+from tests.settings import settings_with
 from backend.kernel.observe.tracing import configure_tracing, continued, shutdown_tracing
-settings = Settings(**{field.name: "" for field in fields(Settings)} | {"otlp_endpoint": sys.argv[1]})
+settings = settings_with(otlp_endpoint=sys.argv[1])
 for name in ("parent", "child"):
     if name == "child" and os.fork() != 0:
         os.wait()
