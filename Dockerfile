@@ -1,4 +1,4 @@
-# One image for every process; docker-compose.yml says which one a container runs.
+# One image for every process; docker-compose.yml sets the command of each container.
 
 FROM python:3.11-slim AS build
 COPY requirements-production.txt /
@@ -9,7 +9,7 @@ COPY wsgi.py celeryconfig.py alembic.ini /app/
 COPY backend /app/backend
 COPY tasks /app/tasks
 COPY migrations /app/migrations
-# The file system is read-only later on: bytecode is compiled now, and never checked against its source again.
+# The file system will be read-only: compile the bytecode now, and never check it against its source again.
 RUN python -m compileall -q --invalidation-mode unchecked-hash /venv/lib /app
 
 FROM python:3.11-slim

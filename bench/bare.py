@@ -1,4 +1,4 @@
-"""What the application is measured against: the least a Flask handler can do for the same answer."""
+"""The other side of each figure: the least that a Flask handler can do for the same answer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def get_product(product_id: Any) -> Any:
 
 @app.post("/validate")
 def validate() -> Any:
-    """The same JWT, decoded and its times checked, by the same library."""
+    """The same JWT, decoded and validated by the same library."""
     token = jwt.decode(request.get_json()["access_token"], _KEY, algorithms=["HS256"])
     jwt.JWTClaimsRegistry().validate(token.claims)
     return jsonify(is_valid=True, user_id=token.claims["sub"], exp=token.claims["exp"])
@@ -70,7 +70,7 @@ _connection = Connection(_CONF["broker_url"], transport_options=_CONF["broker_tr
 
 @app.post("/users")
 def publish() -> Any:
-    """The body as it came, one confirmed, mandatory, persistent publish to a quorum queue."""
+    """One confirmed, mandatory, persistent publish of the body to a quorum queue."""
     message_id = str(uuid4())
     with producers[_connection].acquire(block=True, timeout=2) as producer:
         producer.publish(
@@ -93,7 +93,7 @@ _celery.conf.update(_CONF)
 
 @app.post("/tasks")
 def send_task() -> Any:
-    """The body as it came, as the Celery task that our worker would carry out, sent as confirmed and mandatory."""
+    """The body as the Celery task that our worker would process, sent confirmed and mandatory."""
     sent = _celery.send_task(
         "users.create_user",
         kwargs=request.get_json(),

@@ -1,4 +1,4 @@
-"""Bare Celery tasks that move stock, on our worker's options and raw psycopg."""
+"""Bare Celery tasks that move stock, with our worker's options and raw psycopg."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def add_stock(self: Any, product_id: str, quantity: int) -> None:
 
 @app.task(bind=True, name="bare.only_add_stock")  # type: ignore[untyped-decorator]
 def only_add_stock(self: Any, product_id: str, quantity: int) -> None:
-    """The effect alone: nothing prevents a second delivery from moving the stock twice, and nobody is told."""
+    """The effect alone: nothing prevents a second delivery from moving the stock twice, or records the outcome."""
     connection = _database()
     with connection.transaction():
         _move(connection, UUID(self.request.id), product_id, quantity)

@@ -1,4 +1,4 @@
-"""How a figure is measured: two sides in turn, on a database and a virtual host of their own."""
+"""How a figure is measured: two sides alternately, on a database and a virtual host of their own."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ wrk.body = [[%s]]
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: pairs of measurements, and the ratio aimed at."""
+    """One line of the table: pairs of measurements, and the target of their ratio."""
 
     name: str
-    aim: str
+    target: str
     unit: str
     pairs: Sequence[tuple[float, float]]
 
@@ -64,7 +64,7 @@ class Figure:
         low, high = min(self.ratios), max(self.ratios)
         middle = statistics.median(self.ratios)
         ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        return f"| {self.name} | {ours:.1f} | {bare:.1f} | {self.unit} | {ratio} | {self.aim} |"
+        return f"| {self.name} | {ours:.1f} | {bare:.1f} | {self.unit} | {ratio} | {self.target} |"
 
 
 def in_turn(ours: Callable[[], float], bare: Callable[[], float]) -> list[tuple[float, float]]:
@@ -73,7 +73,7 @@ def in_turn(ours: Callable[[], float], bare: Callable[[], float]) -> list[tuple[
 
 
 def wrk(url: str, *, new_users: bool = False, body: str = "", token: str = "") -> float:
-    """Requests per second: GET, or POST of that body, or of somebody new each time."""
+    """Requests per second: GET, or POST of this body, or POST of a new user each time."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s"]
     if token:
         command += ["-H", f"Authorization: Bearer {token}"]
@@ -90,7 +90,7 @@ def wrk(url: str, *, new_users: bool = False, body: str = "", token: str = "") -
 
 @contextmanager
 def surroundings() -> Iterator[dict[str, str]]:
-    """A database and a virtual host of its own, gone afterwards."""
+    """A database and a virtual host for the `with` block."""
     name = f"bench_{uuid4().hex[:8]}"
     server = os.environ.get("BENCH_DATABASE_URL", "postgresql://postgres@127.0.0.1/postgres")
     broker = os.environ.get("BENCH_BROKER_URL", "amqp://guest:guest@127.0.0.1:5672")
@@ -128,7 +128,7 @@ def servers(environment: dict[str, str]) -> Iterator[None]:
 def worker(
     environment: dict[str, str], processes: int, application: str = "tasks.app", lanes: str = ""
 ) -> Iterator[None]:
-    """A pool of that many processes, of these kinds of lanes or of all, as docker-compose.yml starts them."""
+    """A worker with this many processes and these kinds of lanes, or all, as docker-compose.yml starts it."""
     arguments = ["-A", application, "worker", "-P", "prefork", "-c", str(processes), "-n", f"bench-{uuid4().hex}@%h"]
     quiet = ["--without-mingle", "--without-gossip"]
     with process({**environment, "LANES": lanes}, program("celery"), *arguments, *quiet):
@@ -180,7 +180,7 @@ def hashes_per_second(processes: int) -> float:
 
 
 def work_milliseconds() -> float:
-    """How long some plain work takes that touches as much memory as a message does."""
+    """The time of plain work that touches as much memory as processing a message."""
     started = time.perf_counter()
     json.loads(json.dumps([{"id": number, "name": str(number)} for number in range(3000)]))
     return (time.perf_counter() - started) * 1000

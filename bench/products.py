@@ -1,4 +1,4 @@
-"""The figures of products: one read, stock carried out, and pages of a million."""
+"""The figures of products: one read, stock commands, and pages of a million products."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from bench.measuring import (
 COMMANDS = 1000
 _BARE = "bench.bare_stock"
 PRODUCTS = 50
-"""So many that commands seldom wait for each other's lock."""
+"""Enough that commands seldom wait for each other's lock."""
 SMALL, LARGE = 10_000, 1_000_000
 TIMES = 40
-"""Requests per page in a repeat; their median counts."""
+"""Requests per page and repeat; their median counts."""
 PAGES = {
     "newest": "",
     "by name": "sort=name",
@@ -77,17 +77,17 @@ def get_product(environment: dict[str, str]) -> Figure:
 
 
 def moved(environment: dict[str, str]) -> str:
-    """Stock commands carried out per second against bare Celery tasks: the same SQL, and the effect's alone."""
+    """Stock commands per second against bare Celery tasks: with the same SQL, and with that of the effect alone."""
     _seeded(environment["DATABASE_URL"], PRODUCTS)
     sides = ("ours", "tasks.app"), ("add_stock", _BARE), ("only_add_stock", _BARE)
     rounds = [[_commands_per_second(environment, *side) for side in sides] for _ in range(REPEATS)]
     same = Figure("stock commands, same SQL", ">= 0.50", "commands/s", [(ours, bare) for ours, bare, _ in rounds])
-    alone = Figure("stock commands, effect alone", "told", "commands/s", [(ours, bare) for ours, _, bare in rounds])
+    alone = Figure("stock commands, effect alone", "-", "commands/s", [(ours, bare) for ours, _, bare in rounds])
     return f"{same}\n{alone}"
 
 
 def million(environment: dict[str, str]) -> str:
-    """Milliseconds of a page with 1,000,000 products against the same with 10,000, over HTTP."""
+    """Milliseconds of a page over HTTP, with 1,000,000 products against 10,000."""
     with _database_beside(environment, "small") as small, _database_beside(environment, "large") as large:
         _seeded(small["DATABASE_URL"], SMALL)
         _seeded(large["DATABASE_URL"], LARGE)
@@ -116,7 +116,7 @@ def _milliseconds(url: str) -> float:
 
 
 def _commands_per_second(environment: dict[str, str], side: str, application: str) -> float:
-    """From the times of the ledger, without start and end of the worker."""
+    """From the times in the ledger, without the start and end of the worker."""
     processes = os.cpu_count() or 1
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("truncate stock_movements, operations, outbox")
@@ -128,7 +128,7 @@ def _commands_per_second(environment: dict[str, str], side: str, application: st
         first, last = connection.execute(
             "select min(created_at), max(created_at) from"
             " (select created_at from stock_movements order by created_at offset %s) begun",
-            (COMMANDS // 10,),  # by then every process of the pool is at work
+            (COMMANDS // 10,),  # by then every process of the pool works
         ).fetchall()[0]
     return COMMANDS * 9 / 10 / float((last - first).total_seconds())
 
@@ -138,7 +138,7 @@ def _moved(connection: psycopg.Connection[tuple[int]]) -> int:
 
 
 def _seeded(url: str, count: int) -> list[str]:
-    """Products of which many have little in common; returns the ids of some that everybody sees."""
+    """Insert varied products; returns the ids of some active ones."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("truncate products cascade")
         connection.execute(_SEED, (count,))

@@ -20,7 +20,7 @@ from tasks.queue import CeleryQueue
 
 
 def main() -> None:
-    """Send so many, each about the next product."""
+    """Send this many messages, each for the next product."""
     side, count = sys.argv[1], int(sys.argv[2])
     program = load_program()
     with psycopg.connect(program.settings.database_url) as connection:

@@ -25,7 +25,7 @@ API = f"http://127.0.0.1:{OURS}/api/v1"
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Somebody with an account and an access token."""
+    """A user with an access token."""
 
     user_id: str
     email: str
@@ -42,7 +42,7 @@ def validate_token(environment: dict[str, str]) -> Figure:
 
 
 def login(environment: dict[str, str]) -> Figure:
-    """Sign-ins per second, of several people at once, against what bcrypt allows on the same cores."""
+    """Sign-ins per second, several at once, against the bcrypt checks of the same cores."""
     with servers(environment):
         people = [somebody(environment) for _ in range(_PEOPLE)]
         pairs = in_turn(lambda: _logins_per_second(people), lambda: hashes_per_second(2))
@@ -50,11 +50,11 @@ def login(environment: dict[str, str]) -> Figure:
 
 
 def reads_in_a_storm(environment: dict[str, str]) -> Figure:
-    """The 99th percentile of GET user while sign-ins storm, against idle."""
+    """The 99th percentile of GET user during many sign-ins, against idle."""
     with servers(environment):
         people = [somebody(environment) for _ in range(_PEOPLE)]
         pairs = in_turn(lambda: _while_storming(people, lambda: _p99(people[0])), lambda: _p99(people[0]))
-    return Figure("p99 of GET user in a storm of sign-ins", "<= 5", "ms", pairs)
+    return Figure("p99 of GET user during many sign-ins", "<= 5", "ms", pairs)
 
 
 def somebody(environment: dict[str, str]) -> SignedIn:
@@ -82,7 +82,7 @@ def _while_storming(people: list[SignedIn], measure: Callable[[], float]) -> flo
 
     def storm(person: SignedIn) -> None:
         while not over.is_set():
-            with suppress(HTTPError):  # the surplus is answered 503
+            with suppress(HTTPError):  # those beyond the limit get 503
                 _post("/auth/login", {"email": person.email, "password": PASSWORD}, {})
 
     with ThreadPoolExecutor(len(people)) as clients:

@@ -75,7 +75,7 @@ def test_a_program_that_cannot_start_ends_everything_and_is_named(checkout: Path
     process.wait(PATIENCE)
 
     assert process.returncode == 1
-    assert re.search(r"exited: api \(exit status .*Everything was ended", (checkout / "log").read_text(), re.DOTALL)
+    assert re.search(r"exited: api \(exit status .*Everything was stopped", (checkout / "log").read_text(), re.DOTALL)
     assert not (checkout / "var/postgres/postmaster.pid").exists()
 
 
@@ -123,7 +123,7 @@ def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
 def _running(checkout: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     process = _run(checkout, port)
     try:
-        _await(process, checkout / "log", "Ctrl-C ends all of it")
+        _await(process, checkout / "log", "Ctrl-C stops all of it")
         yield process
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""`flask new …`: what a developer begins with."""
+"""`flask new …`: generators for developers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from flask.cli import AppGroup
 from backend.scaffold.context import NewContext, Unsuitable, create
 from backend.settings import ROOT
 
-new = AppGroup("new", help="Begin something new in this source tree.")
+new = AppGroup("new", help="Generate code in this source tree.")
 
 
 @new.command("context")
 @click.argument("name")
-@click.option("--entity", help="What one of them is called; by default NAME without its last s.")
+@click.option("--entity", help="The singular of NAME; by default NAME without its last s.")
 def new_context(name: str, entity: str | None) -> None:
-    """Begin a context called NAME, a plural in snake_case such as `order_items`.
+    """Generate a context called NAME, a plural in snake_case such as `order_items`.
 
     It has a table, a migration, two commands, two queries, two events and tests, and passes `make check`
-    as it is. docs/extending.md goes on from there.
+    as it is. docs/extending.md continues from there.
     """
     try:
         written = create(NewContext(name, entity or name.removesuffix("s")))

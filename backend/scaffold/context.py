@@ -1,4 +1,4 @@
-"""A new context: its files from the templates, and the lines that make the rest of the program know it."""
+"""Generates a context: its files from the templates, and the lines that register it."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from backend.settings import ROOT
 _TEMPLATES = Path(__file__).with_name("templates")
 _SNAKE_CASE = re.compile(r"[a-z]+(_[a-z]+)*")
 _LONGEST = 30
-"""Characters of a name: PostgreSQL cuts the names of indexes, which contain it, at 63."""
+"""Characters of a name: it is part of index names, which PostgreSQL truncates at 63."""
 
 
 class Unsuitable(Exception):
-    """The name, or the tree, is not one that a context can be made from."""
+    """The name is not usable, or the tree is not as expected."""
 
 
 @dataclass(frozen=True)
 class NewContext:
-    """What a context is called.
+    """The names of a context.
 
     Attributes:
         name: the context, its table and its queues; a plural in snake_case.
-        entity: one of what it is about, in snake_case.
+        entity: the singular, in snake_case.
     """
 
     name: str
     entity: str
 
     def check(self) -> None:
-        """Whether both names are free, and can stand in Python and in SQL.
+        """Check that both names are free and valid in Python and SQL.
 
         Raises:
             Unsuitable: they are not.
         """
         for text in (self.name, self.entity):
             if not _SNAKE_CASE.fullmatch(text) or len(text) > _LONGEST:
-                raise Unsuitable(f"{text!r} must be snake_case: lower-case letters and _, at most {_LONGEST} of them.")
+                raise Unsuitable(f"{text!r} must be snake_case, at most {_LONGEST} lower-case letters and _.")
             if keyword.iskeyword(text) or hasattr(builtins, text) or text in _names_in_templates():
-                raise Unsuitable(f"{text!r} means something else in the code; take another word.")
+                raise Unsuitable(f"{text!r} has another meaning in the code. Choose another word.")
         if self.name == self.entity:
-            raise Unsuitable(f"One of the {self.name} needs a name of its own: --entity.")
+            raise Unsuitable(f"Singular and plural must differ: name one of the {self.name} with --entity.")
         taken = [ROOT / "backend" / self.name, ROOT / "backend" / f"{self.name}.py", ROOT / "tests" / self.name]
         if any(path.exists() for path in taken) or self.name in metadata.tables:
-            raise Unsuitable(f"There is something called {self.name!r} already.")
+            raise Unsuitable(f"{self.name!r} exists already.")
 
     def words(self) -> dict[str, str]:
-        """What the placeholders of the templates stand for."""
+        """The values of the placeholders in the templates."""
         word = self.entity.replace("_", " ")
         article = "an" if word[0] in "aeiou" else "a"
         return {
@@ -77,12 +77,12 @@ class NewContext:
 
 
 def create(context: NewContext) -> list[Path]:
-    """Write the context's files and wire it; returns the files that are new, then those that changed.
+    """Write the context's files and register it; returns the new files, then the changed ones.
 
-    Everything is worked out before the first file is written.
+    Everything is computed before the first file is written.
 
     Raises:
-        Unsuitable: the names are not free, or the tree is not as it has to be; nothing was written.
+        Unsuitable: the names are not usable, or the tree is not as expected; nothing was written.
     """
     context.check()
     new, changed = dict(_files(context)), dict(_wiring(context))
@@ -90,7 +90,7 @@ def create(context: NewContext) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     python = [str(path) for path in (*new, *changed) if path.suffix == ".py"]
-    _run("ruff", "check", "--quiet", "--fix", "--select", "I", *python)  # how long a line is depends on the names
+    _run("ruff", "check", "--quiet", "--fix", "--select", "I", *python)  # the length of a line depends on the names
     _run("ruff", "format", "--quiet", *python)
     _run("python", "-m", "tests.flow.wire")
     return [*new, *changed, ROOT / "tests/flow/wire.json"]
@@ -109,7 +109,7 @@ def _files(context: NewContext) -> Iterator[tuple[Path, str]]:
 
 
 def _wiring(context: NewContext) -> Iterator[tuple[Path, str]]:
-    """Every file that has to know the context, as it is with it."""
+    """Every file that registers the context, with its new content."""
     name, words = context.name, context.words()
     package, camel = f"backend.{name}", words["Context"]
 
@@ -163,16 +163,16 @@ def _with_import(text: str, line: str) -> str:
 def _before(text: str, line: str, addition: str) -> str:
     at = text.find(f"\n{line}") + 1
     if at == 0:
-        raise Unsuitable(f"No line begins with {line!r}, before which something has to be added.")
+        raise Unsuitable(f"No line begins with {line!r}; an addition belongs before it.")
     return text[:at] + addition + text[at:]
 
 
 def _with_entry(text: str, opening: str, entry: str) -> str:
-    """The text with one line more in the block that begins with the line `opening`: in order, as the others are."""
+    """The text with one more line in the block that begins with the line `opening`, in order."""
     lines = text.splitlines(keepends=True)
     start = next((number for number, line in enumerate(lines) if line.startswith(opening)), None)
     if start is None:
-        raise Unsuitable(f"No line begins with {opening!r}, below which something has to be added.")
+        raise Unsuitable(f"No line begins with {opening!r}; an addition belongs below it.")
     first = lines[start + 1]
     indentation = first[: len(first) - len(first.lstrip())]
     new = f"{indentation}{entry}\n"
@@ -183,7 +183,7 @@ def _with_entry(text: str, opening: str, entry: str) -> str:
 
 
 def _names_in_templates() -> set[str]:
-    """Every name that the code of the templates uses: a context of that name would hide it."""
+    """Every name in the code of the templates: a context of that name would hide it."""
     words = dict.fromkeys([*NewContext("", "x").words(), "revision"], "x")
     sources = [Template(path.read_text()).substitute(words) for path in _TEMPLATES.rglob("*.template")]
     tokens = (token for source in sources for token in tokenize.generate_tokens(io.StringIO(source).readline))

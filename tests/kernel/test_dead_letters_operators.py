@@ -210,7 +210,7 @@ def test_operators_list_show_replay_and_discard_with_flask(
     assert json.loads(flask("dead-letters", "show", first))["body"]["password"] == "•••"
     flask("dead-letters", "discard", first, "--reason", "a test")
     assert "a test" in flask("dead-letters", "list", "--status", "discarded")
-    assert "replayed or discarded before" in flask("dead-letters", "discard", first, "--reason", "x", exit_code=1)
+    assert "already replayed or discarded" in flask("dead-letters", "discard", first, "--reason", "x", exit_code=1)
     assert flask("dead-letters", "replay", "--error", "KeyError") == "1 replayed, 0 of the group are still open\n"
     flask("dead-letters", "replay", first, second)
     flask("dead-letters", "replay", exit_code=2)

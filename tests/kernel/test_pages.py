@@ -72,7 +72,7 @@ def test_a_problems_page_says_what_it_means_and_what_to_do(client: FlaskClient) 
     assert "<h1>E-mail address is taken</h1>" in page
     assert "HTTP 409 Conflict" in page
     assert "Another &lt;account&gt; uses this address." in page
-    assert "Show the person what is in the way" in page
+    assert "Show the user what conflicts" in page
 
 
 def test_a_problem_is_json_when_json_is_asked_for(client: FlaskClient) -> None:

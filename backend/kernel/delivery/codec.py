@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Undecodable(Exception):
-    """A body that is not, or no longer, the message its name promises. Trying again cannot help."""
+    """The body is not, or no longer, the message that its name promises. A retry cannot help."""
 
 
 class Codec:

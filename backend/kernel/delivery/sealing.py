@@ -27,7 +27,7 @@ from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.keys import Keyring, key_id
 
 SEALED_PREFIX = "sealed:"
-"""Marks a sealed field, so that representations can mask it without knowing the message."""
+"""The mark of a sealed field: representations mask it without knowing the message."""
 MASK = "•••"
 _NONCE_BYTES = 12
 
@@ -120,7 +120,7 @@ class Sealer:
 
 
 def masked(value: Any) -> Any:
-    """The value with every sealed field masked: it is unreadable, but need not be shown either."""
+    """The value with every sealed field masked, for output."""
     if isinstance(value, str):
         return MASK if value.startswith(SEALED_PREFIX) else value
     if value is None:  # as most fields of most messages

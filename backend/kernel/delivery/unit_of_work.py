@@ -1,4 +1,4 @@
-"""One transaction: what a handler reads, changes and says happened."""
+"""One transaction: what a handler reads, changes and records."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ A = TypeVar("A", bound=Aggregate)
 
 
 class UnitOfWork:
-    """Opens its transaction on the first use of `session`, so that slow work before it holds none.
+    """Opens its transaction on the first use of `session`, so that slow work before it holds no connection.
 
     Args:
-        first: run at once in the new transaction; the inbox claims its message there.
+        first: runs first in the new transaction; the inbox claims its message there.
 
     Attributes:
-        message_id: of the message carried out, the same at each delivery; a fresh one when there is none.
+        message_id: of the processed message, the same at each delivery; a new id if there is no message.
         notices: the payloads of every `notify`, by channel.
-        about: who or what it is about, for the audit log, where the message itself does not say:
-            a sign-in finds its user only on the way.
+        about: the user or resource concerned, for the audit log, if the message itself does not say:
+            a sign-in finds its user only while it runs.
     """
 
     about: UUID | None = None
@@ -85,7 +85,7 @@ class UnitOfWork:
 
     @contextmanager
     def refusing(self, constraints: Mapping[str, type[Refusal]]) -> Iterator[None]:
-        """Turn the violation of a named unique constraint into the refusal it stands for."""
+        """Turn the violation of a named unique constraint into its refusal."""
         try:
             yield
         except IntegrityError as error:
@@ -95,22 +95,22 @@ class UnitOfWork:
             raise
 
     def notify(self, channel: str, payload: str) -> None:
-        """Tell every process that listens on the channel, once the transaction commits."""
+        """Notify every process that listens on the channel, when the transaction commits."""
         self.connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
         self.notices.setdefault(channel, []).append(payload)
 
     def pull_events(self) -> list[Event]:
-        """Write pending changes, then hand over the events of every tracked aggregate."""
+        """Write pending changes, then return the events of every tracked aggregate."""
         if self._session is not None:
             self._session.flush()
         return [event for aggregate in self._aggregates for event in aggregate.pull_events()]
 
     def commit(self) -> None:
-        """Make it so."""
+        """Commit the transaction."""
         self.session.commit()
 
     def roll_back(self) -> None:
-        """Undo everything and forget the events; whatever follows is another, plain transaction."""
+        """Undo everything and drop the events. What follows is a new transaction, without `first`."""
         if self._session is not None:
             self._session.close()
         self._session, self._first, self._aggregates, self.notices = None, None, [], {}
@@ -121,6 +121,6 @@ class UnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Roll back whatever was not committed and give the connection back."""
+        """Roll back what was not committed and release the connection."""
         if self._session is not None:
             self._session.close()

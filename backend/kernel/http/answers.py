@@ -1,4 +1,4 @@
-"""How a view becomes an answer: JSON, ETags, problem details."""
+"""Responses: JSON, ETags, problem details."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Versioned(Protocol):
 
 
 def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
-    """A single resource with its ETag; 304 when the caller has this version already.
+    """A single resource with its ETag; 304 if the caller has this version already.
 
     Args:
-        part: what to show of the view, when not all of it.
+        part: the part of the view to show, if not all of it.
     """
     etag = f"{view.version}" if part is None else f"{view.version}-part"
     if status == HTTPStatus.OK and parse_etags(current.get().environ.get("HTTP_IF_NONE_MATCH")).contains_weak(etag):
@@ -66,8 +66,8 @@ def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
 def expected_version() -> int | None:
     """The version that If-Match demands (RFC 9110, 13.1.1); None without the header, or for `*`.
 
-    Versions only grow, so of several the highest decides. What is no tag of ours matches no
-    version: it reads as -1, because a condition must never become an unconditional write.
+    Versions only grow, so the highest of several decides. A tag that is not ours matches no
+    version: it is read as -1, because a condition must never become an unconditional write.
     """
     condition = current.get().environ.get("HTTP_IF_MATCH")
     if condition is None or condition.strip() == "*":

@@ -1,4 +1,4 @@
-"""What a request's body or query must be, and how it is refused."""
+"""Parsing and validation of bodies and query strings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from backend.kernel.http.api import current
 from backend.kernel.http.problems import problem
 
 BODY_LIMIT = 64 * 1024
-"""Bytes a JSON body may have."""
+"""The maximum bytes of a JSON body."""
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
-"""Fractions are read as they are written: as floats, 0.10000000000000000001 and 0.1 would be the same."""
+"""Fractions are read exactly: as floats, 0.10000000000000000001 and 0.1 would be equal."""
 
 
 class Parser(FlaskParser):
-    """Bodies and query strings: 415, 413, 400 and 422, in that order; nothing unknown passes."""
+    """Parses bodies and query strings: 415, 413, 400 and 422, in that order. Unknown fields are refused."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - as webargs declares it
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
@@ -45,10 +45,10 @@ class Parser(FlaskParser):
             raise BadRequest("The body is not well-formed JSON in UTF-8.") from None
 
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
-        """The query's parameters; one that is given twice is refused rather than half read."""
+        """The query's parameters. A repeated one is refused: reading only one of its values would hide a mistake."""
         repeated = [name for name, values in req.args.lists() if len(values) > 1]
         if repeated:
-            invalid([{"parameter": name, "detail": "Given more than once."} for name in repeated])
+            invalid([{"parameter": name, "detail": "Must not be given more than once."} for name in repeated])
         return MultiDict(req.args)
 
     def handle_error(
@@ -62,8 +62,8 @@ class Parser(FlaskParser):
 
 
 def invalid(errors: Sequence[dict[str, str]]) -> NoReturn:
-    """End the request as 422 for these reasons."""
-    fail(problem("validation_failed", 422, current.get().request_id, "Some values are not acceptable.", errors))
+    """End the request with 422 and these errors."""
+    fail(problem("validation_failed", 422, current.get().request_id, "Some values are invalid.", errors))
 
 
 def _flat(messages: Any, path: str = "") -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Who calls, and the ways that a token fails to tell."""
+"""The caller of a request, and the errors of authentication."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Caller(NamedTuple):
-    """Who calls, as far as this API's own state confirms what the access token says."""
+    """The caller: the claims of the access token that this API's own state confirms."""
 
     user_id: UUID
     session_id: UUID
@@ -18,7 +18,7 @@ class Caller(NamedTuple):
 
     @property
     def is_admin(self) -> bool:
-        """Whether everything is theirs to see and change."""
+        """Whether the caller may see and change everything."""
         return "admin" in self.roles
 
 
@@ -27,7 +27,7 @@ class InvalidToken(Exception):
 
 
 class SessionEnded(InvalidToken):
-    """The access token is ours and has not expired, but it is no longer good."""
+    """The access token is ours and has not expired, but was revoked."""
 
     def __init__(self, caller: Caller) -> None:
         super().__init__()
@@ -35,4 +35,4 @@ class SessionEnded(InvalidToken):
 
 
 Authenticate = Callable[[str], Caller]
-"""From an access token to the caller; raises InvalidToken when the token proves nothing."""
+"""Returns the caller of an access token; raises InvalidToken if the token is not valid."""

@@ -1,4 +1,4 @@
-"""Commands of `flask`: they do what the API does, at once and without a token."""
+"""Commands of `flask`: they do what the API does, synchronously and without a token."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from backend.kernel.postgres.faults import DatabaseAway
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def told(command: F) -> F:
-    """Say in one line what went wrong; begin a request id that is on every log line and audit entry."""
+def reports_refusals(command: F) -> F:
+    """Report a refusal in one line. Start a request id, which every log line and audit entry carries."""
 
     @wraps(command)
-    def telling(*args: Any, **kwargs: Any) -> None:
+    def reporting(*args: Any, **kwargs: Any) -> None:
         current_origin.set(Origin(request_id=f"cli-{uuid7().hex}"))
         try:
             command(*args, **kwargs)
@@ -30,4 +30,4 @@ def told(command: F) -> F:
         except DatabaseAway:
             raise click.ClickException("PostgreSQL cannot be reached; see DATABASE_URL.") from None
 
-    return cast("F", telling)
+    return cast("F", reporting)

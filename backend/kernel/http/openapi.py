@@ -1,4 +1,4 @@
-"""flask-smorest, told once what every route of this API has in common."""
+"""flask-smorest, configured with what every route of this API has in common."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ F = TypeVar("F", bound=Callable[..., Any])
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
 _HEADERS: dict[int, dict[str, str]] = {
     201: {"Location": "The new resource.", "ETag": "Its version.", "Preference-Applied": "`wait=N`."},
-    202: {"Location": "The operation.", "Retry-After": "Seconds until it is worth asking."},
+    202: {"Location": "The operation.", "Retry-After": "Seconds until the next poll."},
     401: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
-    429: {"Retry-After": "Seconds until the next try may succeed."},
-    503: {"Retry-After": "Seconds until the next try may succeed."},
+    429: {"Retry-After": "Seconds until a retry may succeed."},
+    503: {"Retry-After": "Seconds until a retry may succeed."},
 }
 _COMMAND_HEADERS = [
     {
         "in": "header",
         "name": "Prefer",
         "schema": {"type": "string", "examples": ["wait=5"]},
-        "description": "`wait=N`: answer with the outcome if there is one within N seconds (at most 10). "
-        "`respond-async`: answer 202 (RFC 7240).",
+        "description": "`wait=N`: wait at most N seconds (up to 10) for the outcome. "
+        "`respond-async`: answer 202 at once (RFC 7240).",
     },
     {
         "in": "header",
         "name": "Idempotency-Key",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[\\x21-\\x7e]+$"},
-        "description": "Names this request: sent again with the same key and body, it is carried out once.",
+        "description": "Identifies this request. Repeated with the same key and body, it takes effect once.",
     },
 ]
 _IF_MATCH = {
     "in": "header",
     "name": "If-Match",
     "schema": {"type": "string", "examples": ['"3"']},
-    "description": "The ETag of the version to change; another version ends as `412 stale_version`.",
+    "description": "The ETag of the version to change. Any other version is refused with `412 stale_version`.",
 }
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
     "schema": {"type": "string", "examples": ['"3"']},
-    "description": "The ETag of the version you have; it is answered with 304.",
+    "description": "The ETag of the version you have. If it is current, the answer is 304.",
 }
 
 
 class FieldErrorSchema(ma.Schema):
-    """One reason: where in the body, or which query parameter or header."""
+    """One error: its place in the body, or the query parameter or header."""
 
     pointer = ma.fields.String(metadata={"description": "JSON pointer into the body.", "examples": ["/email"]})
     parameter = ma.fields.String(metadata={"description": "Query parameter or header.", "examples": ["limit"]})
@@ -68,36 +68,38 @@ class ProblemSchema(ma.Schema):
     """Problem details (RFC 9457)."""
 
     type = ma.fields.String(
-        required=True, metadata={"description": "A page that explains it.", "format": "uri-reference"}
+        required=True, metadata={"description": "A page that explains the problem.", "format": "uri-reference"}
     )
     title = ma.fields.String(required=True)
     status = ma.fields.Integer(required=True)
     detail = ma.fields.String(required=True)
-    code = ma.fields.String(required=True, metadata={"description": "Stable; branch on this."})
+    code = ma.fields.String(required=True, metadata={"description": "Stable: branch on this."})
     request_id = ma.fields.String(required=True, metadata={"description": "Quote it when you report the problem."})
     errors = ma.fields.List(ma.fields.Nested(FieldErrorSchema), metadata={"description": "With every 422."})
     retry_after = ma.fields.Integer(metadata={"description": "Seconds, with 429.", "examples": [30]})
 
 
 class ProgressSchema(ma.Schema):
-    """How far an operation is."""
+    """The progress of an operation."""
 
-    done = ma.fields.Integer(required=True, metadata={"description": "Of `total`; those that failed included."})
+    done = ma.fields.Integer(
+        required=True, metadata={"description": "How many of `total` are done, including failed ones."}
+    )
     total = ma.fields.Integer(required=True)
     failed = ma.fields.Integer(required=True)
     failures = ma.fields.List(ma.fields.Dict(), required=True, metadata={"description": "What failed, and why."})
 
 
 class OperationSchema(ma.Schema):
-    """An operation: what became of a command."""
+    """An operation: the status and the outcome of a command."""
 
-    id = ma.fields.String(required=True, metadata={"description": "The handle: signed, URL-safe."})
+    id = ma.fields.String(required=True, metadata={"description": "The signed, URL-safe handle."})
     command = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
     status = ma.fields.String(required=True, validate=ma.validate.OneOf(["pending", "succeeded", "failed"]))
     accepted_at = ma.fields.DateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "null while pending when the operation was named by an Idempotency-Key."},
+        metadata={"description": "null while pending if the request had an Idempotency-Key."},
     )
     finished_at = ma.fields.DateTime(required=True, allow_none=True)
     resource = ma.fields.String(
@@ -105,12 +107,12 @@ class OperationSchema(ma.Schema):
     )
     error = ma.fields.Nested(ProblemSchema, required=True, allow_none=True)
     progress = ma.fields.Nested(
-        ProgressSchema, metadata={"description": "Only of a command that takes several steps, such as an import."}
+        ProgressSchema, metadata={"description": "Only for a command that takes several steps, such as an import."}
     )
 
 
 def refuses(*kinds: type[Refusal]) -> Callable[[F], F]:
-    """Document the refusals a route may answer with, or its operation end in."""
+    """Document the refusals that a route may answer with, or that its operation may end with."""
 
     def document(view: F) -> F:
         note(view, refusals=(*noted(view).get("refusals", ()), *kinds))
@@ -120,7 +122,7 @@ def refuses(*kinds: type[Refusal]) -> Callable[[F], F]:
 
 
 class Blueprint(SmorestBlueprint):  # type: ignore[misc]
-    """A context's routes; the document tells of each who may call it and how it may fail."""
+    """A context's routes. The OpenAPI document says who may call each, and how it may fail."""
 
     ARGUMENTS_PARSER = Parser()
 
@@ -129,23 +131,23 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         self._prepare_doc_cbks.append(_tell_the_contract)
 
     def register_views_in_doc(self, api: DocumentedApi, *args: Any, **kwargs: Any) -> None:
-        """flask-smorest's, put off."""
+        """flask-smorest's, deferred."""
         api.write_later(partial(super().register_views_in_doc, api, *args, **kwargs))
 
     def arguments(self, schema: ma.Schema | type[ma.Schema], **kwargs: Any) -> Callable[[F], F]:
-        """flask-smorest's: the body or query, checked and handed to the view.
+        """flask-smorest's: validate the body or query and pass it to the view.
 
-        One instance serves all requests: to make one copies every field, and costs as much as to load a body.
+        One schema instance serves all requests: creating one copies every field, which costs as much as loading a body.
         """
         instance = schema() if isinstance(schema, type) else schema
         return cast("Callable[[F], F]", super().arguments(instance, **kwargs))
 
     def doc(self, **kwargs: Any) -> Callable[[F], F]:
-        """flask-smorest's: what the document says as it is written here."""
+        """flask-smorest's: add to the document as it is."""
         return cast("Callable[[F], F]", super().doc(**kwargs))
 
     def response(self, status: int, schema: Any = None, **kwargs: Any) -> Callable[[F], F]:
-        """flask-smorest's, for the document only: our views answer with a finished response."""
+        """flask-smorest's, for the document only: our views return a finished response."""
         described = super().response(status, schema, **kwargs)
         versioned = "version" in getattr(schema, "_declared_fields", {})
 
@@ -157,9 +159,9 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
 
 
 class DocumentedApi(SmorestApi):  # type: ignore[misc]
-    """The OpenAPI document, with problem details as the shape of every error. Errors are rendered elsewhere.
+    """The OpenAPI document, with problem details for every error. Errors are rendered elsewhere.
 
-    It is written when it is first asked for: that takes most of a second, which no start needs to wait for.
+    It is generated on the first request for it: that takes almost a second, which would delay every start.
     """
 
     ERROR_SCHEMA = ProblemSchema
@@ -170,7 +172,7 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
         super().__init__(app)
 
     def write_later(self, part: Callable[[], None]) -> None:
-        """Keep a part of the document to be written."""
+        """Defer a part of the document."""
         self._unwritten.append(part)
 
     def _openapi_json(self) -> Any:
@@ -195,14 +197,14 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
 
 
 def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
-    """A callback of flask-smorest: complete one operation's document from what its decorators noted."""
+    """A callback of flask-smorest: complete the document of one operation from what its decorators recorded."""
     responses, parameters = doc.setdefault("responses", {}), doc.setdefault("parameters", [])
     refusals: tuple[type[Refusal], ...] = info.get("refusals", ())
     access = info.get("access", "public")
     doc["security"] = [{"bearer": []}] if access != "public" else [{}, {"bearer": []}]
     if info.get("command"):
         parameters += _COMMAND_HEADERS
-        responses[202] = _response("Accepted: it will be carried out.", OperationSchema)
+        responses[202] = _response("Accepted. Poll the operation for its outcome.", OperationSchema)
     if _takes_if_match(method, info):
         parameters.append(_IF_MATCH)
     if method == "get" and info.get("versioned"):
@@ -220,7 +222,7 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
 
 
 def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int]:
-    """The errors that follow from what kind of operation it is."""
+    """The errors that follow from the kind of operation."""
     statuses = {401, 404, 500, 503}
     if info.get("access") == "admin":
         statuses.add(403)
@@ -241,11 +243,11 @@ def _takes_if_match(method: str, info: dict[str, Any]) -> bool:
 def _plain_example(status: int) -> dict[str, Any]:
     if status == http.HTTPStatus.UNAUTHORIZED:
         return problem(
-            "invalid_token", status, _REQUEST_ID, "The access token is missing, malformed, expired or ended."
+            "invalid_token", status, _REQUEST_ID, "The access token is missing, malformed, expired or revoked."
         )
     if status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
         reason = {"pointer": "/email", "detail": "Missing data for required field."}
-        return problem("validation_failed", status, _REQUEST_ID, "Some values are not acceptable.", [reason])
+        return problem("validation_failed", status, _REQUEST_ID, "Some values are invalid.", [reason])
     if status == http.HTTPStatus.PRECONDITION_FAILED:
         return problem("stale_version", status, _REQUEST_ID, "The resource has changed since that version.")
     return http_problem(status, _REQUEST_ID)

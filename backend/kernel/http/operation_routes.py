@@ -1,4 +1,4 @@
-"""Operations over HTTP: what became of a command."""
+"""Operations over HTTP: the status and outcome of a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backend.kernel.http.commands import operation
 from backend.kernel.http.guards import public
 from backend.kernel.http.openapi import Blueprint, OperationSchema
 
-blueprint = Blueprint("operations", __name__, description="What became of a command")
+blueprint = Blueprint("operations", __name__, description="The status and outcome of commands")
 
 
 @blueprint.route("/operations/<handle>")
@@ -21,8 +21,8 @@ class OperationItem(MethodView):
     def get(self, handle: str) -> Response:
         """Show an operation
 
-        The handle is the `id` of the `202`. With `Prefer: wait=N` the answer waits for the outcome.
-        An operation given by a signed-in caller is readable by that caller and by admins.
-        An operator's replay of a dead letter may turn `failed` into `succeeded`; nothing else changes an outcome.
+        The handle is the `id` in the `202` answer. With `Prefer: wait=N` the answer waits for the outcome.
+        An operation of a signed-in caller is readable by that caller and by admins.
+        An operator's replay of a dead letter may change `failed` to `succeeded`. Nothing else changes an outcome.
         """
         return operation(handle)

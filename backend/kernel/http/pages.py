@@ -1,6 +1,6 @@
-"""Pages for people: the API's documentation, and what each problem means.
+"""HTML pages: the API's documentation, and an explanation of each problem.
 
-Everything comes from our own origin, so the pages work without internet access and under a strict policy.
+Everything is served from our own origin, so the pages work without internet access and under a strict policy.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _FROM_US = ("docs.css", "docs.js", "problems.css")
 _ADVICE = {
     400: "Send a body of well-formed JSON. The same request will fail again.",
     401: "Get a valid access token (sign in again, or refresh) and repeat the request; "
-    "where the request carried credentials or a code, ask the person for the right ones.",
-    403: "Do not repeat the request: this caller may not do this. Tell the person, or use another account.",
-    404: "Do not repeat the request. Check the address; the resource may be gone, or not visible to this caller.",
+    "if the request contained credentials or a code, ask the user for the correct ones.",
+    403: "Do not repeat the request: this caller is not allowed to do this. Tell the user, or use another account.",
+    404: "Do not repeat the request. Check the address. The resource may be deleted, or not visible to this caller.",
     405: "Use one of the methods named in the Allow header.",
-    409: "Show the person what is in the way, and repeat with other values or after the state has changed.",
-    412: "Read the resource again, apply the change to its present version, and send it with the new ETag.",
+    409: "Show the user what conflicts. Repeat with other values, or after the state has changed.",
+    412: "Read the resource again, apply the change to its current version, and send it with the new ETag.",
     413: "Send a smaller body: at most 64 KiB.",
     415: "Send JSON, with the header Content-Type: application/json.",
-    422: "Correct what the errors array names and send the request again.",
-    429: "Wait as many seconds as the Retry-After header says before the next try.",
-    503: "Wait as many seconds as the Retry-After header says and repeat the request; with the same "
-    "Idempotency-Key it is carried out once at most.",
+    422: "Correct what the `errors` array lists and send the request again.",
+    429: "Wait for the seconds in the Retry-After header before you retry.",
+    503: "Wait for the seconds in the Retry-After header and repeat the request. With the same "
+    "Idempotency-Key it takes effect at most once.",
 }
 _ADVICE_TO_CALLER_AT_FAULT = "Correct the request before sending it again."
-_ADVICE_AT_OUR_FAULT = "Try again later; if it lasts, report the request_id to whoever runs this service."
+_ADVICE_AT_OUR_FAULT = "Retry later. If it persists, report the request_id to whoever runs this service."
 
 
 @dataclass(frozen=True)
 class ProblemType:
-    """One kind of problem that the API answers with.
+    """A kind of problem that the API answers with.
 
     Attributes:
         code: its stable name, the last part of the problem's `type`.
         status: the HTTP status it comes with.
         title: what happened, in a few words.
-        description: what it means, in sentences for the developer of a client.
+        description: what it means, for the developer of a client.
     """
 
     code: str
@@ -115,7 +115,7 @@ def _page(template: str, **values: object) -> Response:
 
 
 def _shared(response: Response) -> Response:
-    """Let caches keep both forms of the page apart."""
+    """Let caches distinguish both forms of the page."""
     response.vary.add("Accept")
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response
@@ -138,7 +138,7 @@ def _as_json(problem: ProblemType) -> dict[str, str | int]:
 
 
 def _address(name: str) -> str:
-    """The file's address; it changes with the content, so that what a browser keeps never is an old one."""
+    """The file's address. It changes with the content, so that browsers never use an outdated copy."""
     return url_for("pages.docs_file", name=name, v=_digest(name))
 
 
@@ -164,8 +164,8 @@ def _digest(name: str) -> str:
 
 @cache
 def _files() -> dict[str, Path]:
-    """Where each served file lies; nothing else of those folders is reachable."""
-    # Found without importing: the package would load its adapters for every web framework there is.
+    """The path of each served file; nothing else in those folders is reachable."""
+    # Found without importing: the package would load its adapters for every web framework.
     spec = find_spec("swagger_ui")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("the package swagger-ui-py is not installed")

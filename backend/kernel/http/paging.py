@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 
 class _Limit(ma.fields.Integer):
-    """Plain digits: Python's `int` also reads `+5`, `1_0` and other scripts' digits."""
+    """ASCII digits only: Python's `int` also accepts `+5`, `1_0` and digits of other scripts."""
 
     def _validated(self, value: Any) -> int:
         if not re.fullmatch("[0-9]{1,4}", str(value)):
@@ -31,7 +31,7 @@ class PageArguments(ma.Schema):
     """The query of every listing."""
 
     limit = _Limit(load_default=20, validate=ma.validate.Range(1, 100), metadata={"description": "Items per page."})
-    cursor = ma.fields.String(metadata={"description": "`next_cursor` of the page before."})
+    cursor = ma.fields.String(metadata={"description": "`next_cursor` of the previous page."})
 
 
 class Listing(Generic[V]):
@@ -41,7 +41,7 @@ class Listing(Generic[V]):
         self._purpose = f"cursor:{name}"
 
     def after(self, cursor: str | None, sort: str = "") -> tuple[Any, ...] | None:
-        """Where the page before ended; a forged cursor, or one of another sort order, ends as 422."""
+        """Where the previous page ended. A forged cursor, or one of another order, is refused with 422."""
         if cursor is None:
             return None
         try:

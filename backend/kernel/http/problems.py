@@ -28,33 +28,33 @@ _STATUSES = {
 }
 
 _HTTP_TYPES = {
-    400: ("bad_request", "The request could not be read; most often its body is not well-formed JSON."),
-    404: ("not_found", "There is nothing at this address, or it is not yours to see."),
-    405: ("method_not_allowed", "This address exists, but not for this method; Allow lists those it has."),
-    406: ("not_acceptable", "The answer cannot be given in a form your Accept header allows."),
+    400: ("bad_request", "The request could not be parsed. Usually its body is not well-formed JSON."),
+    404: ("not_found", "The resource does not exist, or you may not see it."),
+    405: ("method_not_allowed", "This address does not support the method. The Allow header lists those it supports."),
+    406: ("not_acceptable", "No representation matches your Accept header."),
     408: ("request_timeout", "The request took too long to arrive."),
-    413: ("body_too_large", "The body is larger than this address accepts."),
+    413: ("body_too_large", "The body is too large for this address."),
     414: ("uri_too_long", "The address is too long."),
     415: ("unsupported_media_type", "The body must be sent as application/json."),
-    429: ("too_many_requests", "Too many attempts. Wait as long as Retry-After says."),
-    431: ("headers_too_large", "The request's headers are too large."),
-    500: ("internal_error", "A fault on our side. It has been logged under the request id."),
-    503: ("unavailable", "The service cannot take this now; nothing was done. Try again after Retry-After."),
+    429: ("too_many_requests", "Too many attempts. Wait for the time in Retry-After."),
+    431: ("headers_too_large", "The headers of the request are too large."),
+    500: ("internal_error", "An internal error. It has been logged under the request id."),
+    503: ("unavailable", "The service cannot accept this now. Nothing was done. Retry after the time in Retry-After."),
 }
 
 _OTHER_TYPES = [
-    ProblemType("invalid_token", 401, "Invalid token", "The access token is missing, malformed, expired or ended."),
+    ProblemType("invalid_token", 401, "Invalid token", "The access token is missing, malformed, expired or revoked."),
     ProblemType(
         "validation_failed",
         422,
         "Validation failed",
-        "The request is well formed, but some values are not acceptable. Each is listed under `errors`.",
+        "The request is well formed, but some values are invalid. Each is listed under `errors`.",
     ),
     ProblemType(
         "idempotency_key_reused",
         422,
         "Idempotency key reused",
-        "This Idempotency-Key was first sent with another body. That first operation is untouched; "
+        "This Idempotency-Key was first sent with another body. The first operation is unaffected; "
         "send the new body under a new key.",
     ),
 ]

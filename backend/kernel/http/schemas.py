@@ -1,4 +1,4 @@
-"""Fields that apply a rule of the domain to a request's value."""
+"""marshmallow fields that apply a rule of the domain."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def example(value: object, text: str = "") -> dict[str, Any]:
-    """What the document shows of a field: a value, and what it means."""
+    """The documentation of a field: an example value, and a description."""
     return {"examples": [value], **({"description": text} if text else {})}
 
 
 class Text(ma.fields.String):
-    """A text that a rule of the domain accepts and spells.
+    """A text that a rule of the domain checks and normalizes.
 
     Args:
-        rule: raises Invalid, or returns the accepted spelling.
+        rule: raises Invalid, or returns the normalized text.
     """
 
-    default_error_messages = {"unstorable": "Must not hold NUL or unpaired surrogates."}  # noqa: RUF012 - marshmallow's
+    default_error_messages = {"unstorable": "Must not contain NUL or unpaired surrogates."}  # noqa: RUF012 - marshmallow's
 
     def __init__(self, rule: Callable[[str], str] = str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -56,7 +56,7 @@ class SecretText(ma.fields.String):
 
 
 class WholeNumber(ma.fields.Integer):
-    """A JSON whole number: not a text, not a fraction, not a boolean."""
+    """A JSON integer: no string, no fraction, no boolean."""
 
     def __init__(self, rule: Callable[[int], int] = int, **kwargs: Any) -> None:
         super().__init__(strict=True, **kwargs)
@@ -70,7 +70,7 @@ class WholeNumber(ma.fields.Integer):
 
 
 class Flag(ma.fields.Boolean):
-    """A JSON boolean, and nothing that merely resembles one."""
+    """A JSON boolean: no string and no number."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
         if not isinstance(value, bool):

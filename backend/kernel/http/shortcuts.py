@@ -1,4 +1,4 @@
-"""What is faster than plain Flask, and odd. Each says what it gains; docs/performance.md says how that was measured."""
+"""Shortcuts that are faster than plain Flask but unusual. docs/performance-notes.md says how that was measured."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Finished(Response):
-    """A response whose headers need no more work: its length is set, and every address in it is ASCII."""
+    """A response with finished headers: its length is set, and every address in them is ASCII."""
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        """As they are: to look through them again takes 5 % of an accepted POST."""
+        """The headers as they are: processing them again takes 5 % of an accepted POST."""
         return self.headers
 
 
 class QuickFlask(Flask):
-    """Flask without its look, several times a request, for views that are coroutines: we have none."""
+    """Flask without its check, several times per request, for coroutines among the views: we have none."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function as it is."""
@@ -29,11 +29,11 @@ class QuickFlask(Flask):
 
 
 def noted(view: Callable[..., Any]) -> dict[str, Any]:
-    """What decorators have noted of a view for the OpenAPI document. flask-smorest reads it from a private name."""
+    """The notes of decorators on a view, for the OpenAPI document. flask-smorest reads a private attribute."""
     notes: dict[str, Any] = getattr(view, "_apidoc", {})
     return notes
 
 
 def note(view: Callable[..., Any], **notes: Any) -> None:
-    """Note something of a view for the OpenAPI document."""
+    """Add notes to a view, for the OpenAPI document."""
     view._apidoc = {**noted(view), **notes}  # type: ignore[attr-defined]

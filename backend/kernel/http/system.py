@@ -1,4 +1,4 @@
-"""What operators ask at the root: is it alive, is it ready, how much does it do."""
+"""Health and metrics, at the root."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def system_blueprint() -> Blueprint:
 
 
 def live() -> Response:
-    """200 while the process answers; no dependency is asked."""
+    """200 while the process answers; no dependency is checked."""
     return json_response({"status": "live"})
 
 
 def ready() -> Response:
-    """200 when database and broker answer, else 503 with the name of the one that does not."""
+    """200 when database and broker answer, else 503 naming the one that does not."""
     checks = {
         "database": _answers(lambda: bus().database.read(lambda connection: connection.execute("select 1"), timeout=1)),
         "broker": _answers(lambda: bus().queue.check(1)),

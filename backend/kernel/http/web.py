@@ -51,10 +51,10 @@ _ALLOWED = [
     "traceparent",
 ]
 _DESCRIPTION = """\
-Writes are commands: `202 Accepted` is a promise that the command will be carried out, once. Ask for the outcome \
-at the operation in `Location`, or send `Prefer: wait=N` and get the answer a synchronous API would give.
+Writes are commands: `202 Accepted` is a promise that the command takes effect once. Poll the operation in \
+`Location` for the outcome, or send `Prefer: wait=N` to get the answer that a synchronous API would give.
 
-Every error is `application/problem+json`; branch on `code`. Send `Idempotency-Key` with a write you may repeat.
+Every error is `application/problem+json`: branch on `code`. Send `Idempotency-Key` with a write that you may repeat.
 """
 log = structlog.get_logger(__name__)
 
@@ -188,7 +188,7 @@ def _render_errors(app: Flask) -> None:
 
     @app.errorhandler(InvalidToken)
     def unidentified(_error: InvalidToken) -> Response:
-        detail = "The access token is missing, malformed, expired or ended."
+        detail = "The access token is missing, malformed, expired or revoked."
         body = problem("invalid_token", 401, current.get().request_id, detail)
         return problem_response(body, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 

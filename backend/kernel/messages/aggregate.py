@@ -1,4 +1,4 @@
-"""The base of what changes as one and says what happened to it."""
+"""The base class of aggregates."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ V = TypeVar("V")
 
 
 class Aggregate:
-    """Keeps the events of a change until the unit of work takes them.
+    """An entity that changes as a whole. It keeps its events until the unit of work collects them.
 
-    The mapper builds loaded entities without `__init__`, so the list is made on first use.
+    The mapper creates loaded entities without `__init__`, so the list is created on first use.
     """
 
     _events: list[Event] | None = None
 
     def record(self, event: Event) -> None:
-        """Note that `event` happened; it is published if, and only if, the change is committed."""
+        """Record an event. It is published if, and only if, the change is committed."""
         self._events = [*(self._events or ()), event]
 
     def pull_events(self) -> list[Event]:
-        """Hand over what was recorded since the last call, in order."""
+        """Return the events recorded since the last call, in order."""
         events, self._events = self._events or [], None
         return events
 

@@ -1,4 +1,4 @@
-"""What happened, in a context's published language."""
+"""Events: what happened in a context."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Event:
-    """A fact of a context's past. Its wire name is pinned: what lies in a queue must stay readable.
+    """Something that happened. Its wire name is pinned, because queued messages must stay readable.
 
     Attributes:
-        version: raised when a field changes its meaning; both versions are then published for a while.
+        version: raised when a field changes its meaning. Both versions are then published for a while.
     """
 
     version: ClassVar[int] = 1
     public: ClassVar[bool] = True
-    """Whether the outside world gets a CloudEvents copy. An event that carries a secret is not public."""
+    """Whether a CloudEvents copy is published for other programs. An event with a secret is not public."""
     reads: ClassVar[str] = ""
     """The wire name of another context's event, for a class that declares those of its fields that it reads.
 
@@ -26,7 +26,7 @@ class Event:
 
     @property
     def subject(self) -> str:
-        """The id of the aggregate it happened to; events of one subject keep their order."""
+        """The id of the aggregate. Events of one subject keep their order."""
         raise NotImplementedError
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The kinds of message a context understands, and the envelope they travel in."""
+"""The kinds of messages: commands and queries."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True)
 class Command:
-    """An order that a worker carries out later."""
+    """A request that a worker processes later."""
 
 
 @dataclass(frozen=True)
 class SyncCommand(Generic[R_co]):
-    """An order whose answer the caller waits for. Rare: a login."""
+    """A request that the API processes at once, because the caller needs its answer. Rare: a login."""
 
 
 @dataclass(frozen=True)
 class Query(Generic[R_co]):
-    """A question answered with a view. It changes nothing."""
+    """A question that a view answers. It changes nothing."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a command is that takes several transactions, one step in each.
+    """The progress of a command that takes several steps, with a transaction for each.
 
-    A handler that returns one with something left to do is called again with the same command;
-    the operation stays pending until then.
+    If a handler returns one with work left to do, it is called again with the same command;
+    until the last step the operation stays pending.
 
     Attributes:
-        done: how many of `total` are dealt with, those that failed included.
+        done: how many of `total` are done, including failed ones.
         failed: how many of them failed.
-        failures: what failed, and why, ready for the caller to read.
+        failures: what failed, and why, as JSON-ready data for the caller.
     """
 
     done: int

@@ -1,4 +1,4 @@
-"""Keyset pages: a listing that goes on where the last page ended, whatever came or went meanwhile."""
+"""Keyset pages: the next page starts where the last one ended, whatever was added or deleted meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Page(Generic[V]):
     """Some rows of a listing.
 
     Attributes:
-        after: the sort key of the last row, to be given back for the next page; None at the end.
+        after: the sort key of the last row, with which the next page starts; None at the end.
     """
 
     items: Sequence[V]
@@ -22,6 +22,6 @@ class Page(Generic[V]):
 
 
 def page_of(rows: Sequence[V], limit: int, key: Callable[[V], tuple[Any, ...]]) -> Page[V]:
-    """A page from a query that asked for one row more than `limit`."""
+    """A page from the rows of a query for one row more than `limit`."""
     items = rows[:limit]
     return Page(items, key(items[-1]) if len(rows) > limit else None)

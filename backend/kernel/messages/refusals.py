@@ -1,16 +1,16 @@
-"""The ways a domain says no. A refusal is an outcome: it is reported, never retried.
+"""Refusals: a rule of the domain said no. A refusal is an outcome: it is reported, never retried.
 
     Refusal
     ├── Invalid       the input breaks a rule
-    ├── Denied        the caller may not do this, or did not prove who they are
-    ├── NotFound      there is no such thing, or it is not the caller's to see
-    ├── Conflict      the present state forbids it
+    ├── Denied        the caller is not allowed to do this, or did not prove who they are
+    ├── NotFound      it does not exist, or the caller may not see it
+    ├── Conflict      it conflicts with the current state
     ├── Stale         the caller decided on an older version
     ├── Throttled     too many attempts
     └── Fault         not a decision of the domain: something broke on our side
 
-A context declares its own as subclasses. The class name is the code on the wire (`EmailTaken` is `email_taken`),
-the docstring is what the problem's page says. What HTTP makes of a kind: `backend/kernel/http/problems.py`.
+A context declares its own as subclasses. The class name is the code of the problem (`EmailTaken` is `email_taken`),
+the docstring is the text of its page. `backend/kernel/http/problems.py` maps kinds to HTTP statuses.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class RefusalKind(StrEnum):
     """Why something is refused."""
 
     INVALID = "invalid"  # a value breaks a rule
-    UNPROVEN = "unproven"  # what was presented does not prove who the caller is
-    DENIED = "denied"  # the caller is known, but may not do this
-    NOT_FOUND = "not_found"  # there is no such thing for this caller
-    CONFLICT = "conflict"  # the present state forbids it
+    UNPROVEN = "unproven"  # the caller did not prove who they are
+    DENIED = "denied"  # the caller is not allowed to do this
+    NOT_FOUND = "not_found"  # it does not exist for this caller
+    CONFLICT = "conflict"  # it conflicts with the current state
     STALE = "stale"  # decided on an older version
-    THROTTLED = "throttled"  # too many attempts lately
+    THROTTLED = "throttled"  # too many recent attempts
     BUSY = "busy"  # not now; nothing was checked or done
     FAULT = "fault"  # something broke on our side
 
@@ -55,8 +55,8 @@ class Refusal(Exception):
 
     Attributes:
         kind: why; each subclass declares its own.
-        keeps_effects: whether what the handler wrote before it refused stays: the count of a failed attempt must.
-        retry_after: seconds after which another try may succeed; None where trying again is no use.
+        keeps_effects: whether what the handler wrote before it refused is kept, such as the count of a failed attempt.
+        retry_after: seconds after which a retry may succeed; None if a retry cannot.
     """
 
     kind: ClassVar[RefusalKind]
@@ -80,18 +80,18 @@ class Refusal(Exception):
 
 
 class Invalid(Refusal):
-    """Some of the input is not acceptable; every reason is listed under "errors"."""
+    """Some of the input is invalid. Every reason is listed under `errors`."""
 
     kind = RefusalKind.INVALID
 
     @classmethod
     def code(cls) -> str:
-        """Plain `Invalid` is what a schema finds, too: both have one code."""
+        """A schema reports plain `Invalid` too: both have one code."""
         return "validation_failed" if cls is Invalid else super().code()
 
 
 class Denied(Refusal):
-    """The caller is known, but may not do this."""
+    """The caller is not allowed to do this."""
 
     kind = RefusalKind.DENIED
 
@@ -101,13 +101,13 @@ class Forbidden(Denied):
 
 
 class NotFound(Refusal):
-    """There is no such resource, or it is not the caller's to see."""
+    """The resource does not exist, or the caller may not see it."""
 
     kind = RefusalKind.NOT_FOUND
 
 
 class Conflict(Refusal):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
 
     kind = RefusalKind.CONFLICT
 
@@ -119,11 +119,11 @@ class Stale(Refusal):
 
 
 class StaleVersion(Stale):
-    """The resource has changed since the version named in If-Match. Read it again, then decide."""
+    """The resource has changed since the version named in If-Match. Read it again, then retry."""
 
 
 class Throttled(Refusal):
-    """There were too many attempts lately."""
+    """There were too many recent attempts."""
 
     kind = RefusalKind.THROTTLED
 
@@ -134,17 +134,17 @@ class Throttled(Refusal):
 
 
 class TooManyAttempts(Throttled):
-    """Too many attempts. Even the right one is refused until Retry-After is over."""
+    """Too many attempts. Until the time in Retry-After has passed, correct ones are refused as well."""
 
 
 class Fault(Refusal):
-    """Something broke on our side. No domain raises it: it is how a message that could not be processed ends."""
+    """Something broke on our side. No domain raises it: a message that could not be processed ends with it."""
 
     kind = RefusalKind.FAULT
 
 
 class InternalError(Fault):
-    """A fault on our side. It has been logged under the request id."""
+    """An internal error. It has been logged under the request id."""
 
 
 def require_version(current: int, expected: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Texts that nobody may read on the way."""
+"""Texts that nobody may read in transit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A text that nobody may read on the way: sealed on the wire, masked in every representation."""
+    """A text that nobody may read in transit: sealed in messages, masked in every representation."""
 
     value: str
 

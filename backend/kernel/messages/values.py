@@ -1,4 +1,4 @@
-"""Values that more than one context gives rules to."""
+"""Rules for values that more than one context uses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import email_validator
 
 from backend.kernel.messages.refusals import FieldError, Invalid
 
-# Whether mail arrives is found out by sending it; names reserved for tests and intranets are well formed.
+# Only sending a mail shows whether it arrives. Names reserved for tests and intranets are well formed.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def email_address(text: str, field: str = "email") -> str:
-    """The one spelling of an e-mail address: NFC, IDN domain in Unicode, lower case.
+    """The normalized e-mail address: NFC, IDN domain in Unicode, lower case.
 
-    The form follows RFC 5321, RFC 6531 and RFC 5891 as `email-validator` reads them. Lower-casing
-    the local part is our rule: two people never share a mailbox that differs by case alone.
+    The form follows RFC 5321, RFC 6531 and RFC 5891 as `email-validator` implements them. Lower-casing
+    the local part is our rule: two users never have addresses that differ by case only.
 
     Raises:
         Invalid: `text` is not an e-mail address.

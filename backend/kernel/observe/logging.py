@@ -1,8 +1,8 @@
-"""What the program says while it runs: one line per event, on stderr, with nothing secret in it.
+"""Logs: one line per event, on stderr, without secrets.
 
-Our own lines come from structlog, the libraries' from the standard library; both pass the same processors.
+Our own lines come from structlog, those of libraries from the standard library. Both pass the same processors.
 Get a logger with `structlog.get_logger(__name__)`.
-Write constant event names and put what varies into keys: `log.info("mail_sent", operation_id=…)`.
+Write constant event names, with variable parts as keys: `log.info("mail sent", operation_id=…)`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _Processor = Callable[[Any, str, _Fields], Any]
 
 
 def configure_logging(settings: Settings) -> None:
-    """Route every log line of this process to stderr: JSON lines, or text when `settings.log_format` is "text".
+    """Send every log line of this process to stderr: as JSON, or as text if `settings.log_format` is "text".
 
     INFO and above. May be called again, also with other settings or after a fork.
     """
@@ -73,21 +73,21 @@ def configure_logging(settings: Settings) -> None:
 
 
 def bind_request(request_id: str, **extra: object) -> None:
-    """Begin a request or a message: every later line of this thread carries `request_id` and `extra`.
+    """Start a request or a message: every later line of this thread contains `request_id` and `extra`.
 
-    What an earlier request left behind is forgotten, so call it before anything else binds.
+    It drops what an earlier request has bound, so call it before anything else binds.
     """
     clear_contextvars()
     bind_contextvars(request_id=request_id, **extra)
 
 
 def bound(**values: object) -> AbstractContextManager[None]:
-    """Lines written inside the `with` block carry `values` too."""
+    """Lines written in the `with` block contain `values` as well."""
     return bound_contextvars(**values)
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Looks stderr up for each line: whoever replaces it later (a test, a daemon) gets the lines."""
+    """Looks up stderr for each line, so that a later replacement (a test, a daemon) gets the lines."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -98,7 +98,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 
 class _Formatter(ProcessorFormatter):
-    """Takes exceptions out of a library's arguments: their text may carry values, such as SQL parameters."""
+    """Removes exceptions from a library's arguments: their text may contain values, such as SQL parameters."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.args or isinstance(record.msg, BaseException):
@@ -109,7 +109,7 @@ class _Formatter(ProcessorFormatter):
 
 
 class _Stderr:
-    """Writes our own lines. As records of the standard library they would cost twice as much."""
+    """Writes our own lines. Records of the standard library would cost twice as much."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -152,7 +152,7 @@ def _described(value: object) -> object:
 
 
 def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
-    """Replace `exc_info` by `exception`: each link of the chain with type and frames, the raised one first."""
+    """Replace `exc_info` by `exception`: every exception of the chain with type and frames, the raised one first."""
     given = fields.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
@@ -161,7 +161,7 @@ def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
 
 
 def traceback_of(error: BaseException) -> list[dict[str, Any]]:
-    """Each link of the exception's chain with type and frames, the raised one first: no values."""
+    """Every exception of the chain with type and frames, the raised one first. It contains no values."""
     return [_rendered(link) for link in _chain(error)]
 
 
@@ -191,12 +191,12 @@ def _rendered(error: BaseException) -> dict[str, Any]:
 
 
 def _function(code: Any) -> str:
-    # Celery rebuilds tracebacks from another process with code objects that know their short name only.
+    # Celery rebuilds tracebacks of another process with code objects that have only their short name.
     return str(getattr(code, "co_qualname", code.co_name))
 
 
 def _summary(error: BaseException) -> str:
-    """The exception's type, its SQLSTATE if it has one, and its message only when the message is ours."""
+    """The exception's type, its SQLSTATE if it has one, and its message only if the exception is ours."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     sqlstate = getattr(error, "sqlstate", None)
@@ -207,7 +207,7 @@ def _summary(error: BaseException) -> str:
 
 
 def _redact(_logger: Any, _method: str, fields: _Fields) -> _Fields:
-    """The second line of defence: nobody should log a secret, and if somebody does it is masked."""
+    """The second line of defense: a secret should not be logged, and is masked if it is."""
     for key, value in fields.items():
         if key not in _SAFE_KEYS:
             fields[key] = MASK if _is_secret(key) else _masked(value)
@@ -215,7 +215,7 @@ def _redact(_logger: Any, _method: str, fields: _Fields) -> _Fields:
 
 
 def _masked(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int, float)):  # a union is built anew for each value
+    if value is None or isinstance(value, (str, int, float)):  # the tuple, because a union type is built for each value
         return value
     if isinstance(value, Secret):
         return MASK
@@ -252,10 +252,10 @@ def _json(fields: object, **_options: object) -> str:
     return _ENCODER.encode(fields)
 
 
-# `str` of anything unknown: a Secret, and a command that holds one, mask themselves in it.
+# `str` for unknown types: a Secret, and a command that contains one, mask themselves in it.
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 _OURS: list[_Processor] = []
-"""Changed in place: loggers that were used before have kept the list."""
+"""Changed in place: loggers that were used before refer to this list."""
 _SAFE_KEYS = frozenset({"level", "logger", "timestamp", "exception", "_record", "_from_structlog"})
 _PROCESSORS: list[_Processor] = [
     merge_contextvars,

@@ -1,7 +1,7 @@
-"""W3C trace context from request to message to worker; spans only where an OTLP endpoint is set.
+"""W3C trace context from request to message to worker; spans only if an OTLP endpoint is set.
 
-Without an endpoint a trace is still passed on: an incoming `traceparent` reaches the message's header and the
-worker's log lines, so the caller's tracing system can join them.
+Without an endpoint a trace is still propagated: an incoming `traceparent` reaches the message's header and the
+worker's log lines, so that the caller's tracing system can join them.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _LONGEST = 512
 _PATIENCE = 3.0
-"""Seconds to try to hand spans to the collector, retries included."""
+"""Seconds to try to send spans to the collector, including retries."""
 _KNOWN_FLAGS = 0x03
 """`sampled` and `random-trace-id`. The others have no meaning yet and must be sent as zero."""
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class _Exporting:
-    """The way of this process to the collector; none until `configure_tracing` finds an endpoint."""
+    """The exporter of this process; none until `configure_tracing` finds an endpoint."""
 
     pid: int = 0
     provider: TracerProvider | None = None
@@ -64,7 +64,7 @@ def configure_tracing(settings: Settings, service: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    # The SDK's own patience of 10 s would hold up the end of every process while the collector is away.
+    # With the SDK's default of 10 s, every process would stop late while the collector is away.
     exporter = OTLPSpanExporter(f"{settings.otlp_endpoint.rstrip('/')}/v1/traces", timeout=_PATIENCE)
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -74,14 +74,14 @@ def configure_tracing(settings: Settings, service: str) -> None:
 
 
 def shutdown_tracing() -> None:
-    """Send what is buffered and stop exporting. For the end of a process that leaves without `atexit`."""
+    """Send what is buffered and stop exporting. For a process that exits without `atexit`."""
     if _Exporting.provider is not None and _Exporting.pid == os.getpid():
         _Exporting.provider.shutdown()
     _Exporting.provider, _Exporting.tracer, _Exporting.pid = None, None, 0
 
 
 def current_traceparent() -> str | None:
-    """The `traceparent` to send along with what this thread sends now; None outside any trace."""
+    """The `traceparent` to send with what this thread sends now; None outside a trace."""
     span = get_current_span().get_span_context()
     if not span.is_valid:
         return None
@@ -89,14 +89,14 @@ def current_traceparent() -> str | None:
 
 
 def continued(traceparent: str | None, name: str, kind: SpanKind = SpanKind.SERVER) -> AbstractContextManager[None]:
-    """Do a piece of work as part of the trace that `traceparent` names.
+    """Do some work as part of the trace that `traceparent` names.
 
-    A malformed or missing one begins a new trace when spans are exported, and nothing otherwise. Inside the
-    block log lines carry `trace_id`; a caller that also binds a request binds it before.
+    A malformed or missing one starts a new trace if spans are exported, and nothing otherwise. In the
+    block, log lines contain `trace_id`. A caller that also binds a request binds it before.
 
     Args:
-        traceparent: the incoming header as it came.
-        name: the span's name, of few different values: a route's rule or a message's name, never a path.
+        traceparent: the unchanged incoming header.
+        name: the span's name, one of few: a route's rule or a message's name, never a path.
         kind: SERVER for a request, CONSUMER for a message.
     """
     parent = _parsed(traceparent) if traceparent else None
@@ -117,7 +117,7 @@ def _passed_on(parent: SpanContext) -> Iterator[None]:
 
 @contextmanager
 def _in_span(tracer: Tracer, parent: SpanContext | None, name: str, kind: SpanKind) -> Iterator[None]:
-    # An empty context, not the current one: what this thread did before is not this work's parent.
+    # An empty context, not the current one: earlier work of this thread is not the parent.
     before = otel_context.Context()
     context = set_span_in_context(NonRecordingSpan(parent), before) if parent else before
     # Recording the exception would send its message, which may carry values, to the collector.
@@ -134,7 +134,7 @@ def _in_span(tracer: Tracer, parent: SpanContext | None, name: str, kind: SpanKi
 
 
 def _parsed(traceparent: str) -> SpanContext | None:
-    """The span that `traceparent` names, or None when W3C Trace Context says to ignore it."""
+    """The span that `traceparent` names, or None if W3C Trace Context says to ignore it."""
     match = _TRACEPARENT.fullmatch(traceparent.strip(" \t")) if len(traceparent) <= _LONGEST else None
     if match is None:
         return None

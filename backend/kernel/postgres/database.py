@@ -27,11 +27,11 @@ _CONNECT = {
 }
 _POOL_SIZE = 10
 _TRUSTED_SECONDS = 0.5
-"""How long after its last use a connection needs no test."""
+"""For how long after its last use a connection needs no test."""
 
 
 class Database:
-    """One PostgreSQL, and optionally a replica that answers the queries.
+    """One PostgreSQL, and optionally a replica that answers queries.
 
     Never connect before a fork: pools do not survive it.
     """
@@ -42,7 +42,7 @@ class Database:
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """For writes. A connection that was idle is tested when it is taken from the pool, so a restart of the
+        """The engine for writes. An idle connection is tested when it is taken from the pool, so a restart of the
         database costs no failed command.
         """
         url = sa.make_url(self.url).set(drivername="postgresql+psycopg")
@@ -67,14 +67,14 @@ class Database:
         return self._reads if self._read_url == self.url else _pool(self.url, _POOL_SIZE)
 
     def read(self, ask: Callable[[ReadConnection], T], *, timeout: float = 3, fresh: bool = False) -> T:
-        """Run `ask` on an autocommitting connection; once more if the connection turns out dead.
+        """Run `ask` on an autocommitting connection; once more if the connection is dead.
 
         Args:
             timeout: seconds to wait for a free connection.
-            fresh: ask the primary even when there is a replica: the caller must see its own write.
+            fresh: ask the primary even if there is a replica, so that the caller sees its own write.
 
         Raises:
-            DatabaseAway: no connection can be had.
+            DatabaseAway: no connection is available.
         """
         pool = self._primary_reads if fresh else self._reads
         for last_try in (False, True):
@@ -90,7 +90,7 @@ class Database:
                     raise
                 if last_try:
                     raise DatabaseAway from None
-                pool.check()  # every idle connection died with the same server
+                pool.check()  # every other idle connection is dead as well
             except Exception as error:
                 if is_database_away(error):
                     raise DatabaseAway from None
@@ -102,7 +102,7 @@ class Database:
         """A connection in a transaction that commits at the end of the block.
 
         Raises:
-            DatabaseAway: no connection can be had, or it broke on the way.
+            DatabaseAway: no connection is available, or it broke.
         """
         try:
             with self.engine.begin() as connection:
@@ -113,7 +113,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         for name in ("_reads", "_primary_reads"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
@@ -126,7 +126,7 @@ def _note_return(_driver: Any, record: PoolEntry) -> None:
 
 
 def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
-    """As `pool_pre_ping` does, without its round trip while the connection is at work again and again."""
+    """As `pool_pre_ping`, without its round trip for a connection that was used a moment ago."""
     if monotonic() - record.info.get("returned_at", 0.0) > _TRUSTED_SECONDS:
         try:
             ConnectionPool.check_connection(driver)
@@ -140,7 +140,7 @@ def _pool(url: str, size: int) -> ConnectionPool[ReadConnection]:
         min_size=1,
         max_size=size,
         open=True,
-        # Give up on a connection early: later attempts back off for minutes, and the next caller starts afresh.
+        # Give up on a connection early: later attempts back off for minutes, while the next caller starts a new one.
         reconnect_timeout=2,
         kwargs={"autocommit": True, **_CONNECT},
     )

@@ -1,4 +1,4 @@
-"""Which failures of PostgreSQL heal by trying again, and how."""
+"""Which failures of PostgreSQL a retry can heal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONFLICT_STATES = ("40001", "40P01")
 
 
 class DatabaseAway(Exception):
-    """PostgreSQL cannot be reached at present. Nothing is wrong with the message."""
+    """PostgreSQL cannot be reached now. The message is not at fault."""
 
 
 def is_database_away(error: BaseException) -> bool:
@@ -29,6 +29,6 @@ def is_database_away(error: BaseException) -> bool:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether `error` is the database choosing between two transactions: the loser runs again at once."""
+    """Whether the transaction lost a conflict with another one: it is retried at once."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(original, psycopg.Error) and (original.sqlstate or "").startswith(_CONFLICT_STATES)

@@ -1,4 +1,4 @@
-"""Statements on psycopg itself: Core selects compiled once, and the kernel's own fixed SQL."""
+"""Statements that run on psycopg itself: Core selects compiled once, and the kernel's fixed SQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(connection: sa.Connection, sql: LiteralString, parameters: Mapping[str, 
     writes, and SQLAlchemy's execution costs more than the round trip.
 
     Raises:
-        psycopg.Error: as it is, not SQLAlchemy's.
+        psycopg.Error: not wrapped by SQLAlchemy.
     """
     return driver_of(connection).execute(sql, parameters)
 
@@ -35,11 +35,11 @@ class Statement(Generic[V]):
     """A Core select, compiled once, whose rows are read straight into the view `V`.
 
     The parameters are the select's `bindparam`s. It runs on psycopg itself: SQLAlchemy's execution
-    costs more than the round trip (docs/performance.md has the measurement).
+    costs more than the round trip (docs/adr/0003-reads-on-psycopg.md).
 
     Args:
-        plan_each: PostgreSQL plans for the values of each question. It would keep one plan for all of them
-            otherwise, and one that is good for what many rows have is bad for what few have.
+        plan_each: PostgreSQL plans each execution for its values. It would cache one plan for all of them
+            otherwise, and a plan that is good for frequent values is bad for rare ones.
     """
 
     def __init__(self, select: sa.Select[Any], view: type[V], *, plan_each: bool = False) -> None:
@@ -48,7 +48,7 @@ class Statement(Generic[V]):
         self._defaults = {name: value for name, value in compiled.params.items() if value is not None}
         names = [column.name for column in select.selected_columns]
         if names != list(getattr(view, "__dataclass_fields__", ())):
-            raise TypeError(f"{view.__name__} has not the fields of its select: {names}")
+            raise TypeError(f"the fields of {view.__name__} are not those of its select: {names}")
         self._row = args_row(view)
         self._prepare = False if plan_each else None
 
@@ -69,5 +69,5 @@ _DIALECT = cast("sa.Dialect", postgresql.psycopg.dialect())  # type: ignore[no-u
 
 
 def starts_with(text: str) -> str:
-    """A LIKE pattern for texts that begin with `text`, whatever characters it holds."""
+    """A LIKE pattern for texts that start with `text`, whatever characters it contains."""
     return text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"

@@ -156,7 +156,7 @@ def test_memory_forgets_what_has_expired(ada: Person) -> None:
     revocations = Revocations(AppDatabase("postgresql://nowhere.invalid/none"), lifetime=-120)
     for _ in range(10):
         revocations.hear(notice(ada.id, 2, ended=False))
-    assert len(revocations._known) <= 1  # noqa: SLF001 - there is no other way to see memory
+    assert len(revocations._lowest_good) <= 1  # noqa: SLF001 - there is no other way to see memory
 
 
 def test_a_notice_that_arrives_late_takes_nothing_back(ada: Person) -> None:

@@ -78,7 +78,7 @@ def test_a_search_finds_the_same_however_far_it_looks_at_first(
 ) -> None:
     for name in ("Laptop 1", "Mouse 1", "Laptop 2", "Mouse 2", "Laptop 3"):
         new_product(admin, name=name)
-    monkeypatch.setattr(queries, "_LOOKED_THROUGH", looked_through)
+    monkeypatch.setattr(queries, "_SCANNED", looked_through)
     queries._listing.cache_clear()  # noqa: SLF001
 
     found, url = [], "/api/v1/products?q=laptop&limit=1&sort=created_at"

@@ -65,7 +65,7 @@ def test_without_the_environment_the_password_is_asked_for_twice_and_never_shown
         ("root@example.com", "password123", "most common passwords"),
         ("root@example.com", "short", "8 to 128"),
         ("root@example.com", "ROOT@example.com", "Must not be your e-mail address"),
-        ("ada@example.com", PASSWORD, "Another user has this e-mail address"),
+        ("ada@example.com", PASSWORD, "The e-mail address is already registered"),
     ],
 )
 def test_an_admin_who_cannot_be_is_told_why_in_one_line(  # noqa: PLR0913, PLR0917 - three are a row of the table
@@ -108,8 +108,8 @@ def test_a_user_is_shut_out_let_in_and_given_roles_at_once(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("deactivate", "nobody@example.com"), "There is no such user."),
-        (("activate", "00000000-0000-0000-0000-000000000000"), "There is no such user."),
+        (("deactivate", "nobody@example.com"), "The user does not exist."),
+        (("activate", "00000000-0000-0000-0000-000000000000"), "The user does not exist."),
         (("activate", "nobody"), "user:"),
         (("set-roles", "ada@example.com", "owner"), "owner"),
     ],

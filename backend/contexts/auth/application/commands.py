@@ -1,4 +1,4 @@
-"""What may be ordered of the auth context. All of it is answered at once."""
+"""Commands of the auth context. All of them are synchronous."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from backend.kernel.messages.secret import Secret
 
 @dataclass(frozen=True)
 class TokenPair:
-    """What a signed-in client holds.
+    """The tokens of a signed-in client.
 
     Attributes:
-        expires_in: seconds the access token lasts.
+        expires_in: seconds until the access token expires.
     """
 
     access_token: str = field(repr=False)
@@ -25,10 +25,10 @@ class TokenPair:
 
 @dataclass(frozen=True)
 class CodeSent:
-    """The password was right; the code that was mailed is asked for as well.
+    """The password was correct, and a code was mailed that completes the sign-in.
 
     Attributes:
-        expires_in: seconds the challenge lasts.
+        expires_in: seconds until the challenge expires.
     """
 
     two_step: bool
@@ -41,7 +41,7 @@ class SignIn(SyncCommand[TokenPair | CodeSent]):
     """Sign in with a password.
 
     Attributes:
-        login: e-mail address or username, in any case.
+        login: e-mail address or username; case is ignored.
     """
 
     login: str
@@ -50,7 +50,7 @@ class SignIn(SyncCommand[TokenPair | CodeSent]):
 
 @dataclass(frozen=True)
 class SignInWithCode(SyncCommand[TokenPair]):
-    """Finish a sign-in with the code that was mailed."""
+    """Complete a sign-in with the mailed code."""
 
     challenge: Secret
     code: Secret
@@ -72,7 +72,7 @@ class Refresh(SyncCommand[TokenPair]):
 
 @dataclass(frozen=True)
 class SignOut(SyncCommand[None]):
-    """End the session one is in; that it has ended already is fine."""
+    """End the caller's session. An ended session is fine."""
 
     user_id: UUID
     session_id: UUID
@@ -80,7 +80,7 @@ class SignOut(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class EndSession(SyncCommand[None]):
-    """End one of one's own sessions."""
+    """End one of the caller's sessions."""
 
     user_id: UUID
     session_id: UUID
@@ -88,6 +88,6 @@ class EndSession(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class EndSessions(SyncCommand[None]):
-    """End every session of one's own."""
+    """End every session of the caller."""
 
     user_id: UUID

@@ -1,6 +1,6 @@
-"""What the auth context does, one function per message.
+"""Handlers of the auth context, one function per message.
 
-A password is checked before the first use of the transaction: that is slow, and nothing is to be held meanwhile.
+A password is checked before the first use of the transaction: it is slow, and no connection or lock is held meanwhile.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def sign_in(command: SignIn, ports: AuthPorts) -> TokenPair | CodeSent:
 
 @handlers.on(SignInWithCode)
 def sign_in_with_code(command: SignInWithCode, ports: AuthPorts) -> TokenPair:
-    """The count of tries stays when the code is wrong."""
+    """A wrong code keeps its count, although it is refused."""
     challenge_id, user_id = ports.tokens.read_challenge(command.challenge.value)
     ports.guesses.code(user_id)
     challenge = ports.challenges.get(challenge_id)
@@ -66,7 +66,7 @@ def sign_in_with_code(command: SignInWithCode, ports: AuthPorts) -> TokenPair:
 
 @handlers.on(ResendCode)
 def resend_code(command: ResendCode, ports: AuthPorts) -> None:
-    """Another code, the same challenge."""
+    """Mail another code for the same challenge."""
     challenge_id, user_id = ports.tokens.read_challenge(command.challenge.value)
     challenge = ports.challenges.get(challenge_id)
     account = ports.accounts.held(user_id)
@@ -83,8 +83,8 @@ def resend_code(command: ResendCode, ports: AuthPorts) -> None:
 
 @handlers.on(Refresh)
 def refresh(command: Refresh, ports: AuthPorts) -> TokenPair:
-    """The roles are read after the session is held: a change of theirs either raised its generation
-    before, or waits and refuses the token made here.
+    """Read the roles after locking the session. A change of roles has then either raised its generation
+    already, or it waits for this transaction and refuses the token made here.
     """
     token = ports.tokens.read_refresh_token(command.refresh_token.value)
     session = ports.sessions.get(token.session_id)
@@ -99,13 +99,13 @@ def refresh(command: Refresh, ports: AuthPorts) -> TokenPair:
 
 @handlers.on(SignOut)
 def sign_out(command: SignOut, ports: AuthPorts) -> None:
-    """Twice is fine."""
+    """Signing out twice is fine."""
     ports.sessions.end(command.user_id, command.session_id)
 
 
 @handlers.on(EndSession)
 def end_session(command: EndSession, ports: AuthPorts) -> None:
-    """Another person's session is as unknown as one that never was."""
+    """Another user's session is reported like one that does not exist."""
     if not ports.sessions.end(command.user_id, command.session_id):
         raise SessionNotFound
 
@@ -141,7 +141,7 @@ def refuse_tokens_with_old_roles(event: UserRolesChanged, ports: AuthPorts) -> N
 
 
 def _admitted(seen: Account, ports: AuthPorts) -> Account:
-    """The account as it is now, whose password was right a moment ago."""
+    """The account as it is now, after its password was checked, locked against changes."""
     account = ports.accounts.held(seen.user_id)
     if account is None or not account.is_active or account.password_hash != seen.password_hash:
         raise InvalidCredentials

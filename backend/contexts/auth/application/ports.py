@@ -1,4 +1,4 @@
-"""What the auth context needs of the outside."""
+"""Ports of the auth context."""
 
 from __future__ import annotations
 
@@ -16,60 +16,60 @@ from backend.kernel.messages.secret import Secret
 
 
 class Accounts(Protocol):
-    """The users, as signing in knows them."""
+    """The accounts of users."""
 
     def named(self, login: str) -> Account | None:
-        """Whoever signs in with this address or username; no transaction is left open."""
+        """The account with this address or username. No transaction stays open."""
 
     def held(self, user_id: UUID) -> Account | None:
-        """A user as they are now, who stays so until the transaction ends."""
+        """An account as it is now, locked against changes until the transaction ends."""
 
     def of(self, session: Session) -> Account | None:
-        """The user of a session that is held already."""
+        """The account of a session that is locked already."""
 
 
 class Guesses(Protocol):
-    """Attempts to prove who one is. Each is counted as a failure before it is checked, so that
-    parallel guesses count in full; the address that guesses is in the current context.
+    """Attempts with a password or a code. Each is counted as a failure before it is checked, so that
+    parallel guesses count in full. The caller's address is in the current context.
 
-    Every method raises TooManyAttempts: there were too many lately, the right answer is refused as well.
+    Every method raises TooManyAttempts: there were too many recently, and a correct one is refused as well.
     """
 
     def password(self, login: str, account: Account | None, password: Secret) -> bool:
         """Whether it is the account's password. For an account that does not exist: False, as slowly.
 
         Raises:
-            Busy: too many passwords are being checked; this one was not, and does not count.
+            Busy: too many passwords are being checked; this one was neither checked nor counted.
         """
 
     def code(self, user_id: UUID) -> None:
-        """Somebody will try a code. Tries are limited by challenge, so only an account or an address
-        that fails over and over is refused here; the try counts for the next password.
+        """Count an attempt with a code. A challenge limits its attempts, so only an account or an address
+        that fails repeatedly is refused here. The attempt counts towards the limit of passwords.
         """
 
     def right(self, user_id: UUID) -> None:
-        """The last one was right: take its count back."""
+        """The last attempt was correct: take its count back."""
 
     def signed_in(self, user_id: UUID) -> None:
-        """The last one completed a sign-in: forget the account's failures from this address too."""
+        """The last attempt completed a sign-in: forget the account's failures from this address too."""
 
 
 class Sessions(Protocol):
-    """The sessions there are."""
+    """The stored sessions."""
 
     def add(self, session: Session) -> None:
-        """Keep a new session."""
+        """Store a new session."""
 
     def get(self, session_id: UUID) -> Session:
-        """One session, to be changed; nobody else changes it meanwhile.
+        """One session, to be changed; locked against other changes.
 
         Raises:
-            InvalidRefreshToken: there is none.
+            InvalidRefreshToken: it does not exist.
         """
 
     def end(self, user_id: UUID, session_id: UUID) -> bool:
-        """End one session of a user, unless it has ended; its access tokens are refused from the next
-        request on. Returns whether there was one to end.
+        """End one session of a user, unless it has ended. Its access tokens are refused from the next
+        request on. Returns whether there was an active one.
         """
 
     def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
@@ -83,36 +83,36 @@ class Challenges(Protocol):
     """The sign-ins that wait for a code."""
 
     def count_lately(self, user_id: UUID) -> int:
-        """How many this user had within an hour. Until the transaction ends nobody adds one for them."""
+        """How many this user had within an hour; locked against new ones until the transaction ends."""
 
     def add(self, challenge: Challenge) -> None:
-        """Keep a new one."""
+        """Store a new challenge."""
 
     def get(self, challenge_id: UUID) -> Challenge:
-        """One of them, to be changed; nobody else changes it meanwhile.
+        """One challenge, to be changed; locked against other changes.
 
         Raises:
-            InvalidCode: there is none.
+            InvalidCode: it does not exist.
         """
 
 
 class Tokens(Protocol):
-    """What leaves the program and comes back."""
+    """Makes and reads tokens and codes."""
 
     def first_refresh_token(self) -> RefreshToken:
-        """The random one a new session begins with."""
+        """The random refresh token of a new session."""
 
     def successor(self, token: RefreshToken) -> RefreshToken:
-        """The one that takes its place: always the same, and nobody else can tell which."""
+        """The refresh token that replaces this one: always the same, and not predictable without the key."""
 
     def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
-        """Both tokens of a session as its client gets them."""
+        """Both tokens of a session, as its client gets them."""
 
     def read_refresh_token(self, text: str) -> RefreshToken:
         """The token that `pair` wrote.
 
         Raises:
-            InvalidRefreshToken: it wrote no such thing.
+            InvalidRefreshToken: `pair` did not write it.
         """
 
     def challenge(self, challenge: Challenge) -> str:
@@ -122,22 +122,22 @@ class Tokens(Protocol):
         """The ids of the challenge and of its user.
 
         Raises:
-            InvalidCode: `challenge` wrote no such thing.
+            InvalidCode: `challenge` did not write it.
         """
 
     def new_code(self) -> Secret:
         """Six random digits."""
 
     def code_digest(self, challenge_id: UUID, code: Secret) -> bytes:
-        """What the database knows the code by."""
+        """The keyed digest of a code, which the database stores."""
 
 
 @dataclass(frozen=True)
 class AuthPorts:
-    """What an auth handler may reach, opened for one transaction.
+    """The ports of an auth handler, opened for one transaction.
 
     Attributes:
-        verification_required: whether an account whose address is not proven is kept out.
+        verification_required: whether an account with an unverified address cannot sign in.
     """
 
     accounts: Accounts

@@ -1,4 +1,4 @@
-"""What may be asked of the auth context, and the views that answer."""
+"""Queries of the auth context, and their views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from backend.kernel.messages.message import Query
 
 @dataclass(frozen=True)
 class SessionView:
-    """One of somebody's sessions, as they see it.
+    """A session as its user sees it.
 
     Attributes:
-        current: whether it is the one that asks.
+        current: whether it is the caller's session.
     """
 
     id: UUID
@@ -27,10 +27,10 @@ class SessionView:
 
 @dataclass(frozen=True)
 class ListSessions(Query[list[SessionView]]):
-    """The live sessions of a user, the latest used first, at most 100.
+    """The active sessions of a user, the most recently used first, at most 100.
 
     Attributes:
-        session_id: the one that asks.
+        session_id: the caller's session.
     """
 
     user_id: UUID

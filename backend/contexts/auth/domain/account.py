@@ -1,4 +1,4 @@
-"""Who signs in."""
+"""The account that signs in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend.kernel.messages.aggregate import Aggregate
 
 @dataclass(eq=False)
 class Account(Aggregate):
-    """A user as signing in knows them; what happens to them here is recorded here."""
+    """What a sign-in needs of a user. It records the events of signing in."""
 
     user_id: UUID
     email: str

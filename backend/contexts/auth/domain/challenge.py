@@ -10,16 +10,16 @@ LIFETIME = timedelta(minutes=5)
 TRIES = 5
 RESEND_AFTER = timedelta(minutes=1)
 PER_HOUR = 5
-"""Challenges an account gets within an hour."""
+"""Challenges per account and hour."""
 
 
 class Challenge:
-    """Somebody who gave the right password is asked for the code that was mailed.
+    """After a correct password, the mailed code is required.
 
     Attributes:
-        code_digest: keyed, so that the table alone gives no code away.
-        tries: guesses so far, this one included.
-        sent_at: when the newest code was.
+        code_digest: keyed, so that the table alone does not reveal the code.
+        tries: attempts so far.
+        sent_at: when the newest code was sent.
     """
 
     id: UUID
@@ -33,7 +33,7 @@ class Challenge:
 
     @classmethod
     def open(cls, challenge_id: UUID, user_id: UUID, code_digest: bytes, now: datetime) -> Challenge:
-        """A new one for this code."""
+        """A new challenge for this code."""
         challenge = cls()
         challenge.id, challenge.user_id, challenge.code_digest = challenge_id, user_id, code_digest
         challenge.tries, challenge.ended_at = 0, None
@@ -46,7 +46,7 @@ class Challenge:
         return self.ended_at is None and now < self.expires_at and self.tries < TRIES
 
     def answer(self, code_digest: bytes, now: datetime) -> bool:
-        """Count a try; the right code ends the challenge."""
+        """Count an attempt. The correct code ends the challenge."""
         if not self.is_live(now):
             return False
         self.tries += 1
@@ -56,9 +56,9 @@ class Challenge:
         return right
 
     def wait_before_resend(self, now: datetime) -> timedelta:
-        """How long until another code may be sent; zero or less when it may."""
+        """How long until another code may be sent; zero or less if it may be sent now."""
         return self.sent_at + RESEND_AFTER - now
 
     def resend(self, code_digest: bytes, now: datetime) -> None:
-        """Another code takes the place of the last. It gives no new tries and no new time."""
+        """Replace the code. That adds neither attempts nor time."""
         self.code_digest, self.sent_at = code_digest, now

@@ -1,4 +1,4 @@
-"""The ways signing in says no."""
+"""Refusals of the auth context."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from backend.kernel.messages.refusals import NotFound, Refusal, RefusalKind
 
 
 class Unproven(Refusal):
-    """What was presented does not prove who somebody is."""
+    """The caller did not prove who they are."""
 
     kind = RefusalKind.UNPROVEN
     keeps_effects = True
 
 
 class InvalidCredentials(Unproven):
-    """No active account has this name and this password."""
+    """The account or the password is incorrect, or the account is not active."""
 
 
 class InvalidCode(Unproven):
-    """The code is wrong, used, expired or exhausted, or belongs to no sign-in. Sign in again for a new one."""
+    """The code is wrong, expired or already used, or has had too many attempts. Sign in again to get a new one."""
 
 
 class InvalidRefreshToken(Unproven):
-    """The refresh token is malformed, expired or used up, or its session has ended. Sign in again."""
+    """The refresh token is malformed, expired or already used, or its session has ended. Sign in again."""
 
 
 class SessionNotFound(NotFound):
-    """You have no such session."""
+    """The session does not exist, or is not yours."""
 
 
 class Busy(Refusal):
-    """Too many people sign in right now; nothing was checked or counted. Try again after Retry-After."""
+    """Too many sign-ins are in progress. Nothing was checked or counted. Retry after the time in Retry-After."""
 
     kind = RefusalKind.BUSY
     retry_after = 2

@@ -1,4 +1,4 @@
-"""What other contexts may know of signing in: the published language."""
+"""Events of the auth context: what other contexts may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.kernel.messages.secret import Secret
 
 @dataclass(frozen=True)
 class SignInEvent(Event):
-    """Something happened while a user signed in or stayed so. It may carry an address, so it stays inside."""
+    """Something happened at a sign-in. It may contain an address, so it is not published outside."""
 
     public: ClassVar[bool] = False
 
@@ -27,7 +27,7 @@ class SignInEvent(Event):
 
 @dataclass(frozen=True)
 class SignInCodeRequested(SignInEvent):
-    """The password was right; the code proves the mailbox as well.
+    """The password was correct. The code proves access to the mailbox as well.
 
     Attributes:
         code: six digits.
@@ -44,7 +44,7 @@ class SignInCodeRequested(SignInEvent):
 
 @dataclass(frozen=True)
 class RefreshTokenReused(SignInEvent):
-    """A refresh token that had been exchanged came again: somebody has a copy, so the session was ended."""
+    """An exchanged refresh token was presented again: somebody has a copy, so the session ended."""
 
     email: str
     name: str
@@ -55,4 +55,4 @@ class RefreshTokenReused(SignInEvent):
 
 @dataclass(frozen=True)
 class UnverifiedSignIn(SignInEvent):
-    """Somebody gave the right password of an account whose address is not verified yet."""
+    """Somebody gave the correct password of an account whose address is not verified yet."""

@@ -1,4 +1,4 @@
-"""Sessions: what a refresh token keeps alive."""
+"""Sessions, which refresh tokens keep alive."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 LIFETIME = timedelta(days=30)
-"""How long a session lasts without being used."""
+"""How long a session lasts without use."""
 GRACE = timedelta(seconds=30)
-"""How long an exchanged refresh token still brings its successor: the answer may have been lost on its way."""
+"""How long an exchanged refresh token still returns its successor: the answer may have been lost."""
 
 
 @dataclass(frozen=True)
 class RefreshToken:
-    """What a client exchanges for a new access token, once.
+    """A client exchanges it for a new access token, once.
 
     Attributes:
-        secret: 32 bytes; the database holds their hash.
+        secret: 32 bytes; the database stores their hash.
     """
 
     session_id: UUID
@@ -26,17 +26,17 @@ class RefreshToken:
 
     @property
     def fingerprint(self) -> str:
-        """What the database knows it by. No key and no salt: there are 2^256 secrets to try."""
+        """What the database stores. It needs no key and no salt: there are 2^256 secrets to try."""
         return hashlib.sha256(self.secret).hexdigest()
 
 
 class Session:
-    """Somebody signed in on one device.
+    """A session: a user signed in on one device.
 
     Attributes:
-        generation: access tokens of an earlier one are refused.
-        refresh_fingerprint: of the one refresh token that may be exchanged.
-        spent: when each of the lately exchanged ones was, by fingerprint, in seconds since 1970.
+        generation: access tokens of an earlier generation are refused.
+        refresh_fingerprint: of the refresh token that may be exchanged.
+        spent: the recently exchanged refresh tokens, by fingerprint, with the time in seconds since 1970.
     """
 
     id: UUID
@@ -52,7 +52,7 @@ class Session:
 
     @classmethod
     def start(cls, user_id: UUID, token: RefreshToken, now: datetime, ip: str, user_agent: str) -> Session:
-        """A session that begins with this refresh token."""
+        """A new session with this refresh token."""
         session = cls()
         session.id, session.user_id, session.generation = token.session_id, user_id, 1
         session.refresh_fingerprint, session.spent = token.fingerprint, {}
@@ -62,14 +62,14 @@ class Session:
         return session
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it goes on."""
+        """Whether the session is active."""
         return self.ended_at is None and now < self.last_used_at + LIFETIME
 
     def exchange(self, token: RefreshToken, successor: RefreshToken, now: datetime) -> bool:
-        """Put the successor in the token's place, unless it is there already.
+        """Replace the token with its successor, unless that was done already.
 
         Returns:
-            False when the token was exchanged longer ago than the grace allows: somebody has a copy.
+            False if the token was exchanged longer ago than the grace period: somebody has a copy.
         """
         self.last_used_at = now
         if token.fingerprint == self.refresh_fingerprint:

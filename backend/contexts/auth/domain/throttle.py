@@ -1,4 +1,4 @@
-"""How many failures are borne, and how long nobody may try after too many."""
+"""How many failures are allowed, and how long attempts are refused after too many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backend.kernel.messages.refusals import TooManyAttempts
 WINDOW = timedelta(minutes=5)
 LONGEST_BLOCK = timedelta(minutes=15)
 QUIET = timedelta(hours=1)
-"""Without a failure for so long, earlier blocks are forgotten."""
+"""After this long without a failure, earlier blocks are forgotten."""
 
 PER_ACCOUNT_AND_ADDRESS = 5
 PER_ACCOUNT = 50
@@ -20,26 +20,26 @@ PER_ADDRESS = 20
 
 @dataclass(frozen=True)
 class Failures:
-    """The latest failures of one account, one address, or one account from one address.
+    """The recent failures of an account, of an address, or of an account from an address.
 
     Attributes:
         times: in order, within the window.
-        blocks: how often the limit was reached before; each makes the next block longer.
+        blocks: how often the limit was reached before. Each one makes the next block longer.
     """
 
     times: tuple[datetime, ...] = ()
     blocks: int = 0
 
     def plus(self, now: datetime, limit: int, *, refusing: bool = True) -> Failures:
-        """One more.
+        """Add a failure.
 
-        Refused attempts are not counted: whoever goes on trying cannot keep the owner out for ever.
+        Refused attempts are not counted, so that an attacker who keeps trying cannot lock the owner out for ever.
 
         Args:
-            refusing: False: count, but let it pass.
+            refusing: False: count the failure, but do not refuse it.
 
         Raises:
-            TooManyAttempts: the limit is reached, and the block is not over.
+            TooManyAttempts: the limit is reached, and the block has not ended.
         """
         if not self.times or now - self.times[-1] > QUIET:
             return Failures((now,))
@@ -54,5 +54,5 @@ class Failures:
         return Failures((*recent[-limit:], now), self.blocks)
 
     def minus_one(self) -> Failures:
-        """The last attempt was right after all."""
+        """Take back the last failure: the attempt was correct."""
         return Failures(self.times[:-1], self.blocks)

@@ -1,6 +1,6 @@
 """The keys that sign access tokens: one algorithm, newest key first.
 
-Two keys live side by side while one replaces the other: the newest signs, every one verifies.
+Two keys are in use while one replaces the other: the newest signs, each verifies.
 A token names its key (`kid`), so each is tried with one key only.
 """
 
@@ -31,7 +31,7 @@ class SigningKeys:
     """The keys of the settings.
 
     Attributes:
-        registry: joserfc's, which knows the one algorithm and no other.
+        registry: joserfc's, with this algorithm only.
 
     Raises:
         SettingsError: a key does not fit the algorithm.
@@ -49,11 +49,11 @@ class SigningKeys:
 
     @property
     def newest(self) -> Key:
-        """The one that signs."""
+        """The key that signs."""
         return self._newest
 
     def get(self, key_id: object) -> Key | None:
-        """The key of that id."""
+        """The key with this id."""
         return self._by_id.get(key_id) if isinstance(key_id, str) else None
 
     def public(self) -> list[dict[str, Any]]:
@@ -68,17 +68,17 @@ def pem_blocks(text: str) -> list[str]:
 
 
 def _registry(algorithm: str) -> JWSRegistry:
-    # The name stays `EdDSA` on the wire: verifiers know it better than RFC 9864's `Ed25519`, about which joserfc warns.
+    # The token's header says `EdDSA`: verifiers support it better than RFC 9864's `Ed25519`, which joserfc recommends.
     model = copy.copy(JWSRegistry.algorithms[algorithm])
     model.security_warning = None
     registry = JWSRegistry(algorithms=[algorithm])
-    registry.algorithms = {algorithm: model}  # of this instance alone
+    registry.algorithms = {algorithm: model}  # of this instance only
     return registry
 
 
 def _secrets(settings: AuthSettings) -> list[Key]:
     secrets = [secret.strip() for secret in settings.jwt_secret.split(",") if secret.strip()]
-    # The id is public: it is derived, where a plain hash would help to guess a weak secret.
+    # The id is public, so it is derived with a key: a plain hash would help to guess a weak secret.
     return [OctKey.import_key(secret, {"kid": Keyring([secret]).digest("kid", b"").hex()[:16]}) for secret in secrets]
 
 
@@ -92,9 +92,9 @@ def _private_key(algorithm: str, pem: str) -> Key:
         key: Key = kind.import_key(pem)
         key.ensure_kid()
     except (JoseError, ValueError, TypeError):
-        raise SettingsError(f"JWT_PRIVATE_KEY holds what is no key for {algorithm}") from None
+        raise SettingsError(f"JWT_PRIVATE_KEY is not a key for {algorithm}") from None
     if not key.is_private:
-        raise SettingsError("JWT_PRIVATE_KEY holds a public key: it cannot sign")
+        raise SettingsError("JWT_PRIVATE_KEY is a public key, which cannot sign")
     if curve and key.as_dict(private=False).get("crv") != curve:
         raise SettingsError(f"JWT_PRIVATE_KEY must be on the curve {curve} for {algorithm}")
     if isinstance(key, RSAKey) and key.private_key and key.private_key.key_size < _SHORTEST_RSA:

@@ -1,4 +1,4 @@
-"""`flask keys …`: new keys beside the old ones."""
+"""`flask keys …`: rotate the keys."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from backend.contexts.auth.infrastructure.settings import SYMMETRIC_ALGORITHMS, 
 from backend.kernel.http.api import api
 from backend.settings import Settings, keep_key, new_key
 
-keys = AppGroup("keys", help="Keys that sign and seal.")
+keys = AppGroup("keys", help="Keys that sign and seal: rotate.")
 
 
 @keys.command("rotate")
 def rotate() -> None:
-    """Put a new key before those that sign and seal.
+    """Put a new key in front of those that sign and seal.
 
-    A key of development is written under var/; one that the environment sets is printed, to be set there.
-    Every process must be started anew, API processes last. The key before stays good: what it signed is out
-    in the world. Of JWT keys two are kept. No secret key is dropped: passwords are peppered with them.
+    In development the new key is written under var/. Where the environment sets the keys, the new value is printed.
+    Then restart every process, API processes last. The previous key stays valid, because what it signed is still in
+    use. Two JWT keys are kept. No secret key is dropped, because password hashes depend on them.
     """
     for variable, (name, content) in _rotated(api().settings).items():
         if os.environ.get(variable):
@@ -32,7 +32,7 @@ def rotate() -> None:
 
 
 def _rotated(settings: Settings) -> dict[str, tuple[str, str]]:
-    """For each variable the name of development's file, and the new content."""
+    """For each variable, the name of its file in development and the new content."""
     name = "secret-key"
     rotated = {"SECRET_KEYS": (name, ",".join([new_key(name), *settings.secret_keys]))}
     own = settings.of(AuthSettings)

@@ -1,4 +1,4 @@
-"""The auth context's questions, in SQL."""
+"""Queries of the auth context, in SQL."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ _OF_USER = Statement(
 
 @queries.on(ListSessions)
 def list_sessions(query: ListSessions, connection: ReadConnection) -> list[SessionView]:
-    """The live sessions of a user."""
+    """The active sessions of a user."""
     return _OF_USER.all(connection, user_id=query.user_id, session_id=query.session_id, lifetime=LIFETIME)

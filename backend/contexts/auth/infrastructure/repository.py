@@ -1,6 +1,6 @@
 """Sessions and challenges in PostgreSQL.
 
-Whatever refuses access tokens tells every API process in the transaction of the change (`revocation.py`).
+Whatever revokes access tokens notifies every API process in the transaction of the change (`revocation.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SqlSessions:
         self._unit = unit
 
     def add(self, session: Session) -> None:
-        """Keep a new session."""
+        """Insert a new session."""
         self._unit.session.add(session)
 
     def get(self, session_id: UUID) -> Session:
@@ -44,17 +44,17 @@ class SqlSessions:
         return session
 
     def end(self, user_id: UUID, session_id: UUID) -> bool:
-        """End one session of that user."""
+        """End one session of the user."""
         return self._end(sessions.c.user_id == user_id, sessions.c.id == session_id)
 
     def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
-        """End the others, and the sign-ins that were begun with what is no longer so."""
+        """End the other sessions, and the sign-ins that wait for a code."""
         self._end(sessions.c.user_id == user_id, sessions.c.id != keep if keep else sa.true())
         waiting = challenges.update().where(challenges.c.user_id == user_id, challenges.c.ended_at.is_(None))
         self._unit.connection.execute(waiting.values(ended_at=sa.func.now()))
 
     def refuse_tokens(self, user_id: UUID) -> None:
-        """Raise the generation of each live session."""
+        """Raise the generation of each active session."""
         self._revoke(sessions.c.user_id == user_id, generation=sessions.c.generation + 1)
 
     def _end(self, *which: sa.ColumnElement[bool]) -> bool:
@@ -79,7 +79,7 @@ class SqlChallenges:
         self._unit = unit
 
     def count_lately(self, user_id: UUID) -> int:
-        """The lock comes first: the count then sees what its last holder committed."""
+        """Lock first: the count then sees what the previous holder committed."""
         lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"auth.challenges {user_id}", 0))
         self._unit.connection.execute(sa.select(lock))
         lately = sa.select(sa.func.count()).where(
@@ -88,11 +88,11 @@ class SqlChallenges:
         return self._unit.connection.scalar(lately) or 0
 
     def add(self, challenge: Challenge) -> None:
-        """Keep a new one."""
+        """Insert a new challenge."""
         self._unit.session.add(challenge)
 
     def get(self, challenge_id: UUID) -> Challenge:
-        """One of them, locked until the transaction ends."""
+        """One challenge, locked until the transaction ends."""
         challenge = self._unit.session.get(Challenge, challenge_id, with_for_update=True)
         if challenge is None:
             raise InvalidCode
@@ -100,19 +100,19 @@ class SqlChallenges:
 
 
 class SqlAccounts:
-    """`Accounts`, by asking the users context."""
+    """`Accounts`, with queries of the users context."""
 
     def __init__(self, reader: Reader, unit: UnitOfWork) -> None:
         self._reader = reader
         self._unit = unit
 
     def named(self, login: str) -> Account | None:
-        """A username holds no `@`, an address always does."""
+        """A username contains no `@`, an address always does."""
         query = FindCredentials(email=login) if "@" in login else FindCredentials(username=login)
         return self._known(self._reader.ask(query, fresh=True))
 
     def held(self, user_id: UUID) -> Account | None:
-        """Locked against changes, and not against other readers."""
+        """Locked against changes, not against other readers."""
         return self._within(GetCredentials(user_id, hold=True))
 
     def of(self, session: Session) -> Account | None:
@@ -142,6 +142,6 @@ class SqlAccounts:
 
 
 SESSIONS = Retention(sessions.c.last_used_at, timedelta(days=60))
-"""Nobody has used them for so long that no token of theirs is good."""
+"""Not used for so long that all their tokens have expired."""
 CHALLENGES = Retention(challenges.c.created_at, 2 * _HOUR)
-"""They no longer count for their hour."""
+"""They no longer count for the hourly limit."""

@@ -1,13 +1,13 @@
 """Which access tokens are refused before they expire, without a query per request.
 
-Guarantee: whatever refuses tokens notifies every API process in the transaction of the change, and
-each keeps in memory, for as long as tokens last, which generation of a session is the lowest good
-one. While a process is not connected it asks the database at each request; when it connects it
-first catches up with everything revoked within a token's lifetime. So memory is complete, or not used.
+Guarantee: whatever revokes tokens notifies every API process in the transaction of the change, and
+each process keeps in memory, for as long as tokens last, the lowest valid generation of the
+session. While a process is not connected it asks the database at each request. When it connects, it
+first reads everything revoked within a token's lifetime. So its memory is complete or not used.
 
 A process that ends a session itself answers only after every process has confirmed that it knows,
-or half a second has passed: a client may send its next request to any of them. The outcome of a
-command that ended sessions in a worker is told in the same way: the first to ask waits for the others.
+or after half a second: a client may send its next request to any of them. The outcome of a
+command that ended sessions in a worker is returned in the same way: the first to ask waits for the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANNEL = "sessions"
 """NOTIFY channel; the payload is `notice`."""
 _NONE_IS_GOOD = 2**31 - 1
 _CLOCKS_DIFFER_BY = 60
-"""Seconds that the clocks of this machine and of the database may differ by."""
+"""Seconds by which the clocks of this machine and of the database may differ."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ _REVOKED_LATELY = Statement(
 
 
 def notice(session_id: UUID, generation: int, *, ended: bool) -> str:
-    """What the API processes are told of a session whose tokens are refused below a generation."""
+    """The notification of a session whose tokens are refused below a generation."""
     return f"refuse {session_id} {_NONE_IS_GOOD if ended else generation}"
 
 
 class Revocations:
-    """What this process knows of refused tokens.
+    """The revoked tokens that this process knows of.
 
     Args:
-        lifetime: seconds an access token lasts.
+        lifetime: seconds until an access token expires.
     """
 
     def __init__(self, database: Database, lifetime: int) -> None:
         self._database = database
         self._keep = lifetime + _CLOCKS_DIFFER_BY
         self._lock = Lock()
-        self._known: dict[UUID, tuple[int, float]] = {}
+        self._lowest_good: dict[UUID, tuple[int, float]] = {}
 
     def hear(self, payload: str) -> None:
         """Take note of what arrives on the channel."""
@@ -81,20 +81,20 @@ class Revocations:
                 self._note(UUID(session_id), int(lowest_good))
 
     def catch_up(self) -> None:
-        """Take note of everything revoked within a token's lifetime."""
+        """Read everything revoked within a token's lifetime."""
         age = timedelta(seconds=self._keep)
         for state in self._database.read(lambda primary: _REVOKED_LATELY.all(primary, age=age), fresh=True):
             self._note(state.id, state.lowest_good)
 
     def lowest_good(self, session_id: UUID) -> int:
-        """The lowest generation of the session that is good, as far as memory knows."""
-        return self._known.get(session_id, (0, 0))[0]
+        """The lowest valid generation of the session, from memory."""
+        return self._lowest_good.get(session_id, (0, 0))[0]
 
     def ask(self, session_id: UUID) -> int:
-        """The same, as the database knows it.
+        """The lowest valid generation of the session, from the database.
 
         Raises:
-            DatabaseAway: it cannot be told.
+            DatabaseAway: PostgreSQL cannot be reached.
         """
 
         def state(primary: ReadConnection) -> _State | None:
@@ -106,15 +106,15 @@ class Revocations:
     def _note(self, session_id: UUID, lowest_good: int) -> None:
         now = monotonic()
         with self._lock:
-            known, _ = self._known.pop(session_id, (0, 0.0))
-            self._known[session_id] = max(known, lowest_good), now + self._keep
-            expired = takewhile(lambda one: self._known[one][1] < now, self._known)
-            for gone in list(islice(expired, 2)):  # the oldest come first; two for each new one is enough
-                del self._known[gone]
+            known, _ = self._lowest_good.pop(session_id, (0, 0.0))
+            self._lowest_good[session_id] = max(known, lowest_good), now + self._keep
+            expired = takewhile(lambda one: self._lowest_good[one][1] < now, self._lowest_good)
+            for gone in list(islice(expired, 2)):  # the oldest come first; two per new one is enough
+                del self._lowest_good[gone]
 
 
 class Gate:
-    """From an access token to the caller.
+    """Authenticates access tokens.
 
     `authenticate` asks the database only while `listener` is not connected.
     """
@@ -125,17 +125,17 @@ class Gate:
         self._listener = listener
 
     def authenticate(self, access_token: str) -> Caller:
-        """Who presents the token.
+        """The caller who presents the token.
 
         Raises:
-            SessionEnded: the token is ours and unexpired, but no longer good.
+            SessionEnded: the token is ours and has not expired, but was revoked.
             InvalidToken: it is anything else.
-            DatabaseAway: whether it is still good cannot be told.
+            DatabaseAway: PostgreSQL cannot be asked whether it was revoked.
         """
         claims = self._tokens.read(access_token)
-        known = self._revocations.lowest_good if self._listener.connected else self._revocations.ask
+        lowest_good = self._revocations.lowest_good if self._listener.connected else self._revocations.ask
         caller = _caller(claims)
-        if claims.gen < known(claims.sid):
+        if claims.gen < lowest_good(claims.sid):
             raise SessionEnded(caller)
         return caller
 

@@ -42,13 +42,13 @@ blueprint = Blueprint("auth", __name__, description="Signing in and sessions")
 
 
 def sign_in(credentials: dict[str, Any]) -> Response:
-    """Tokens, or a challenge."""
+    """Sign in; answer with tokens, or with a challenge."""
     return _secret(bus().execute(SignIn(**credentials)))
 
 
 @blueprint.route("/auth/login")
 class SignInView(MethodView):
-    """Signing in."""
+    """Sign-in."""
 
     @public
     @blueprint.arguments(schemas.Credentials)
@@ -57,14 +57,14 @@ class SignInView(MethodView):
     def post(self, credentials: dict[str, Any]) -> Response:
         """Sign in
 
-        With two-step sign-in on, the answer is a challenge, and a code comes by mail.
+        With two-step sign-in on, the answer is a challenge, and you get a code by mail.
         """
         return sign_in(credentials)
 
 
 @blueprint.route("/auth")
 class ShortSignInView(MethodView):
-    """Signing in, at the shorter address."""
+    """Sign-in, at the shorter address."""
 
     @public
     @blueprint.arguments(schemas.Credentials)
@@ -77,32 +77,32 @@ class ShortSignInView(MethodView):
 
 @blueprint.route("/auth/verify-code")
 class CodeView(MethodView):
-    """The second step."""
+    """The second step of a sign-in."""
 
     @public
     @blueprint.arguments(schemas.ChallengeAnswer)
     @blueprint.response(200, schemas.TokenPairSchema)
     @refuses(InvalidCode, TooManyAttempts)
     def post(self, answer: dict[str, Any]) -> Response:
-        """Finish a sign-in with the code that came by mail
+        """Complete a sign-in with the mailed code
 
-        A code is good once, for 5 minutes; a challenge bears 5 tries.
+        A code works once, for 5 minutes. A challenge allows 5 attempts.
         """
         return _secret(bus().execute(SignInWithCode(**answer)))
 
 
 @blueprint.route("/auth/resend-code")
 class ResendView(MethodView):
-    """Another code."""
+    """Request for another code."""
 
     @public
     @blueprint.arguments(schemas.ChallengeName)
     @blueprint.response(202, schemas.CodeOnItsWay)
     @refuses(InvalidCode, TooManyAttempts)
     def post(self, name: dict[str, Any]) -> Response:
-        """Ask for another code for the same sign-in
+        """Request another code for the same sign-in
 
-        At most one a minute. It takes the place of the one before; the challenge lasts no longer for it.
+        At most one a minute. The new code replaces the earlier one; the challenge still expires at the same time.
         """
         bus().execute(ResendCode(**name))
         return json_response({"detail": "Another code is on its way."}, 202)
@@ -110,7 +110,7 @@ class ResendView(MethodView):
 
 @blueprint.route("/auth/refresh")
 class RefreshView(MethodView):
-    """Staying signed in."""
+    """Exchange of a refresh token."""
 
     @public
     @blueprint.arguments(schemas.RefreshRequest)
@@ -119,15 +119,15 @@ class RefreshView(MethodView):
     def post(self, given: dict[str, Any]) -> Response:
         """Exchange a refresh token for new tokens
 
-        A refresh token is good once. Sent again within 30 seconds it brings the same successor, later
-        it ends the session: somebody has a copy.
+        A refresh token works once. If it is sent again within 30 seconds, the answer has the same successor. If it is
+        sent again later, the session ends: somebody has a copy of the token.
         """
         return _secret(bus().execute(Refresh(**given)))
 
 
 @blueprint.route("/auth/logout")
 class SignOutView(MethodView):
-    """Signing out."""
+    """Sign-out."""
 
     @once_signed_in
     @blueprint.response(204)
@@ -140,12 +140,12 @@ class SignOutView(MethodView):
 
 @blueprint.route("/auth/logout-all")
 class SignOutEverywhereView(MethodView):
-    """Signing out everywhere."""
+    """Sign-out everywhere."""
 
     @signed_in
     @blueprint.response(204)
     def post(self) -> Response:
-        """Sign out everywhere: end every session of the caller"""
+        """Sign out everywhere: end every one of your sessions"""
         bus().execute(EndSessions(signed_in_caller().user_id))
         return Response(status=204)
 
@@ -157,7 +157,7 @@ class SessionCollection(MethodView):
     @signed_in
     @blueprint.response(200, schemas.SessionList)
     def get(self) -> Response:
-        """List the own sessions"""
+        """List your sessions"""
         known = signed_in_caller()
         return json_response({"items": bus().ask(ListSessions(known.user_id, known.session_id), fresh=True)})
 
@@ -170,36 +170,36 @@ class SessionItem(MethodView):
     @blueprint.response(204)
     @refuses(SessionNotFound)
     def delete(self, session_id: UUID) -> Response:
-        """End one of the own sessions"""
+        """End one of your sessions"""
         bus().execute(EndSession(signed_in_caller().user_id, session_id))
         return Response(status=204)
 
 
 @blueprint.route("/auth/validate-token")
 class TokenCheck(MethodView):
-    """Whether a token is good."""
+    """Validation of an access token."""
 
     @public
     @blueprint.arguments(schemas.TokenToCheck)
     @blueprint.response(200, schemas.TokenValidity)
     def post(self, given: dict[str, Any]) -> Response:
-        """Check an access token"""
+        """Validate an access token"""
         return json_response(_validity_of(given["access_token"]))
 
 
 @blueprint.route("/auth/verify")
 class OwnTokenCheck(MethodView):
-    """Whether the presented token is good."""
+    """Validation of the caller's access token."""
 
     @signed_in
     @blueprint.response(200, schemas.TokenValidity)
     def get(self) -> Response:
-        """Check the presented access token"""
+        """Validate your access token"""
         return json_response(_validity(signed_in_caller()))
 
 
 def jwks_blueprint(keys: SigningKeys) -> flask.Blueprint:
-    """The public keys that access tokens are verified with; none are public where one key signs and verifies."""
+    """The public keys that verify access tokens. A symmetric algorithm has none."""
     root = flask.Blueprint("jwks", __name__)
     body = {"keys": keys.public()}
 

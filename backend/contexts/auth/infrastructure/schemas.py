@@ -1,4 +1,4 @@
-"""The bodies of the auth context and what its answers look like."""
+"""Request and response bodies of the auth context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIME = "2026-01-02T03:04:05.678901Z"
 
 
 class Credentials(ma.Schema):
-    """Who signs in, by address or by username, and their password."""
+    """An e-mail address or a username, and the password."""
 
     email = Text(allow_none=True, metadata=example("ada@example.com", "Or `username`."))
     username = Text(allow_none=True, metadata=example("ada", "Or `email`."))
@@ -32,14 +32,14 @@ class Credentials(ma.Schema):
 
 
 class ChallengeAnswer(ma.Schema):
-    """The code that came by mail."""
+    """The mailed code and its challenge."""
 
     challenge = SecretText(required=True, metadata=example("IkFaQ…"))
     code = SecretText(required=True, metadata=example("042137", "Six digits."))
 
 
 class ChallengeName(ma.Schema):
-    """A sign-in that waits for its code."""
+    """The challenge of a sign-in that waits for its code."""
 
     challenge = SecretText(required=True, metadata=example("IkFaQ…"))
 
@@ -51,22 +51,22 @@ class RefreshRequest(ma.Schema):
 
 
 class TokenToCheck(ma.Schema):
-    """An access token somebody holds."""
+    """The access token to validate."""
 
     access_token = SecretText(required=True, metadata=example("eyJhbGciOi…"))
 
 
 class TokenPairSchema(ma.Schema):
-    """What a signed-in client holds."""
+    """The tokens of a signed-in client."""
 
     access_token = ma.fields.String(required=True, metadata=example("eyJhbGciOi…", "A JWT (RFC 9068)."))
     token_type = ma.fields.String(required=True, validate=ma.validate.OneOf(["Bearer"]))
-    expires_in = ma.fields.Integer(required=True, metadata=example(900, "Seconds the access token lasts."))
-    refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Good for one exchange."))
+    expires_in = ma.fields.Integer(required=True, metadata=example(900, "Seconds until the access token expires."))
+    refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Works for one exchange."))
 
 
 class CodeSentSchema(ma.Schema):
-    """The password was right; a code was mailed."""
+    """The password was correct, and a code was mailed."""
 
     two_step = ma.fields.Boolean(required=True, metadata=example(value=True))
     challenge = ma.fields.String(required=True, metadata=example("IkFaQ…"))
@@ -77,28 +77,28 @@ SIGNED_IN_OR_CODE_SENT = {"oneOf": [TokenPairSchema, CodeSentSchema]}
 
 
 class SessionSchema(ma.Schema):
-    """A device somebody is signed in on."""
+    """A session: one device that is signed in."""
 
     id = ma.fields.UUID(required=True, metadata=example(_ID))
     created_at = ma.fields.DateTime(required=True, metadata=example(_TIME))
-    last_used_at = ma.fields.DateTime(required=True, metadata=example(_TIME, "When it was last refreshed."))
+    last_used_at = ma.fields.DateTime(required=True, metadata=example(_TIME, "When its tokens were last refreshed."))
     ip = ma.fields.String(required=True, metadata=example("203.0.113.7"))
     user_agent = ma.fields.String(required=True, metadata=example("curl/8.5.0"))
     current = ma.fields.Boolean(required=True, metadata=example(value=True))
 
 
 class SessionList(ma.Schema):
-    """The live sessions, the latest used first."""
+    """The active sessions, the most recently used first."""
 
     items = ma.fields.List(ma.fields.Nested(SessionSchema), required=True)
 
 
 class TokenValidity(ma.Schema):
-    """Whether a token is good, and nothing more."""
+    """Whether a token is valid."""
 
     is_valid = ma.fields.Boolean(required=True)
-    user_id = ma.fields.UUID(metadata=example(_ID, "Only of a good token."))
-    exp = ma.fields.Integer(metadata=example(1767323045, "Seconds since 1970. Only of a good token."))
+    user_id = ma.fields.UUID(metadata=example(_ID, "Only for a valid token."))
+    exp = ma.fields.Integer(metadata=example(1767323045, "Seconds since 1970. Only for a valid token."))
 
 
 class CodeOnItsWay(ma.Schema):

@@ -1,4 +1,4 @@
-"""Where sessions, challenges and failures are kept, and how rows become entities."""
+"""Tables of the auth context, and the mapping of rows to entities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backend.kernel.postgres.tables import mapper_registry, metadata
 
 _TIME = sa.DateTime(timezone=True)
 
-# No foreign key to users: a session that ended with its account must still be known as ended.
+# No foreign key to users: the session of a deleted account must still be found, as ended.
 sessions = sa.Table(
     "sessions",
     metadata,

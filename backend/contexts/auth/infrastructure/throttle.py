@@ -1,4 +1,4 @@
-"""Guesses, counted in PostgreSQL: the limit is the same however many API processes run.
+"""The throttle. It counts attempts in PostgreSQL, so the limit does not depend on the number of API processes.
 
 Guarantee: an attempt is counted, in a short transaction of its own, before it is checked. So of
 parallel guesses no more are checked than the limit allows. A crash in between leaves one failure
@@ -43,7 +43,7 @@ from backend.kernel.resources import Resources
 
 _LONGEST_WAIT = 4.0
 _PLACES_TO_WAIT = 40
-"""Fewer than a process has threads (64): those that wait for a turn answer nothing else."""
+"""Fewer than a process has threads (64): a request that waits for a turn occupies one."""
 
 Change = Callable[[Failures], Failures]
 
@@ -53,16 +53,16 @@ class Hasher(Protocol):
 
     @property
     def nobodys_hash(self) -> str:
-        """What no password verifies against, as slowly as any other."""
+        """A hash that no password matches, as slow as any other."""
 
     def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether it is the password."""
+        """Whether the password matches the hash."""
 
 
 class Turns:
-    """How many passwords are checked at once in this process: a storm of sign-ins must leave cores to the reads.
+    """Limits how many passwords this process checks at once: many sign-ins must leave cores to the reads.
 
-    Of one account one at a time: right sign-ins side by side would look like failures to each other.
+    Of one account, one at a time: correct ones in parallel would look like failures to each other.
     """
 
     def __init__(self, at_once: int | None = None, longest_wait: float = _LONGEST_WAIT) -> None:
@@ -74,10 +74,10 @@ class Turns:
 
     @contextmanager
     def one(self, account: str) -> Iterator[None]:
-        """A turn for that account.
+        """A turn for this account.
 
         Raises:
-            Busy: too many wait, or it took too long.
+            Busy: too many requests wait, or this one waited too long.
         """
         with self._changed:
             if not self._places:
@@ -99,17 +99,17 @@ class Turns:
 
 
 class Throttle:
-    """The counters of failures: by account and address, by account, by address."""
+    """The counters of failures: per account and address, per account, per address."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
 
     def reserve(self, account: str, *, for_code: bool = False) -> None:
-        """Count a failure, at once.
+        """Count a failure, in a transaction of its own.
 
         Raises:
-            TooManyAttempts: there were too many.
+            TooManyAttempts: a limit is reached.
         """
         now = datetime.now(UTC)
         pair, whole_account, address = self._keys(account)
@@ -122,7 +122,7 @@ class Throttle:
             _change(connection, changes)
 
     def take_back(self, account: str, connection: sa.Connection | None = None) -> None:
-        """Undo one `reserve`; at once, without a connection."""
+        """Undo one `reserve`; without a connection, in a transaction of its own."""
         changes: dict[bytes, Change] = dict.fromkeys(self._keys(account), Failures.minus_one)
         if connection is not None:
             _change(connection, changes)
@@ -141,7 +141,7 @@ class Throttle:
         return self._key("pair", account, address), self._key("account", account), self._key("address", address)
 
     def _key(self, *names: str) -> bytes:
-        # Whoever signs in chooses the account's name, but cannot write a NUL: it is nobody else's counter.
+        # The caller chooses the account's name but cannot write a NUL, so it cannot name another counter.
         return self._keyring.digest("throttle", "\0".join(names).encode())
 
 
@@ -155,14 +155,14 @@ class SqlGuesses:
         self._hasher = hasher
 
     def password(self, login: str, account: Account | None, password: Secret) -> bool:
-        """One hash is checked whoever it is: the time tells nothing."""
-        who = str(account.user_id) if account else _spelled(login)
+        """One hash is checked for any account, so that the time reveals nothing."""
+        who = str(account.user_id) if account else _normalized(login)
         with self._turns.one(who):
             self._throttle.reserve(who)
             return self._hasher.verify(password, account.password_hash if account else self._hasher.nobodys_hash)
 
     def code(self, user_id: UUID) -> None:
-        """Count a try of a code."""
+        """Count an attempt with a code."""
         self._throttle.reserve(str(user_id), for_code=True)
 
     def right(self, user_id: UUID) -> None:
@@ -176,7 +176,7 @@ class SqlGuesses:
 
 @dataclass(frozen=True)
 class SqlAttempts:
-    """The throttle as the users context needs it, for the passwords of those who are signed in."""
+    """The throttle as the users context needs it, for the passwords of signed-in users."""
 
     throttle: Throttle
     turns: Turns
@@ -186,7 +186,7 @@ class SqlAttempts:
         return self.turns.one(str(user_id))
 
     def reserve(self, user_id: UUID) -> None:
-        """Count a failure before it is one."""
+        """Count a failure in advance."""
         self.throttle.reserve(str(user_id))
 
     def succeeded(self, user_id: UUID) -> None:
@@ -209,7 +209,7 @@ FAILURES = Retention(failures.c.updated_at, QUIET + LONGEST_BLOCK)
 
 
 def _change(connection: sa.Connection, changes: Mapping[bytes, Change]) -> None:
-    """Locks the counters, in the order of their keys, then changes them."""
+    """Lock the counters in the order of their keys, against deadlocks, then change them."""
     keys = sorted(changes)
     connection.execute(
         insert(failures).on_conflict_do_nothing(), [{"key": key, "times": [], "blocks": 0} for key in keys]
@@ -225,8 +225,8 @@ def _change(connection: sa.Connection, changes: Mapping[bytes, Change]) -> None:
     )
 
 
-def _spelled(login: str) -> str:
-    """A name nobody has, in one spelling: it is throttled as if somebody had it."""
+def _normalized(login: str) -> str:
+    """An unknown name, normalized: it is throttled like a known one."""
     try:
         return email_address(login)
     except Invalid:
@@ -234,7 +234,7 @@ def _spelled(login: str) -> str:
 
 
 def _network(ip: str) -> str:
-    """What one attacker has of addresses: all of an IPv6 /64, one of IPv4."""
+    """The addresses that one attacker has: an IPv6 /64, or one IPv4 address."""
     try:
         address = ip_address(ip)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What auth gives out: access tokens (JWT, RFC 9068), refresh tokens, challenges, codes."""
+"""Access tokens (JWT, RFC 9068), refresh tokens, challenges and codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CODE = "sign-in code"
 
 @dataclass(frozen=True)
 class Claims:
-    """What an access token says.
+    """The claims of an access token.
 
     Attributes:
         gen: the session's generation when it was issued.
@@ -64,11 +64,11 @@ class AccessTokens:
         self._audience = issuer + PREFIX
         self.lifetime = minutes * 60
         """Seconds."""
-        # A signature does not change: the tokens in use are verified once, then looked up.
+        # A signature does not change: a token in use is verified once, then looked up.
         self._verified = lru_cache(_MOST_REMEMBERED)(self._verify)
 
     def issue(self, session: Session, roles: tuple[str, ...]) -> str:
-        """An access token of that session."""
+        """An access token of the session."""
         now = int(datetime.now(UTC).timestamp())
         claims = {
             "iss": self._issuer,
@@ -86,21 +86,21 @@ class AccessTokens:
         return jwt.encode(header, claims, key, registry=self._keys.registry)
 
     def read(self, text: str) -> Claims:
-        """What a token says, provided that we issued it and that it has not expired.
+        """The claims of a token that we issued and that has not expired.
 
-        Nothing in the token chooses how it is verified: not `alg`, not `jwk` or `jku` (RFC 8725, 3.1).
+        Nothing in the token selects how it is verified: not `alg`, not `jwk` or `jku` (RFC 8725, 3.1).
 
         Raises:
             InvalidToken: it is anything else.
         """
         claims = self._verified(text)
-        # Not only `exp`: revocation looks back no longer than tokens last by the present setting.
+        # Not only `exp`: revocation looks back only as far as the current setting of the lifetime.
         if time() >= min(claims.exp, claims.iat + self.lifetime):
             raise InvalidToken
         return claims
 
     def _verify(self, text: str) -> Claims:
-        """All but the times."""
+        """Check everything except the times."""
         try:
             token = jwt.decode(text, self._key_of, registry=self._keys.registry)
             claims = msgspec.convert(token.claims, Claims)
@@ -118,32 +118,32 @@ class AccessTokens:
 
 
 class SignedTokens:
-    """`Tokens`: what only we read is signed, one purpose each."""
+    """`Tokens`, signed, with a purpose of its own for each kind."""
 
     def __init__(self, access: AccessTokens, keyring: Keyring) -> None:
         self._access = access
         self._keyring = keyring
 
     def first_refresh_token(self) -> RefreshToken:
-        """A random one, of a session that is still to be."""
+        """A random one, with the id of a new session."""
         return RefreshToken(uuid7(), secrets.token_bytes(32))
 
     def successor(self, token: RefreshToken) -> RefreshToken:
-        """Derived, so that it needs no storing to be told again."""
+        """Derived, so that it can be returned again without being stored."""
         return RefreshToken(token.session_id, self._keyring.digest(_SUCCESSOR, token.secret))
 
     def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
-        """A new access token beside that refresh token."""
+        """A new access token and the signed refresh token."""
         text = self._keyring.sign(_REFRESH, base64_encode(token.session_id.bytes + token.secret).decode())
         return TokenPair(self._access.issue(session, roles), "Bearer", self._access.lifetime, text)
 
     def read_refresh_token(self, text: str) -> RefreshToken:
-        """The signature tells a used token from an invented one, which must not end anybody's session."""
+        """The signature tells a used token from an invented one, which must not end a session."""
         raw = base64_decode(self._verified(_REFRESH, text, InvalidRefreshToken))
         return RefreshToken(UUID(bytes=raw[:16]), raw[16:])
 
     def challenge(self, challenge: Challenge) -> str:
-        """Its id and its user's."""
+        """The signed ids of the challenge and of its user."""
         return self._keyring.sign(_CHALLENGE, base64_encode(challenge.id.bytes + challenge.user_id.bytes).decode())
 
     def read_challenge(self, text: str) -> tuple[UUID, UUID]:
@@ -152,11 +152,11 @@ class SignedTokens:
         return UUID(bytes=raw[:16]), UUID(bytes=raw[16:])
 
     def new_code(self) -> Secret:
-        """Leading zeros belong to it."""
+        """Six digits; leading zeros count."""
         return Secret(f"{secrets.randbelow(10**6):06}")
 
     def code_digest(self, challenge_id: UUID, code: Secret) -> bytes:
-        """Keyed: a million codes are soon tried against a plain hash."""
+        """With a key: a plain hash of a million possible codes is soon guessed."""
         plain = hashlib.sha256(code.value.encode("utf-8", "surrogatepass")).digest()
         return self._keyring.digest(_CODE, challenge_id.bytes + plain)
 

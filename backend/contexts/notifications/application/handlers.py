@@ -1,4 +1,4 @@
-"""Which event is told to whom by mail, one function per event."""
+"""Handlers of the notifications context: which event causes which mail, one function per event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ handlers = Handlers[NotificationsPorts]("notifications")
 
 @handlers.on(EmailVerificationRequested, kind=Kind.MAIL)
 def mail_verification_link(event: EmailVerificationRequested, ports: NotificationsPorts) -> None:
-    """To an address that shall be proven."""
+    """To the address that has to be verified."""
     _send(ports, Template.VERIFY_EMAIL, event.email, language=event.language, token=event.token.value)
 
 
@@ -41,13 +41,13 @@ def mail_notice_of_taken_email(event: TakenEmailRegistered, ports: Notifications
 
 @handlers.on(PasswordResetRequested, kind=Kind.MAIL)
 def mail_password_reset_link(event: PasswordResetRequested, ports: NotificationsPorts) -> None:
-    """To somebody who forgot their password."""
+    """To a user who requested a new password."""
     _send(ports, Template.RESET_PASSWORD, event.email, language=event.language, token=event.token.value)
 
 
 @handlers.on(PasswordChanged, kind=Kind.MAIL)
 def mail_notice_of_new_password(event: PasswordChanged, ports: NotificationsPorts) -> None:
-    """To the owner of an account whose password is another one now."""
+    """To the user whose password changed."""
     _send(ports, Template.PASSWORD_CHANGED, event.email, language=event.language)
 
 
@@ -65,7 +65,7 @@ def mail_notice_of_email_change(event: EmailChangeNoticed, ports: NotificationsP
 
 @handlers.on(SignInCodeRequested, kind=Kind.CODES)
 def mail_sign_in_code(event: SignInCodeRequested, ports: NotificationsPorts) -> None:
-    """To somebody who is waiting for it: it has a lane of its own, and too late it is not sent at all."""
+    """To a user who waits for it: it has a lane of its own, and an expired code is not sent."""
     _send(
         ports,
         Template.SIGN_IN_CODE,
@@ -78,20 +78,20 @@ def mail_sign_in_code(event: SignInCodeRequested, ports: NotificationsPorts) -> 
 
 @handlers.on(RefreshTokenReused, kind=Kind.MAIL)
 def mail_notice_of_ended_session(event: RefreshTokenReused, ports: NotificationsPorts) -> None:
-    """To the owner of a session that somebody else seems to have a copy of."""
+    """To the owner of a session whose token somebody seems to have copied."""
     _send(ports, Template.SESSION_ENDED, event.email, language=event.language, values={"ip": event.ip})
 
 
 @handlers.on(StockLow, kind=Kind.MAIL)
 def mail_low_stock(event: StockLow, ports: NotificationsPorts) -> None:
-    """To every active administrator; one who was told already is not told again when another could not be."""
+    """To every active administrator. A retry for one of them does not send to the others again."""
     values = {"name": event.name, "sku": event.sku, "stock": event.stock, "threshold": event.threshold}
     for admin in ports.admins():
         _send(ports, Template.STOCK_LOW, admin.email, language=admin.language, values=values)
 
 
 def _send(ports: NotificationsPorts, template: Template, to: str, **details: Any) -> None:
-    """Send a mail, unless it was sent before or comes too late."""
+    """Send a mail, unless it was sent before or has expired."""
     mail = Mail(uuid5(ports.message_id, to), template, to, **details)
     if ports.ledger.knows(mail):
         return
@@ -103,4 +103,4 @@ def _send(ports: NotificationsPorts, template: Template, to: str, **details: Any
     except Undeliverable:
         ports.ledger.drop(mail, "undeliverable")
     except HandedOver:
-        pass  # another delivery of the same message was quicker
+        pass  # another delivery of the same message sent it

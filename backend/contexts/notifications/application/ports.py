@@ -1,4 +1,4 @@
-"""What the notifications context needs of the outside."""
+"""Ports of the notifications context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.contexts.users.application.queries import AdminContact
 
 
 class Template(StrEnum):
-    """The mails there are; each has its words in every language."""
+    """The mails. Each has a template in every language."""
 
     VERIFY_EMAIL = "verify_email"
     EMAIL_ALREADY_REGISTERED = "email_already_registered"
@@ -31,15 +31,15 @@ class Template(StrEnum):
 class Mail:
     """One mail to one person.
 
-    Mails say nothing that somebody else may have written, such as the name given at a registration:
-    nobody shall send their words to a stranger through us.
+    A mail contains nothing that another person may have written, such as the name given at a registration:
+    otherwise we would send anybody's text to strangers.
 
     Attributes:
         id: the same at each delivery of the message that causes it.
-        language: a language tag, or an Accept-Language header; English when it is none of ours.
-        token: what the mail's link carries, "" when it has none.
-        values: what else the template tells.
-        useful_until: when it need not be sent any more.
+        language: a language tag, or an Accept-Language header; English if it is none of ours.
+        token: the token of the mail's link, "" for none.
+        values: other values of the template.
+        useful_until: after this time the mail is not sent.
     """
 
     id: UUID
@@ -52,56 +52,56 @@ class Mail:
 
 
 class HandedOver(Exception):
-    """The mail was handed to the mail server before. It is not handed over again."""
+    """The mail was already handed to the mail server. It is not handed over again."""
 
 
 class NotTaken(Exception):
-    """The mail server did not take the mail; it may do so later."""
+    """The mail server did not accept the mail. It may do so later."""
 
 
 class Undeliverable(Exception):
-    """The mail server says that the address does not exist. Trying again cannot help."""
+    """The mail server says that the address does not exist. A retry cannot help."""
 
 
 class Mailer(Protocol):
-    """The way to the mailbox."""
+    """Hands mails to a mail server."""
 
     def send(self, mail: Mail, last_step: AbstractContextManager[None]) -> None:
-        """Hand the mail over, entering `last_step` when nothing but the text itself remains to be sent.
+        """Hand the mail over. Enter `last_step` when only the text itself remains to be sent.
 
         Raises:
-            HandedOver: by `last_step`; nothing was sent.
-            NotTaken: the server did not take it.
-            Undeliverable: the server never will.
+            HandedOver: raised by `last_step`; nothing was sent.
+            NotTaken: the server did not accept it.
+            Undeliverable: the server will never accept it.
         """
 
 
 class Ledger(Protocol):
-    """What was sent. Each method is a short transaction of its own: none is open while a server is spoken to."""
+    """What was sent. Each method is a short transaction of its own: none is open during an SMTP conversation."""
 
     def knows(self, mail: Mail) -> bool:
-        """Whether the mail was handed over, or is not to be."""
+        """Whether the mail was handed over or dropped."""
 
     def once(self, mail: Mail) -> AbstractContextManager[None]:
-        """Note that the mail is being handed over; that it was, when the block ends; that it was
-        not, when the block raises NotTaken. After any other exception nobody can say: the note stays.
+        """Record that the mail is being handed over; that it was, when the block ends; that it was
+        not, when the block raises NotTaken. Any other exception leaves doubt, and the record stays.
 
         Raises:
-            HandedOver: it was noted before.
+            HandedOver: it was recorded before.
         """
 
     def drop(self, mail: Mail, outcome: str) -> None:
-        """Note that the mail is not to be sent, and why: `expired` or `undeliverable`."""
+        """Record that the mail will not be sent, and why: `expired` or `undeliverable`."""
 
 
 @dataclass(frozen=True)
 class NotificationsPorts:
-    """What a notifications handler may reach.
+    """The ports of a notifications handler.
 
     Attributes:
-        message_id: of the event at hand, the same at each delivery.
-        now: the present time, with its time zone.
-        admins: where administrators are reached, and in which language.
+        message_id: of the event's message, the same at each delivery.
+        now: the current time, with its time zone.
+        admins: the addresses and languages of administrators.
     """
 
     message_id: UUID

@@ -1,4 +1,4 @@
-"""From a `Mail` to the message that travels: text and HTML from the same words, in the reader's language."""
+"""From a `Mail` to an e-mail message: text and HTML from one template, in the reader's language."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from backend.contexts.notifications.application.ports import Mail, Template
 from backend.kernel.messages.origin import current_origin
 
 LANGUAGES = ("en", "es")
-"""What there are templates for, the one for everybody else first."""
+"""The languages with templates; the first one is the default."""
 
 _PATHS = {
     Template.VERIFY_EMAIL: "/verify-email",
     Template.CONFIRM_NEW_EMAIL: "/verify-email",
     Template.RESET_PASSWORD: "/reset-password",
 }
-"""Where the frontend takes a token, below PUBLIC_URL."""
+"""The pages that accept a token, below PUBLIC_URL."""
 
 # A line of ASCII text may have 998 characters (RFC 5322): a link stays whole and readable.
 _LONG_LINES = SMTP.clone(max_line_length=998)
@@ -35,11 +35,11 @@ class Composer:
     """Composes mails.
 
     A text template is its subject, an empty line, and paragraphs; `layout.html` shows the same
-    paragraphs, escaped, as HTML. Nothing in a mail is loaded from anywhere.
+    paragraphs, escaped, as HTML. A mail loads nothing from elsewhere.
 
     Args:
         sender: MAIL_FROM, an address with or without a name.
-        public_url: where links point.
+        public_url: the address that links lead to.
     """
 
     def __init__(self, sender: str, public_url: str) -> None:
@@ -55,7 +55,7 @@ class Composer:
         )
 
     def compose(self, mail: Mail) -> EmailMessage:
-        """The message, whose id is derived from the mail's: the same mail bears the same Message-ID (RFC 5322)."""
+        """The message. Its Message-ID (RFC 5322) is derived from the mail's id, so the same mail has the same one."""
         language = language_of(mail.language)
         link = self._link(mail)
         values = {name: _one_line(value) for name, value in mail.values.items()}
@@ -68,7 +68,7 @@ class Composer:
         message["Subject"] = subject
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = f"<{mail.id}@{self._domain}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: out-of-office programs leave it alone
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: auto-responders do not answer it
         if request_id := current_origin.get().request_id:
             message["X-Request-ID"] = request_id
         message.set_content("\n\n".join(paragraphs) + "\n")
@@ -87,12 +87,12 @@ class Composer:
 
 
 def language_of(preference: str) -> str:
-    """The one of our languages that a language tag or an Accept-Language header prefers (RFC 9110)."""
+    """The language of ours that a language tag or an Accept-Language header prefers (RFC 9110)."""
     return parse_accept_header(preference, LanguageAccept).best_match(LANGUAGES, LANGUAGES[0])
 
 
 def ascii_domain(address: str) -> str:
-    """The address with its domain as DNS has it (RFC 5891)."""
+    """The address with its domain in ASCII, as in DNS (RFC 5891)."""
     mailbox, _, domain = address.rpartition("@")
     return address if domain.isascii() else f"{mailbox}@{idna.encode(domain, uts46=True).decode()}"
 

@@ -1,9 +1,9 @@
-"""The `mails` table: what was sent, so that no mail is sent twice.
+"""The table `mails`: what was sent, so that no mail is sent twice.
 
-Guarantee: a row is committed before the text of its mail leaves, and no mail with a row is sent. A
-process that dies, or loses its server, between the two leaves a row in `sending`: whether that mail
-arrived nobody can say, and it is not sent again (docs/adr/0013-mail-at-most-once-when-in-doubt.md).
-Neither address nor content is kept.
+Guarantee: a row is committed before the text of its mail is sent, and no mail with a row is sent. A
+process that dies, or loses its server, in between leaves a row in `sending`: whether that mail
+arrived is unknown, and it is not sent again (docs/adr/0013-mail-at-most-once-when-in-doubt.md).
+Neither address nor content is stored.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ mails = sa.Table(
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Status:
     status: str
 
 
-_STATUS = Statement(sa.select(mails.c.status).where(mails.c.id == sa.bindparam("id", type_=sa.Uuid)), _Known)
+_STATUS = Statement(sa.select(mails.c.status).where(mails.c.id == sa.bindparam("id", type_=sa.Uuid)), _Status)
 
 
 class SqlMails:
@@ -56,15 +56,15 @@ class SqlMails:
         self._database = database
 
     def knows(self, mail: Mail) -> bool:
-        """Whether the mail was handed over, or is not to be."""
-        known = self._database.read(lambda connection: _STATUS.one(connection, id=mail.id), fresh=True)
-        if known is not None and known.status == "sending":
+        """Whether the mail was handed over or dropped."""
+        found = self._database.read(lambda connection: _STATUS.one(connection, id=mail.id), fresh=True)
+        if found is not None and found.status == "sending":
             log.warning("mail left in doubt", mail_id=str(mail.id), template=mail.template)
-        return known is not None
+        return found is not None
 
     @contextmanager
     def once(self, mail: Mail) -> Iterator[None]:
-        """Commit the row first; take it back only when the server has said that it did not take the mail."""
+        """Commit the row first. Delete it only if the server said that it did not accept the mail."""
         if not self._write(mail, "sending"):
             raise HandedOver
         try:
@@ -78,7 +78,7 @@ class SqlMails:
         log.info("mail sent", mail_id=str(mail.id), template=mail.template)
 
     def drop(self, mail: Mail, outcome: str) -> None:
-        """Note that the mail is not to be sent, and why."""
+        """Record that the mail will not be sent, and why."""
         if self._write(mail, outcome):
             log.warning("mail dropped", mail_id=str(mail.id), template=mail.template, outcome=outcome)
 
@@ -96,4 +96,4 @@ def steps_of(connection: sa.Connection, wanted: Wanted) -> Iterator[Step]:
 
 
 RETENTION = Retention(mails.c.created_at, timedelta(days=90))
-"""Longer than operations are kept: while a message may be replayed, its mails must be remembered."""
+"""Longer than operations are kept: as long as a message can be replayed, its mails must be on record."""

@@ -22,17 +22,17 @@ Compose = Callable[[Mail], EmailMessage]
 _TIMEOUT = 10
 """Seconds for the connection, and for each answer of the server."""
 _SUBMISSION_PORTS = {"smtp": 587, "smtps": 465}
-"""RFC 6409 and RFC 8314, when MAIL_URL names none."""
+"""RFC 6409 and RFC 8314, if MAIL_URL names no port."""
 _COMPLETED = range(200, 300)
 """Positive completion replies (RFC 5321, 4.2.1)."""
 _NO_SUCH_ADDRESS = b"5.1."
-"""Enhanced status codes (RFC 3463) that condemn the address, not the mail, the sender or the server's mood."""
+"""Enhanced status codes (RFC 3463) that reject the address, not the mail or the sender."""
 
 
 def mailer_of(mail_url: str, compose: Compose) -> Mailer:
     """The mailer that MAIL_URL names: `smtp://user:password@host:port`, `smtps://…`, or `file:directory`.
 
-    A relative directory is below the project's.
+    A relative directory is below the project's root.
     """
     url = urlsplit(mail_url)
     return FileMailer(ROOT / unquote(url.path), compose) if url.scheme == "file" else SmtpMailer(url, compose)
@@ -41,7 +41,7 @@ def mailer_of(mail_url: str, compose: Compose) -> Mailer:
 class SmtpMailer:
     """Hands mails to a mail server, one connection each.
 
-    TLS is used where the server offers it, and its certificate must be good (SSL_CERT_FILE names a
+    TLS is used where the server offers it, and its certificate must be valid (SSL_CERT_FILE names a
     private authority). Credentials are sent over TLS or to this machine only.
     """
 
@@ -58,7 +58,7 @@ class SmtpMailer:
         Raises:
             NotTaken: the server cannot be reached or refuses.
             Undeliverable: the server says that the address does not exist.
-            SMTPServerDisconnected, OSError: the connection broke after the text was sent: nobody can say.
+            SMTPServerDisconnected, OSError: the connection broke after the text was sent: the outcome is unknown.
         """
         message = self._compose(mail)
         recipient = ascii_domain(mail.to)
@@ -93,7 +93,7 @@ class SmtpMailer:
             encrypted = True
         if self._user:
             if not (encrypted or _is_this_machine(self._host)):
-                raise NotTaken("the mail server offers no TLS: the password is not sent to it")
+                raise NotTaken("the mail server offers no TLS: the password is not sent")
             server.login(self._user, self._password)
 
     def _address(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
@@ -102,23 +102,23 @@ class SmtpMailer:
         elif server.has_extn("smtputf8"):
             code, _ = server.mail(sender, ["SMTPUTF8"])
         else:
-            raise Undeliverable("the mail server takes no address beyond ASCII")
+            raise Undeliverable("the mail server accepts no non-ASCII address")
         _require(code, "the sender")
         code, answer = server.rcpt(recipient)
         if answer.startswith(_NO_SUCH_ADDRESS):
-            raise Undeliverable("the mail server knows no such address")
+            raise Undeliverable("the mail server rejects the address")
         _require(code, "the recipient")
 
 
 class FileMailer:
-    """Writes each mail to a file of its own, whole or not at all."""
+    """Writes each mail to a file of its own, completely or not at all."""
 
     def __init__(self, directory: Path, compose: Compose) -> None:
         self._directory = directory
         self._compose = compose
 
     def send(self, mail: Mail, last_step: AbstractContextManager[None]) -> None:
-        """`<mail id>.eml` in the directory, which is made when it is missing."""
+        """Write `<mail id>.eml` in the directory, which is created if it is missing."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._directory, suffix=".part", delete=False) as file:
             file.write(_bytes(self._compose(mail), cte_type="8bit"))
@@ -131,13 +131,13 @@ class FileMailer:
 
 
 def _bytes(message: EmailMessage, cte_type: str) -> bytes:
-    """As it travels; with headers beyond ASCII only where the address is (RFC 6532)."""
+    """The bytes to send; with non-ASCII headers only if the address is non-ASCII (RFC 6532)."""
     return message.as_bytes(policy=SMTP.clone(cte_type=cte_type, utf8=not str(message["To"]).isascii()))
 
 
 @contextmanager
 def _before_the_text() -> Iterator[None]:
-    """Whatever fails here, nothing was sent. The library's exceptions quote addresses and answers: ours do not."""
+    """Whatever fails here, nothing was sent. The library's exceptions quote addresses and answers; ours do not."""
     try:
         yield
     except smtplib.SMTPResponseException as error:
@@ -149,7 +149,7 @@ def _before_the_text() -> Iterator[None]:
 def _hand_over(server: smtplib.SMTP, text: bytes) -> None:
     try:
         code, _ = server.data(text)
-    except smtplib.SMTPDataError as error:  # it did not even want to see the text
+    except smtplib.SMTPDataError as error:  # refused before the text
         code = error.smtp_code
     _require(code, "the text")
 
@@ -160,7 +160,7 @@ def _require(code: int, what: str) -> None:
 
 
 def _leave(server: smtplib.SMTP) -> None:
-    """Say goodbye; what was agreed stands whether or not the server hears it."""
+    """Close the conversation. The outcome stands whether or not the server hears it."""
     try:
         server.quit()
     except (smtplib.SMTPException, OSError):

@@ -1,4 +1,4 @@
-"""What operators may order."""
+"""Commands of the operators context."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from uuid import UUID
 from backend.kernel.messages.message import SyncCommand
 
 MOST_AT_ONCE = 1000
-"""Dead letters that one order replays at most."""
+"""The most dead letters that one command replays."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Open dead letters that have something in common; what is None is not asked for."""
+    """Open dead letters with the given task, reason and error; None matches any."""
 
     task: str | None = None
     reason: str | None = None
@@ -22,10 +22,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of the order to replay a group.
+    """The result of replaying a group.
 
     Attributes:
-        remaining: open ones of the group, beyond `MOST_AT_ONCE` or not replayable.
+        remaining: those still open, beyond `MOST_AT_ONCE` or not replayable.
     """
 
     replayed: int
@@ -34,21 +34,21 @@ class Replayed:
 
 @dataclass(frozen=True)
 class ReplayDeadLetter(SyncCommand[None]):
-    """Deliver the message once more, also one that was replayed or discarded before."""
+    """Deliver the message again, even if it was replayed or discarded before."""
 
     dead_letter_id: UUID
 
 
 @dataclass(frozen=True)
 class ReplayGroup(SyncCommand[Replayed]):
-    """Deliver the open messages of a group once more, the oldest first."""
+    """Deliver the open messages of a group again, the oldest first."""
 
     group: Group
 
 
 @dataclass(frozen=True)
 class DiscardDeadLetter(SyncCommand[None]):
-    """Settle an open dead letter without another try."""
+    """Settle an open dead letter without a replay."""
 
     dead_letter_id: UUID
     reason: str

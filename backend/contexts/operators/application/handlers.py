@@ -1,4 +1,4 @@
-"""What operators do about messages that no handler could process."""
+"""Handlers of the operators context."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ handlers = Handlers[DeadLettersPorts]("dead_letters", audited=True)
 
 @handlers.on(ReplayDeadLetter)
 def replay(command: ReplayDeadLetter, ports: DeadLettersPorts) -> None:
-    """Once in effect, however often it is ordered: the inbox knows the message."""
+    """However often it is replayed, it takes effect once: the inbox knows the message."""
     ports.dead_letters.replay(command.dead_letter_id)
 
 
 @handlers.on(ReplayGroup)
 def replay_group(command: ReplayGroup, ports: DeadLettersPorts) -> Replayed:
-    """All of a group that one order may replay."""
+    """Replay as many of the group as one command may."""
     return ports.dead_letters.replay_group(command.group, MOST_AT_ONCE)
 
 

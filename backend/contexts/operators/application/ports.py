@@ -1,4 +1,4 @@
-"""What the operators' handlers need of the outside."""
+"""Ports of the operators context."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from backend.contexts.operators.application.commands import Group, Replayed
 
 
 class DeadLetters(Protocol):
-    """The dead letters there are."""
+    """The stored dead letters."""
 
     def replay(self, dead_letter_id: UUID) -> None:
         """Send the message again once the transaction commits.
 
         Raises:
-            DeadLetterNotFound: there is none.
-            NotReplayable: sending it again is no use.
+            DeadLetterNotFound: it does not exist.
+            NotReplayable: it would fail again.
         """
 
     def replay_group(self, group: Group, limit: int) -> Replayed:
         """Send up to `limit` open messages of the group again."""
 
     def discard(self, dead_letter_id: UUID, reason: str) -> None:
-        """Settle it, and note why.
+        """Settle it, and record why.
 
         Raises:
-            DeadLetterNotFound: there is none.
+            DeadLetterNotFound: it does not exist.
             DeadLetterSettled: it is not open.
         """
 
 
 @dataclass(frozen=True)
 class DeadLettersPorts:
-    """What these handlers may reach, opened for one transaction."""
+    """The ports of these handlers, opened for one transaction."""
 
     dead_letters: DeadLetters

@@ -1,4 +1,4 @@
-"""The ways an operator's order is refused."""
+"""Refusals of the operators context."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from backend.kernel.messages.refusals import Conflict, NotFound
 
 
 class DeadLetterNotFound(NotFound):
-    """There is no such dead letter; they are kept for 14 days."""
+    """The dead letter does not exist. Dead letters are kept for 14 days."""
 
 
 class NotReplayable(Conflict):
-    """No handler has this task's name, or nobody can read the message: it would only die again."""
+    """No handler has this task's name, or the message cannot be decoded. A replay would fail again."""
 
 
 class DeadLetterSettled(Conflict):
-    """The dead letter was replayed or discarded before."""
+    """The dead letter was already replayed or discarded."""

@@ -16,31 +16,31 @@ from backend.kernel.http.schemas import Text
 from backend.kernel.observe import audit
 from backend.kernel.observe.audit import AuditEntry
 
-blueprint = Blueprint("audit", __name__, description="Who had what done")
+blueprint = Blueprint("audit", __name__, description="Who did what, and with what outcome")
 listing = Listing[AuditEntry]("audit")
 _USER = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
 
 
 class AuditFilter(PageArguments):
-    """Which entries to list."""
+    """Filters of the audit log."""
 
-    actor = ma.fields.UUID(metadata={"description": "The user who asked for it."})
-    about = ma.fields.UUID(metadata={"description": "The user or resource it was done to."})
+    actor = ma.fields.UUID(metadata={"description": "The user who asked."})
+    about = ma.fields.UUID(metadata={"description": "The user or resource that was changed."})
     action = Text(metadata={"description": "Exactly this action.", "examples": ["users.delete_user"]})
     outcome = Text(metadata={"description": "`succeeded`, or a problem's code.", "examples": ["last_admin"]})
-    request_id = Text(metadata={"description": "The `X-Request-ID` that caused it."})
-    since = ma.fields.AwareDateTime(metadata={"description": "Not before this time.", "examples": [_TIME]})
+    request_id = Text(metadata={"description": "The `X-Request-ID` of the request."})
+    since = ma.fields.AwareDateTime(metadata={"description": "At or after this time.", "examples": [_TIME]})
     until = ma.fields.AwareDateTime(metadata={"description": "Before this time.", "examples": [_TIME]})
 
 
 class AuditEntrySchema(ma.Schema):
-    """One thing that was done, or refused."""
+    """One action, done or refused."""
 
     id = ma.fields.UUID(required=True, metadata={"examples": ["0190a2b4-8d10-7b21-9c3d-5e7f10293a4b"]})
     at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     actor = ma.fields.UUID(
-        required=True, allow_none=True, metadata={"examples": [_USER], "description": "null: somebody anonymous."}
+        required=True, allow_none=True, metadata={"examples": [_USER], "description": "null for an anonymous caller."}
     )
     action = ma.fields.String(required=True, metadata={"examples": ["users.delete_user"]})
     about = ma.fields.UUID(required=True, allow_none=True, metadata={"examples": [_USER]})
@@ -68,10 +68,10 @@ class AuditLog(MethodView):
     @blueprint.arguments(AuditFilter, location="query")
     @blueprint.response(200, AuditPage)
     def get(self, wanted: dict[str, Any]) -> Response:
-        """List what was done
+        """List the audit log
 
-        Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days; nobody can
-        change or remove one before.
+        Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days. Nobody can
+        change or delete one earlier.
         """
         after = listing.after(wanted.pop("cursor", None))
         return listing.answer(bus().database.read(lambda connection: audit.entries(connection, after=after, **wanted)))

@@ -16,7 +16,7 @@ from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import told
+from backend.kernel.http.cli import reports_refusals
 from backend.kernel.http.commands import Handle
 from backend.kernel.keys import BadSignature
 from backend.kernel.observe.timeline import trace as trace_of
@@ -29,7 +29,7 @@ _STATUSES = [*(state.value for state in State), "all"]
 
 def _filters(command: F) -> F:
     for option in (
-        click.option("--error", help="Exactly this type of fault."),
+        click.option("--error", help="Exactly this type of exception."),
         click.option("--reason", type=click.Choice(_REASONS)),
         click.option("--task", help="Exactly this task, such as users.create_user."),
     ):
@@ -37,7 +37,7 @@ def _filters(command: F) -> F:
     return command
 
 
-letters = AppGroup("dead-letters", help="Messages that nobody could carry out: list, show, replay, discard.")
+letters = AppGroup("dead-letters", help="Messages that could not be processed: list, show, replay, discard.")
 
 
 @letters.command("list")
@@ -45,9 +45,9 @@ letters = AppGroup("dead-letters", help="Messages that nobody could carry out: l
 @click.option("--status", type=click.Choice(_STATUSES), default=State.OPEN.value, show_default=True)
 @click.option("--groups", is_flag=True, help="Count them by task, reason and error.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@told
+@reports_refusals
 def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None) -> None:
-    """List dead letters, the latest first."""
+    """List dead letters, the most recent first."""
     asked: dict[str, Any] = {**filters, "status": None if status == "all" else status}
     given = {name: value for name, value in asked.items() if value is not None}
     read = api().bus.database.read
@@ -59,14 +59,14 @@ def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None
     for letter in page.items:
         click.echo(_line(letter))
     if page.after:
-        click.echo(f"… and more: raise --limit, or narrow it. {limit} are shown.", err=True)
+        click.echo(f"… and more. Only {limit} are shown: raise --limit, or add a filter.", err=True)
 
 
 @letters.command("show")
 @click.argument("dead_letter", type=click.UUID)
-@told
+@reports_refusals
 def show(dead_letter: UUID) -> None:
-    """Show all that is known of a DEAD_LETTER, as JSON. Secrets are masked."""
+    """Show a DEAD_LETTER in full, as JSON. Secrets are masked."""
     found = api().bus.database.read(lambda connection: dead_letters.dead_letter(connection, dead_letter), fresh=True)
     click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
 
@@ -74,9 +74,9 @@ def show(dead_letter: UUID) -> None:
 @letters.command("replay")
 @click.argument("chosen", metavar="[DEAD_LETTER]...", type=click.UUID, nargs=-1)
 @_filters
-@told
+@reports_refusals
 def replay(*, chosen: tuple[UUID, ...], **filters: str | None) -> None:
-    """Deliver messages once more: each DEAD_LETTER, or the open ones of a group that the options name."""
+    """Deliver messages again: each DEAD_LETTER, or the open ones of the group that the options select."""
     if bool(chosen) == any(filters.values()):
         raise click.UsageError("Name either dead letters or a group.")
     if chosen:
@@ -90,10 +90,10 @@ def replay(*, chosen: tuple[UUID, ...], **filters: str | None) -> None:
 
 @letters.command("discard")
 @click.argument("chosen", metavar="DEAD_LETTER...", type=click.UUID, nargs=-1, required=True)
-@click.option("--reason", required=True, help="Why nobody will try again.")
-@told
+@click.option("--reason", required=True, help="Why it will not be processed.")
+@reports_refusals
 def discard(*, chosen: tuple[UUID, ...], reason: str) -> None:
-    """Settle each open DEAD_LETTER without another try."""
+    """Settle each open DEAD_LETTER without a replay."""
     for dead_letter in chosen:
         api().bus.execute(DiscardDeadLetter(dead_letter, reason))
         click.echo(f"{dead_letter}  discarded")
@@ -102,11 +102,11 @@ def discard(*, chosen: tuple[UUID, ...], reason: str) -> None:
 @click.command("trace")
 @click.argument("identity", metavar="OPERATION_OR_REQUEST")
 @with_appcontext
-@told
+@reports_refusals
 def trace(identity: str) -> None:
-    """Show one timeline of all that a request caused.
+    """Show a timeline of everything a request caused.
 
-    It is named by the handle or the id of one of its operations, or by its X-Request-ID.
+    Name the request by the handle or the id of one of its operations, or by its X-Request-ID.
     """
     with api().bus.database.transaction() as connection:
         found = trace_of(connection, identity, _operation_id(identity), api().timeline)

@@ -27,7 +27,7 @@ from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.http.schemas import Text
 
-blueprint = Blueprint("dead-letters", __name__, description="Messages that nobody could carry out")
+blueprint = Blueprint("dead-letters", __name__, description="Messages that could not be processed")
 listing = Listing[DeadLetterSummary]("dead-letters")
 _ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
@@ -35,22 +35,22 @@ _LONGEST_NOTE = 500
 
 
 class DeadLetterFilter(ma.Schema):
-    """Which dead letters to show."""
+    """Filters of dead letters."""
 
     task = Text(metadata={"examples": ["users.create_user"]})
     status = ma.fields.String(validate=ma.validate.OneOf(list(State)))
     reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
-    error = Text(metadata={"description": "The fault's type.", "examples": ["ZeroDivisionError"]})
+    error = Text(metadata={"description": "The exception's type.", "examples": ["ZeroDivisionError"]})
 
 
 class DeadLetterListing(DeadLetterFilter, PageArguments):
-    """Which dead letters to list."""
+    """Filters of the list of dead letters."""
 
-    request_id = Text(metadata={"description": "The `X-Request-ID` that caused it."})
+    request_id = Text(metadata={"description": "The `X-Request-ID` of the request that sent the message."})
 
 
 class GroupSchema(ma.Schema):
-    """Which open dead letters to replay: those that match everything given, and something must be."""
+    """Which open dead letters to replay: those that match every given field. At least one is required."""
 
     task = Text()
     reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
@@ -59,11 +59,11 @@ class GroupSchema(ma.Schema):
     @ma.validates_schema
     def _something(self, group: dict[str, str], **_: Any) -> None:
         if not group:
-            raise ma.ValidationError("Name a task, a reason or an error.")
+            raise ma.ValidationError("Give a task, a reason or an error.")
 
 
 class Discarding(ma.Schema):
-    """Why nobody will try again."""
+    """Why the message will not be processed."""
 
     reason = Text(required=True, validate=ma.validate.Length(1, _LONGEST_NOTE))
 
@@ -72,13 +72,13 @@ class DeadLetterSummarySchema(ma.Schema):
     """A dead letter in a listing."""
 
     id = ma.fields.UUID(required=True, metadata={"examples": [_ID]})
-    message_id = ma.fields.UUID(required=True, metadata={"description": "The operation's id, too.", "examples": [_ID]})
+    message_id = ma.fields.UUID(required=True, metadata={"description": "And of the operation.", "examples": [_ID]})
     task = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
     lane = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
     reason = ma.fields.String(required=True, validate=ma.validate.OneOf(list(Reason)))
-    error = ma.fields.String(required=True, metadata={"description": "The fault's type.", "examples": ["KeyError"]})
+    error = ma.fields.String(required=True, metadata={"description": "The exception's type.", "examples": ["KeyError"]})
     status = ma.fields.String(required=True, validate=ma.validate.OneOf(list(State)))
-    times = ma.fields.Integer(required=True, metadata={"description": "1, and 1 more per replay that failed."})
+    times = ma.fields.Integer(required=True, metadata={"description": "1, plus 1 for each replay that failed."})
     first_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     last_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     note = ma.fields.String(required=True, allow_none=True, metadata={"description": "Why it was discarded."})
@@ -86,15 +86,17 @@ class DeadLetterSummarySchema(ma.Schema):
 
 
 class DeadLetterSchema(DeadLetterSummarySchema):
-    """All there is to see of a dead letter. Secrets are masked; a traceback holds no values."""
+    """A dead letter in full. Secrets are masked; a traceback contains no values."""
 
     headers = ma.fields.Dict(required=True)
-    body = ma.fields.Dict(required=True, allow_none=True, metadata={"description": "null when nobody could read it."})
-    raw = ma.fields.String(required=True, allow_none=True, metadata={"description": "Then its bytes, in base64."})
+    body = ma.fields.Dict(required=True, allow_none=True, metadata={"description": "null if it could not be decoded."})
+    raw = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "The raw bytes in base64, if the body is null."}
+    )
     content_type = ma.fields.String(required=True)
     traceback = ma.fields.List(ma.fields.Dict(), required=True)
     operation = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "The status of its operation at present."}
+        required=True, allow_none=True, metadata={"description": "The current status of its operation."}
     )
 
 
@@ -123,11 +125,11 @@ class DeadLetterGroups(ma.Schema):
 
 
 class ReplayedSchema(ma.Schema):
-    """What became of the order."""
+    """The result of a replay."""
 
     replayed = ma.fields.Integer(required=True)
     remaining = ma.fields.Integer(
-        required=True, metadata={"description": f"Open ones left: beyond {MOST_AT_ONCE} at once, or not replayable."}
+        required=True, metadata={"description": f"Those still open: beyond {MOST_AT_ONCE} at once, or not replayable."}
     )
 
 
@@ -141,7 +143,7 @@ class DeadLetterCollection(MethodView):
     def get(self, wanted: dict[str, Any]) -> Response:
         """List dead letters
 
-        The latest first. They are kept for 14 days.
+        The most recent first. Dead letters are kept for 14 days.
         """
         after = listing.after(wanted.pop("cursor", None))
         read = bus().database.read
@@ -150,7 +152,7 @@ class DeadLetterCollection(MethodView):
 
 @blueprint.route("/dead-letters/groups")
 class DeadLetterGrouping(MethodView):
-    """Dead letters by what went wrong."""
+    """Groups of dead letters."""
 
     @admin_only
     @blueprint.arguments(DeadLetterFilter, location="query")
@@ -165,7 +167,7 @@ class DeadLetterGrouping(MethodView):
 
 @blueprint.route("/dead-letters/replay")
 class DeadLetterGroupReplay(MethodView):
-    """Another try for many."""
+    """Replay of a group."""
 
     @admin_only
     @blueprint.arguments(GroupSchema)
@@ -173,7 +175,7 @@ class DeadLetterGroupReplay(MethodView):
     def post(self, group: dict[str, str]) -> Response:
         """Replay the open dead letters of a group
 
-        At most 1000 at once, the oldest first: repeat it until nothing remains.
+        At most 1000 at once, the oldest first. Repeat until none remain.
         """
         return json_response(bus().execute(ReplayGroup(Group(**group))))
 
@@ -192,7 +194,7 @@ class DeadLetterItem(MethodView):
 
 @blueprint.route("/dead-letters/<uuid:dead_letter_id>/replay")
 class DeadLetterReplay(MethodView):
-    """Another try."""
+    """Replay of a dead letter."""
 
     @admin_only
     @refuses(DeadLetterNotFound, NotReplayable)
@@ -200,9 +202,9 @@ class DeadLetterReplay(MethodView):
     def post(self, dead_letter_id: UUID) -> Response:
         """Replay a dead letter
 
-        Its message is delivered once more, within seconds, on behalf of whoever sent it first. It is carried out once
-        in effect, however often it is replayed; its operation may go from `failed` to `succeeded`. If it fails again
-        it is open again, with one more under `times`.
+        Its message is delivered again within seconds, on behalf of whoever sent it first. It takes effect once, however
+        often it is replayed. Its operation may change from `failed` to `succeeded`. If it fails again, it is open again
+        and `times` is one higher.
         """
         bus().execute(ReplayDeadLetter(dead_letter_id))
         return _shown(dead_letter_id)
@@ -210,7 +212,7 @@ class DeadLetterReplay(MethodView):
 
 @blueprint.route("/dead-letters/<uuid:dead_letter_id>/discard")
 class DeadLetterDiscard(MethodView):
-    """No other try."""
+    """Discarding of a dead letter."""
 
     @admin_only
     @blueprint.arguments(Discarding)
@@ -219,7 +221,7 @@ class DeadLetterDiscard(MethodView):
     def post(self, discarding: dict[str, str], dead_letter_id: UUID) -> Response:
         """Discard a dead letter
 
-        Its operation stays `failed`. A discarded one can still be replayed.
+        Its operation stays `failed`. A discarded dead letter can still be replayed.
         """
         bus().execute(DiscardDeadLetter(dead_letter_id, **discarding))
         return _shown(dead_letter_id)

@@ -1,4 +1,4 @@
-"""Dead letters in PostgreSQL: what operators see of them, and what they do about them."""
+"""Dead letters in PostgreSQL: queries and actions of operators."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class DeadLetterSummary:
     """A dead letter in a listing.
 
     Attributes:
-        message_id: the operation's id, too.
-        times: how often it died: once, and once more per failed replay.
+        message_id: also the id of the operation.
+        times: 1, plus 1 for each replay that failed.
         note: why it was discarded.
     """
 
@@ -56,12 +56,12 @@ class DeadLetterSummary:
 
 @dataclass(frozen=True)
 class DeadLetterView(DeadLetterSummary):
-    """All there is to see of a dead letter.
+    """A dead letter in full.
 
     Attributes:
-        body: its fields, secrets masked; None when nobody could read it.
-        raw: then its bytes, in base64.
-        operation: the status of its operation at present.
+        body: its fields, secrets masked; None if it could not be decoded.
+        raw: the raw bytes in base64, if the body is None.
+        operation: the current status of its operation.
     """
 
     headers: dict[str, Any]
@@ -98,14 +98,14 @@ class SqlDeadLetters:
         self._sealer = sealer
 
     def replay(self, dead_letter_id: UUID) -> None:
-        """Through the outbox, so that it is not lost."""
+        """Send it through the outbox, so that it cannot be lost."""
         row = self._locked(dead_letter_id)
         if row.body is None or row.task not in self._lanes or row.reason in _UNPROVEN:
             raise NotReplayable
         self._send([row])
 
     def replay_group(self, group: Group, limit: int) -> Replayed:
-        """Those that another order holds at this moment are left to it."""
+        """Skip those that another command has locked."""
         matching = _matching(group)
         replayable = (
             dead_letters.c.body.is_not(None),
@@ -120,7 +120,7 @@ class SqlDeadLetters:
         return Replayed(len(rows), remaining or 0)
 
     def discard(self, dead_letter_id: UUID, reason: str) -> None:
-        """Only an open one."""
+        """Settle it, if it is open."""
         if self._locked(dead_letter_id).status != State.OPEN:
             raise DeadLetterSettled
         self._settle([dead_letter_id], status=State.DISCARDED, note=reason)
@@ -149,7 +149,7 @@ class SqlDeadLetters:
                 for envelope in envelopes
             ]
         )
-        # An earlier copy that waits there still, spooled or clicked before, becomes this one.
+        # A copy that still waits in the outbox, spooled or replayed before, becomes this one.
         replayed = {"headers": statement.excluded.headers, "body": statement.excluded.body}
         self._unit.connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=replayed))
         self._settle([row.id for row in rows], status=State.REPLAYED, note=None)
@@ -190,7 +190,7 @@ def dead_letter(connection: ReadConnection, dead_letter_id: UUID) -> DeadLetterV
     """One dead letter.
 
     Raises:
-        DeadLetterNotFound: there is none.
+        DeadLetterNotFound: it does not exist.
     """
     found = _ONE.one(connection, dead_letter_id=dead_letter_id)
     if found is None:
@@ -201,7 +201,7 @@ def dead_letter(connection: ReadConnection, dead_letter_id: UUID) -> DeadLetterV
 def listing(
     connection: ReadConnection, limit: int, after: tuple[Any, ...] | None = None, **filters: str
 ) -> Page[DeadLetterSummary]:
-    """A page of the dead letters that match every filter, the latest first death first.
+    """A page of the dead letters that match every filter, the most recent first.
 
     Args:
         filters: `task`, `status`, `reason`, `error`, `request_id`: exactly this.
@@ -218,8 +218,8 @@ def groups(connection: ReadConnection, **filters: str) -> list[DeadLetterGroup]:
 
 @cache
 def _listing(given: frozenset[str]) -> Statement[DeadLetterSummary]:
-    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
-    newest = dead_letters.c.id.desc()  # it holds the time of the first death (UUIDv7)
+    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
+    newest = dead_letters.c.id.desc()  # a UUIDv7: it contains the time of the first failure
     select = sa.select(*_SUMMARY).where(*_conditions(given)).order_by(newest)
     return Statement(select.limit(sa.bindparam("limit", type_=sa.Integer)), DeadLetterSummary)
 

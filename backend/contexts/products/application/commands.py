@@ -1,4 +1,4 @@
-"""What may be ordered of the products context."""
+"""Commands of the products context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.kernel.messages.message import Command, SyncCommand
 
 @dataclass(frozen=True)
 class CreateProduct(Command):
-    """Offer a new product, under a SKU no other has. A first stock above zero is its first movement."""
+    """Create a product with a SKU that is not taken. A first stock above zero is its first movement."""
 
     product_id: UUID
     name: str
@@ -26,11 +26,11 @@ class CreateProduct(Command):
 
 @dataclass(frozen=True)
 class StageImport(SyncCommand[None]):
-    """Keep an upload, so that the import that is promised next cannot be lost.
+    """Store an upload before its import is accepted, so that the import cannot be lost.
 
     Attributes:
-        media_type: how `content` is to be read.
-        rows: how many products `content` holds.
+        media_type: the format of `content`.
+        rows: the number of products in `content`.
     """
 
     import_id: UUID
@@ -41,17 +41,17 @@ class StageImport(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class ImportProducts(Command):
-    """Offer every product of a staged upload. A row that is refused is reported, the rest are offered."""
+    """Create every product of a staged upload. Refused rows are reported; the other products are created."""
 
     import_id: UUID
 
 
 @dataclass(frozen=True)
 class ProductCommand(Command):
-    """An order about a product there is.
+    """A command about an existing product.
 
     Attributes:
-        expected_version: refuse the order for any other version; None: whatever the version.
+        expected_version: refuse the command for any other version; None accepts any.
     """
 
     product_id: UUID
@@ -60,14 +60,14 @@ class ProductCommand(Command):
 
 @dataclass(frozen=True)
 class UpdateProduct(ProductCommand):
-    """Describe a product anew."""
+    """Change fields of a product."""
 
     changes: ProductChanges
 
 
 @dataclass(frozen=True)
 class AddStock(ProductCommand):
-    """Something came in."""
+    """Add to the stock of a product."""
 
     movement_id: UUID
     quantity: int
@@ -76,7 +76,7 @@ class AddStock(ProductCommand):
 
 @dataclass(frozen=True)
 class RemoveStock(ProductCommand):
-    """Something goes out: all of it or nothing."""
+    """Remove from the stock of a product: the whole quantity or nothing."""
 
     movement_id: UUID
     quantity: int
@@ -85,9 +85,9 @@ class RemoveStock(ProductCommand):
 
 @dataclass(frozen=True)
 class ActivateProduct(ProductCommand):
-    """Let everybody see a product."""
+    """Show a product to everybody."""
 
 
 @dataclass(frozen=True)
 class DeactivateProduct(ProductCommand):
-    """Let only administrators see a product."""
+    """Show a product to administrators only."""

@@ -1,4 +1,4 @@
-"""What the products context needs of the outside."""
+"""Ports of the products context."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from backend.kernel.messages.refusals import Invalid, Refusal
 
 
 class Products(Protocol):
-    """The products there are."""
+    """The stored products."""
 
     def add(self, product: Product) -> None:
-        """Keep a new product.
+        """Store a new product.
 
         Raises:
             SkuTaken: another product has its SKU.
         """
 
     def get(self, product_id: UUID) -> Product:
-        """One product, to be changed; nobody else changes it meanwhile.
+        """One product, to be changed; locked against other changes.
 
         Raises:
-            ProductNotFound: there is none.
+            ProductNotFound: it does not exist.
         """
 
     def save(self, product: Product) -> None:
-        """Keep what describes the product now.
+        """Store the changed fields of the product.
 
         Raises:
             SkuTaken: another product has its SKU.
@@ -40,10 +40,10 @@ class Products(Protocol):
 
 
 class Ledger(Protocol):
-    """Every movement of every stock. Nothing in it is ever changed."""
+    """Every stock movement. A line is never changed."""
 
     def add(self, movement: StockMovement) -> None:
-        """Write one more line."""
+        """Add a line."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class ImportedRow:
     """One row of an upload.
 
     Attributes:
-        line: where it begins, counted from 1.
-        product: what it asks for, or what is wrong with it.
+        line: the line at which it begins, counted from 1.
+        product: the command of the row, or what is wrong with it.
     """
 
     line: int
@@ -60,24 +60,24 @@ class ImportedRow:
 
 
 class Imports(Protocol):
-    """The uploads whose rows become products."""
+    """The staged uploads of imports."""
 
     def stage(self, import_id: UUID, media_type: str, content: bytes, rows: int) -> None:
-        """Keep an upload, unless it is kept already."""
+        """Store an upload, unless it is stored already."""
 
     def next_rows(self, import_id: UUID, limit: int) -> Sequence[ImportedRow]:
-        """The first rows that are not done yet; nobody else does them meanwhile."""
+        """The first unprocessed rows; locked against other workers."""
 
     def advance(self, import_id: UUID, rows: int, refused: Sequence[tuple[int, Refusal]]) -> Progress:
-        """Note that so many rows more are done, and which lines of them were refused."""
+        """Record that more rows are processed, and which lines were refused."""
 
 
 @dataclass(frozen=True)
 class ProductsPorts:
-    """What a products handler may reach, opened for one transaction.
+    """The ports of a products handler, opened for one transaction.
 
     Attributes:
-        actor_id: who gave the command.
+        actor_id: the user who sent the command.
         accepted_at: when it was accepted.
     """
 

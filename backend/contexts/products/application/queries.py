@@ -1,4 +1,4 @@
-"""What may be asked of the products context, and the views that answer."""
+"""Queries of the products context, and their views."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from backend.kernel.messages.paging import Page
 
 NEWEST_FIRST = "-created_at"
 SORTS = ("created_at", NEWEST_FIRST, "price", "-price", "name")
-"""The orders a listing of products may have; `-` is descending."""
+"""The orders of the list of products; `-` is descending."""
 
 
 @dataclass(frozen=True)
 class ProductView:
-    """All there is to see of a product."""
+    """A product."""
 
     id: UUID
     sku: str | None
@@ -35,11 +35,11 @@ class ProductView:
 
 @dataclass(frozen=True)
 class MovementView:
-    """One line of a product's ledger.
+    """One line of a product's stock ledger.
 
     Attributes:
-        quantity: what came (above zero) or went (below).
-        balance: what there was after it.
+        quantity: above zero: added; below zero: removed.
+        balance: the stock after the movement.
     """
 
     id: UUID
@@ -55,7 +55,7 @@ class GetProduct(Query[ProductView]):
     """One product by id. Refused with ProductNotFound.
 
     Attributes:
-        hidden: find it even when it is not active.
+        hidden: find it even if it is not active.
     """
 
     product_id: UUID
@@ -67,10 +67,10 @@ class ListProducts(Query[Page[ProductView]]):
     """Products in one of `SORTS`.
 
     Attributes:
-        hidden: list those that are not active as well.
-        after: where the page before ended.
-        q: words that are all in the name or the description, in any case and order.
-        in_stock: only those of which there is something, or nothing.
+        hidden: list inactive products as well.
+        after: where the previous page ended.
+        q: words that must all occur in name or description, in any case and order.
+        in_stock: whether the stock is above zero.
     """
 
     limit: int
@@ -86,10 +86,10 @@ class ListProducts(Query[Page[ProductView]]):
 
 @dataclass(frozen=True)
 class ListMovements(Query[Page[MovementView]]):
-    """A product's ledger, newest first. Refused with ProductNotFound.
+    """A product's stock ledger, newest first. Refused with ProductNotFound.
 
     Attributes:
-        after: where the page before ended.
+        after: where the previous page ended.
     """
 
     product_id: UUID

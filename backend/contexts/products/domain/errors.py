@@ -1,4 +1,4 @@
-"""The ways the products context says no."""
+"""Refusals of the products context."""
 
 from backend.kernel.messages.refusals import Conflict, NotFound
 
@@ -8,7 +8,7 @@ class SkuTaken(Conflict):
 
 
 class InsufficientStock(Conflict):
-    """There is less in stock than should be removed. Nothing was changed."""
+    """Not enough stock. Nothing was changed."""
 
 
 class StockTooLarge(Conflict):
@@ -16,4 +16,4 @@ class StockTooLarge(Conflict):
 
 
 class ProductNotFound(NotFound):
-    """There is no such product."""
+    """The product does not exist."""

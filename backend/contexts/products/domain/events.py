@@ -1,4 +1,4 @@
-"""What other contexts may know of products: the published language."""
+"""Events of the products context: what other contexts may use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProductEvent(Event):
 
 @dataclass(frozen=True)
 class ProductCreated(ProductEvent):
-    """There is a new product. Its first stock, if any, follows as StockChanged."""
+    """A product was created. Its first stock, if any, follows as StockChanged."""
 
     name: str
     price: Decimal
@@ -32,10 +32,10 @@ class ProductCreated(ProductEvent):
 
 @dataclass(frozen=True)
 class ProductUpdated(ProductEvent):
-    """Some of what describes it changed.
+    """Fields of the product changed.
 
     Attributes:
-        changed: the names of the fields that have another value now.
+        changed: the names of the changed fields.
     """
 
     changed: list[str]
@@ -43,21 +43,21 @@ class ProductUpdated(ProductEvent):
 
 @dataclass(frozen=True)
 class ProductActivated(ProductEvent):
-    """Everybody may see it again."""
+    """Everybody can see the product again."""
 
 
 @dataclass(frozen=True)
 class ProductDeactivated(ProductEvent):
-    """Only administrators see it from now on."""
+    """Only administrators can see the product."""
 
 
 @dataclass(frozen=True)
 class StockChanged(ProductEvent):
-    """The ledger has a new movement.
+    """The stock moved.
 
     Attributes:
-        quantity: what came (above zero) or went (below).
-        stock: what there is after it.
+        quantity: above zero: added; below zero: removed.
+        stock: the stock after the movement.
     """
 
     movement_id: UUID
@@ -67,7 +67,7 @@ class StockChanged(ProductEvent):
 
 @dataclass(frozen=True)
 class StockLow(ProductEvent):
-    """The stock went from above the threshold to it or below. Said once per crossing."""
+    """The stock fell from above the threshold to it or below. Recorded once per crossing."""
 
     name: str
     sku: str | None

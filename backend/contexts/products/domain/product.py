@@ -1,4 +1,4 @@
-"""A product: what describes it, and how its stock moves."""
+"""A product: its fields, and the rules of its stock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from backend.kernel.messages.aggregate import LastWriteWins
 
 
 class ProductChanges(TypedDict, total=False):
-    """What shall be different; a field that is absent stays as it is."""
+    """Changes of a product. An absent field stays as it is."""
 
     name: str
     description: str | None
@@ -34,13 +34,13 @@ class ProductChanges(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class StockMovement:
-    """One line of the ledger. It is never changed.
+    """One line of the stock ledger. It is never changed.
 
     Attributes:
-        id: of the operation that asked for it.
-        quantity: what came (above zero) or went (below).
-        balance: what there is after it.
-        actor_id: who asked for it.
+        id: the id of the operation that moved the stock.
+        quantity: above zero: added; below zero: removed.
+        balance: the stock after the movement.
+        actor_id: the user who sent the command.
     """
 
     id: UUID
@@ -55,9 +55,9 @@ class Product(LastWriteWins):
     """Something that is sold.
 
     Attributes:
-        sku: the seller's own name for it; unique.
-        price: exact, with two places.
-        stock: the balance of its last movement, never below zero.
+        sku: the seller's stock keeping unit; unique.
+        price: exact, with two decimal places.
+        stock: the balance of the last movement; never below zero.
         version: raised by the mapper with each change.
     """
 
@@ -82,7 +82,7 @@ class Product(LastWriteWins):
         sku: str | None,
         low_stock_threshold: int,
     ) -> Product:
-        """A new, active product, nothing of it in stock."""
+        """A new, active product with an empty stock."""
         product = cls()
         product.id, product.name, product.price = product_id, name, price
         product.description, product.sku = description, sku
@@ -92,7 +92,7 @@ class Product(LastWriteWins):
         return product
 
     def first_stock(self, quantity: int, actor_id: UUID | None) -> list[StockMovement]:
-        """Let in what there is to begin with; the movement bears the product's id. None for nothing."""
+        """The first movement, with the product's id; none for a stock of zero."""
         return [self.move_stock(self.id, quantity, None, actor_id)] if quantity else []
 
     def change(self, changes: ProductChanges, accepted_at: datetime) -> None:
@@ -105,10 +105,10 @@ class Product(LastWriteWins):
             self.record(ProductUpdated(self.id, changed))
 
     def move_stock(self, movement_id: UUID, quantity: int, reason: str | None, actor_id: UUID | None) -> StockMovement:
-        """Let `quantity` come, or go when it is below zero; returns the line for the ledger.
+        """Move the stock by `quantity`, up or down; returns the line for the ledger.
 
         Raises:
-            InsufficientStock, StockTooLarge: there would be less than nothing, or more than can be counted.
+            InsufficientStock, StockTooLarge: the stock would fall below zero, or exceed `LARGEST_COUNT`.
         """
         before, balance = self.stock, self.stock + quantity
         if balance < 0:
@@ -122,13 +122,13 @@ class Product(LastWriteWins):
         return StockMovement(movement_id, self.id, quantity, balance, reason, actor_id)
 
     def activate(self, accepted_at: datetime) -> None:
-        """Let everybody see it."""
+        """Show it to everybody."""
         if self.newest({"is_active": True}, accepted_at) and not self.is_active:
             self.is_active = True
             self.record(ProductActivated(self.id))
 
     def deactivate(self, accepted_at: datetime) -> None:
-        """Let only administrators see it."""
+        """Show it to administrators only."""
         if self.newest({"is_active": False}, accepted_at) and self.is_active:
             self.is_active = False
             self.record(ProductDeactivated(self.id))

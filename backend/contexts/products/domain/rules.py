@@ -1,4 +1,4 @@
-"""What the parts of a product must be. Each rule returns the accepted spelling."""
+"""Rules for the fields of a product. Each rule returns the normalized value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from backend.kernel.messages.refusals import FieldError, Invalid
 
 LARGEST_COUNT = 2**31 - 1
-"""What a stock, a threshold or a quantity may be at most: PostgreSQL's integer."""
+"""The largest stock, threshold or quantity: PostgreSQL's integer."""
 DEFAULT_LOW_STOCK_THRESHOLD = 5
 _CENT = Decimal("0.01")
 _HIGHEST_PRICE = Decimal("9999999999.99")
@@ -44,17 +44,17 @@ def reason(text: str, field: str = "reason") -> str:
 def price(value: str | int | Decimal, field: str = "price") -> Decimal:
     """A price, exact: 0 to 9999999999.99, at most two places however it is written."""
     if isinstance(value, str) and not _PRICE.fullmatch(value):
-        raise _invalid(field, "Must be a decimal such as 899.99: digits, and at most two places.")
+        raise _invalid(field, "Must be a decimal such as 899.99, with at most two decimal places.")
     amount = Decimal(value)
     if not 0 <= amount <= _HIGHEST_PRICE:
         raise _invalid(field, f"Must be 0 to {_HIGHEST_PRICE}.")
     if _places(amount) > _places(_CENT):
-        raise _invalid(field, "Must have at most two places.")
+        raise _invalid(field, "Must have at most two decimal places.")
     return abs(amount.quantize(_CENT))  # -0 is 0
 
 
 def stock(count: int, field: str = "stock") -> int:
-    """What there is: 0 to 2147483647."""
+    """A stock: 0 to 2147483647."""
     return _count(count, field, 0)
 
 
@@ -64,7 +64,7 @@ def low_stock_threshold(count: int, field: str = "low_stock_threshold") -> int:
 
 
 def quantity(count: int, field: str = "quantity") -> int:
-    """What comes or goes: 1 to 2147483647."""
+    """A quantity to add or remove: 1 to 2147483647."""
     return _count(count, field, 1)
 
 
@@ -79,7 +79,7 @@ def _text(text: str, field: str, shortest: int, longest: int, allowed: str = "")
     if not shortest <= len(trimmed) <= longest:
         raise _invalid(field, f"Must have {shortest} to {longest} characters.")
     if any(unicodedata.category(one) in ("Cc", "Cs") and one not in allowed for one in trimmed):
-        raise _invalid(field, "Must not hold control characters.")
+        raise _invalid(field, "Must not contain control characters.")
     return trimmed
 
 

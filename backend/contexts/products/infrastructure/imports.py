@@ -1,4 +1,4 @@
-"""Uploads whose rows become products, in PostgreSQL."""
+"""The staged uploads of imports, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ RETENTION_DAYS = 30
 
 
 class SqlImports:
-    """`Imports` within one unit of work. The row lock on an upload gives its rows to one worker at a time."""
+    """`Imports` within one unit of work. The lock on an upload's row gives its rows to one worker at a time."""
 
     def __init__(self, unit: UnitOfWork) -> None:
         self._unit = unit
 
     def stage(self, import_id: UUID, media_type: str, content: bytes, rows: int) -> None:
-        """Keep an upload, unless it is kept already."""
+        """Insert an upload, unless it is there already."""
         row = {"id": import_id, "media_type": media_type, "content": content, "total": rows}
         self._unit.connection.execute(insert(imports).values(row).on_conflict_do_nothing())
 
     def next_rows(self, import_id: UUID, limit: int) -> Sequence[ImportedRow]:
-        """The first rows that are not done yet."""
+        """The first unprocessed rows; the upload stays locked."""
         select = sa.select(imports).where(imports.c.id == import_id).with_for_update()
         upload = self._unit.connection.execute(select).one()
         rows = READERS[upload.media_type](upload.content)
         return [imported(row) for row in islice(rows, upload.done, upload.done + limit)]
 
     def advance(self, import_id: UUID, rows: int, refused: Sequence[tuple[int, Refusal]]) -> Progress:
-        """Note that so many rows more are done, and which lines of them were refused."""
+        """Record the progress and the refused lines."""
         connection, request_id = self._unit.connection, current_origin.get().request_id
         failures = [
             {"import_id": import_id, "line": line, "problem": storable(problem_of(refusal, request_id))}

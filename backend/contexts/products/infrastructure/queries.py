@@ -1,4 +1,4 @@
-"""The products context's questions, in SQL."""
+"""Queries of the products context, in SQL."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _BY_ID = Statement(_VIEW.where(products.c.id == sa.bindparam("id")), ProductView
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _ID = sa.bindparam("id", type_=sa.Uuid)
 _PLACE = frozenset({"last", "id"})
-_LOOKED_THROUGH = 10_000
-"""Products that a search looks at one by one: milliseconds. A word that fills no page there brings little to sort."""
+_SCANNED = 10_000
+"""Products that a search reads one by one, in milliseconds. A word that fills no page among them is rare to sort."""
 _FENCE: sa.ColumnElement[Any] = sa.literal_column("0")
-"""As an offset it changes nothing, but PostgreSQL plans what is inside by itself."""
+"""As an offset it changes nothing, but makes PostgreSQL plan the subquery separately."""
 
 
 @queries.on(GetProduct)
@@ -70,23 +70,23 @@ def list_products(query: ListProducts, connection: ReadConnection) -> Page[Produ
 
 @cache
 def _listing(*, sort: str, given: frozenset[str], hidden: bool) -> Statement[ProductView]:
-    """A page: one statement per order and combination of filters, planned for the values that are asked for.
+    """A page: one statement per order and combination of filters, planned for the given values.
 
-    Of a search, what the next `_LOOKED_THROUGH` products hold: a common word fills a page there, and all that the
-    index of words knows of it would be too much to sort. Which words are common PostgreSQL cannot tell by itself:
-    it takes those that it has no figures of for rather frequent, and would look through the whole table for them.
+    A search first reads the next `_SCANNED` products. A common word fills a page there, and sorting all its
+    matches would take long. PostgreSQL cannot tell which words are common: it estimates a word without
+    statistics as rather frequent, and would scan the whole table for it.
     """
     if given <= _PLACE:
         return _page(products, sort, _where(products, sort, given, hidden=hidden), plan_each=False)
     if "q" not in given:
         return _page(products, sort, [products.c.id.in_(_chosen(sort, given, hidden=hidden))], plan_each=True)
     where = _where(products, sort, given & _PLACE, hidden=hidden)
-    following = sa.select(products).where(*where).order_by(*_order(products, sort)).limit(_LOOKED_THROUGH).subquery()
+    following = sa.select(products).where(*where).order_by(*_order(products, sort)).limit(_SCANNED).subquery()
     return _page(following, sort, _where(following, sort, given - _PLACE, hidden=True), plan_each=True)
 
 
 def _chosen(sort: str, given: frozenset[str], *, hidden: bool) -> sa.Select[Any]:
-    """The ids of a page. By themselves they come from an index alone, be it that of the order or that of prices."""
+    """The ids of a page. Selected on their own, they come from an index alone: that of the order or that of prices."""
     rows = products.alias()
     where = _where(rows, sort, given, hidden=hidden)
     return sa.select(rows.c.id).where(*where).order_by(*_order(rows, sort)).limit(_LIMIT)
@@ -94,7 +94,7 @@ def _chosen(sort: str, given: frozenset[str], *, hidden: bool) -> sa.Select[Any]
 
 @cache
 def _search(*, sort: str, given: frozenset[str], hidden: bool) -> Statement[ProductView]:
-    """A page of a search for a word that few products have: all of them, then the first ones in that order."""
+    """A page of a search for a rare word: find all its products, then sort them."""
     where = _where(products, sort, given, hidden=hidden)
     found = sa.select(products).where(*where).offset(_FENCE).subquery()
     return _page(found, sort, [], plan_each=True)
@@ -146,7 +146,7 @@ _OLDER_MOVEMENTS = Statement(_MOVEMENTS.where(stock_movements.c.position < _LAST
 
 @queries.on(ListMovements)
 def list_movements(query: ListMovements, connection: ReadConnection) -> Page[MovementView]:
-    """A page of a product's ledger."""
+    """A page of a product's stock ledger."""
     get_product(GetProduct(query.product_id, hidden=True), connection)
     limit = query.limit + 1
     if query.after:
@@ -172,5 +172,5 @@ _PROGRESS = Statement(
 
 @queries.progress_of("products.import_products")
 def import_progress(import_id: UUID, connection: ReadConnection) -> Progress | None:
-    """How far an import is, and every row that was refused, by its line."""
+    """The progress of an import, with every refused row by its line."""
     return _PROGRESS.one(connection, id=import_id)

@@ -1,4 +1,4 @@
-"""The products there are and their ledger, in PostgreSQL."""
+"""The stored products and their stock ledger, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SqlProducts:
         self._unit = unit
 
     def add(self, product: Product) -> None:
-        """Keep a new product. The savepoint lets an import go on after a product that is refused."""
+        """Insert a new product. The savepoint lets an import continue after a refused product."""
         with self._unit.refusing(_TAKEN), self._unit.session.begin_nested():
             self._unit.session.add(product)
         self._unit.track(product)
@@ -33,7 +33,7 @@ class SqlProducts:
         return self._unit.track(product)
 
     def save(self, product: Product) -> None:
-        """Keep what describes the product now."""
+        """Write the changes now, so that a violated constraint raises here."""
         with self._unit.refusing(_TAKEN):
             self._unit.session.flush()
 
@@ -45,5 +45,5 @@ class SqlStockLedger:
         self._unit = unit
 
     def add(self, movement: StockMovement) -> None:
-        """Write one more line."""
+        """Insert a line."""
         self._unit.connection.execute(stock_movements.insert(), asdict(movement))

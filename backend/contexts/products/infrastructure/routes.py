@@ -38,18 +38,18 @@ from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.messages.refusals import StaleVersion
 
-blueprint = Blueprint("products", __name__, description="What is sold, and how much of it there is")
+blueprint = Blueprint("products", __name__, description="Products and their stock")
 listing = Listing[ProductView]("products")
 ledger = Listing[MovementView]("movements")
 
 
 def product_resource(product_id: UUID) -> Resource:
-    """A product as the answer to a command of an administrator."""
+    """A product as the answer to an administrator's command."""
     return Resource(f"/products/{product_id}", GetProduct(product_id, hidden=True))
 
 
 def of_a_product(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Look for the product first: that there is none is told before what is wrong with the query."""
+    """Look up the product first: a missing product is reported before an invalid query."""
 
     @wraps(view)
     def looked_for(*args: Any, product_id: UUID) -> Response:
@@ -90,17 +90,17 @@ class ProductCollection(MethodView):
 
 @blueprint.route("/products/import")
 class ProductImport(MethodView):
-    """Many products at once."""
+    """Import of many products."""
 
     @admin_only
     @accepts_command
     @refuses(SkuTaken)
     @blueprint.doc(**transfer.IMPORT_DOCUMENT)
     def post(self) -> Response:
-        """Create many products
+        """Import many products
 
-        A CSV file with a header, or a JSON object a line: the fields of a new product, at most 10,000 rows and 5 MiB.
-        The operation tells under `progress` how far it is, and each row that was refused, with its line.
+        A CSV file with a header, or one JSON object per line, with the fields of a new product. At most 10,000 rows
+        and 5 MiB. The operation reports its progress under `progress`, and each refused row with its line.
         """
         upload = transfer.upload()
         bus().execute(StageImport(operation_id(), upload.media_type, upload.content, upload.rows))
@@ -109,14 +109,14 @@ class ProductImport(MethodView):
 
 @blueprint.route("/products/export")
 class ProductExport(MethodView):
-    """All products, to be taken elsewhere."""
+    """Export of all products."""
 
     @admin_only
     @blueprint.doc(**transfer.EXPORT_DOCUMENT)
     def get(self) -> Response:
         """Export all products as CSV
 
-        A cell that a spreadsheet would take for a formula begins with an apostrophe.
+        An apostrophe precedes a cell that a spreadsheet would take for a formula.
         """
         return transfer.csv_of(bus())
 
@@ -138,7 +138,7 @@ class ProductItem(MethodView):
     @refuses(ProductNotFound, SkuTaken, StaleVersion)
     @blueprint.response(200, schemas.ProductSchema)
     def put(self, changes: ProductChanges, product_id: UUID) -> Response:
-        """Change the fields of a product that are given"""
+        """Change the given fields of a product"""
         command = UpdateProduct(product_id, expected_version(), changes)
         return dispatched(command, updates=product_resource(product_id))
 
@@ -147,7 +147,7 @@ class ProductItem(MethodView):
 
 @blueprint.route("/products/<uuid:product_id>/stock/add")
 class StockAddition(MethodView):
-    """What comes in."""
+    """Addition to the stock."""
 
     @admin_only
     @blueprint.arguments(schemas.NewMovement)
@@ -155,14 +155,14 @@ class StockAddition(MethodView):
     @refuses(ProductNotFound, StockTooLarge, StaleVersion)
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
-        """Add to the stock"""
+        """Add stock"""
         command = AddStock(product_id, expected_version(), operation_id(), **movement)
         return dispatched(command, updates=product_resource(product_id))
 
 
 @blueprint.route("/products/<uuid:product_id>/stock/remove")
 class StockRemoval(MethodView):
-    """What goes out."""
+    """Removal from the stock."""
 
     @admin_only
     @blueprint.arguments(schemas.NewMovement)
@@ -170,7 +170,7 @@ class StockRemoval(MethodView):
     @refuses(ProductNotFound, InsufficientStock, StaleVersion)
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
-        """Remove from the stock, all of it or nothing"""
+        """Remove stock: the whole quantity or nothing"""
         command = RemoveStock(product_id, expected_version(), operation_id(), **movement)
         return dispatched(command, updates=product_resource(product_id))
 
@@ -185,34 +185,34 @@ class StockMovements(MethodView):
     @refuses(ProductNotFound)
     @blueprint.response(200, schemas.MovementPage)
     def get(self, wanted: dict[str, Any], product_id: UUID) -> Response:
-        """List the movements of the stock, newest first"""
+        """List stock movements, newest first"""
         after = ledger.after(wanted.pop("cursor", None))
         return ledger.answer(bus().ask(ListMovements(product_id, after=after, **wanted)))
 
 
 @blueprint.route("/products/<uuid:product_id>/activate")
 class ProductActivation(MethodView):
-    """Whether everybody sees it."""
+    """Activation of a product."""
 
     @admin_only
     @accepts_command
     @refuses(ProductNotFound, StaleVersion)
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, product_id: UUID) -> Response:
-        """Show a product to everybody"""
+        """Activate a product: everybody can see it"""
         command = ActivateProduct(product_id, expected_version())
         return dispatched(command, updates=product_resource(product_id))
 
 
 @blueprint.route("/products/<uuid:product_id>/deactivate")
 class ProductDeactivation(MethodView):
-    """Whether only administrators see it."""
+    """Deactivation of a product."""
 
     @admin_only
     @accepts_command
     @refuses(ProductNotFound, StaleVersion)
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, product_id: UUID) -> Response:
-        """Hide a product from all but administrators"""
+        """Deactivate a product: only administrators can see it"""
         command = DeactivateProduct(product_id, expected_version())
         return dispatched(command, updates=product_resource(product_id))

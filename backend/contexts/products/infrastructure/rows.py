@@ -19,7 +19,7 @@ from backend.contexts.products.infrastructure.schemas import NewProduct
 from backend.kernel.messages.refusals import FieldError, Invalid
 
 Row = tuple[int, Any]
-"""The line a row begins at, counted from 1, and what it holds: its fields, or what is wrong with it."""
+"""The line at which a row begins, counted from 1, and its fields, or what is wrong with it."""
 
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 _WHOLE_NUMBERS = {"stock", "low_stock_threshold"}
@@ -51,7 +51,7 @@ def csv_rows(content: bytes) -> Iterator[Row]:
 
 
 def json_rows(content: bytes) -> Iterator[Row]:
-    """The rows of a file with a JSON object on each line. Empty lines are none.
+    """The rows of a file with one JSON object per line. Empty lines are skipped.
 
     Raises:
         Unreadable: it is not UTF-8.
@@ -69,7 +69,7 @@ READERS: dict[str, Callable[[bytes], Iterator[Row]]] = {"text/csv": csv_rows, "a
 
 
 def imported(row: Row) -> ImportedRow:
-    """The row as the order it gives, under the same rules as the body of a new product."""
+    """The command of a row, under the same rules as the body of a new product."""
     line, fields = row
     if isinstance(fields, Invalid):
         return ImportedRow(line, fields)
@@ -79,7 +79,7 @@ def imported(row: Row) -> ImportedRow:
         messages = cast("dict[str, list[str]]", error.messages)  # one field has no fields of its own
         reasons = [(name, text) for name, texts in messages.items() for text in texts]
         errors = [FieldError("" if name == "_schema" else name, text) for name, text in reasons]
-        return ImportedRow(line, Invalid("Some values are not acceptable.", errors))
+        return ImportedRow(line, Invalid("Some values are invalid.", errors))
 
 
 def _text(content: bytes) -> str:
@@ -93,9 +93,9 @@ def _check(header: list[str]) -> None:
     unknown = sorted(set(header) - set(_SCHEMA.fields))
     missing = sorted({name for name, field in _SCHEMA.fields.items() if field.required} - set(header))
     if missing:
-        raise Unreadable(f"The header lacks {', '.join(missing)}.")
+        raise Unreadable(f"The header must name {', '.join(missing)}.")
     if unknown or len(set(header)) < len(header):
-        raise Unreadable(f"The header must name each field once, out of {', '.join(_SCHEMA.fields)}.")
+        raise Unreadable(f"The header must name each field once, from {', '.join(_SCHEMA.fields)}.")
 
 
 def _fields(header: list[str], cells: list[str]) -> dict[str, Any] | Invalid:
@@ -105,5 +105,5 @@ def _fields(header: list[str], cells: list[str]) -> dict[str, Any] | Invalid:
 
 
 def _value(name: str, cell: str) -> str | int:
-    """CSV knows texts only."""
+    """CSV has no numbers, only text."""
     return int(cell) if name in _WHOLE_NUMBERS and _DIGITS.fullmatch(cell) else cell

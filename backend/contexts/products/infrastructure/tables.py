@@ -1,4 +1,4 @@
-"""Where products and their ledger are kept, and how rows become products."""
+"""Tables of the products context, and the mapping of rows to products."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
@@ -7,8 +7,8 @@ from backend.contexts.products.domain.product import Product
 from backend.kernel.postgres.tables import mapper_registry, metadata
 
 PUNCTUATION = "'[!-/:-@[-`{-~]+'::text"
-"""It parts words, in a product as in a question: otherwise PostgreSQL's parser reads "HP/Dell" as a path."""
-# 'simple' knows no language: every word counts, in each. Spelled as PostgreSQL prints it: Alembic compares the two.
+"""It separates words, in products and in searches: otherwise PostgreSQL's parser reads "HP/Dell" as a path."""
+# 'simple' knows no language, so every word counts. Written as PostgreSQL prints it, because Alembic compares the two.
 _WORDS = (
     "to_tsvector('simple'::regconfig, regexp_replace("
     f"((name || ' '::text) || COALESCE(description, ''::text)), {PUNCTUATION}, ' '::text, 'g'::text))"
@@ -19,7 +19,7 @@ products = sa.Table(
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("sku", sa.Text, unique=True),
-    # "C": the order is the same on every server, and no upgrade of its libraries changes it below the index.
+    # "C": the same order on every server. A library upgrade that changed the order would corrupt the index.
     sa.Column("name", sa.Text(collation="C"), nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("price", sa.Numeric(12, 2), nullable=False),
@@ -36,13 +36,13 @@ products = sa.Table(
     sa.Column("in_stock", sa.Boolean, sa.Computed("stock > 0", persisted=True)),
     sa.CheckConstraint("price >= 0", name="price"),
     sa.CheckConstraint("stock >= 0", name="stock"),
-    # Each order of the listing, with what the filters ask: a page is chosen without reading the products passed over.
-    # Not the stock itself: as long as no indexed column changes, a movement of stock writes to no index.
+    # Each order of the listing, with the columns of the filters: a page is chosen from the index alone.
+    # Not the stock itself: a stock movement that changes no indexed column updates no index.
     sa.Index(None, "created_at", "id", postgresql_include=["price", "is_active", "in_stock"]),
     sa.Index(None, "price", "id", postgresql_include=["created_at", "name", "is_active", "in_stock"]),
     sa.Index(None, "name", "id", postgresql_include=["price", "is_active", "in_stock"]),
     sa.Index(None, "words", postgresql_using="gin"),
-    # An index alone answers for pages that were vacuumed since they changed: after 2 % of changes, not PostgreSQL's 20.
+    # Index-only scans need vacuumed pages: vacuum after changes to 2 % of the rows, not PostgreSQL's 20 %.
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
 )
 
@@ -50,14 +50,14 @@ stock_movements = sa.Table(
     "stock_movements",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    # The order of the ledger. Times may be equal, or run backwards when a clock is set.
+    # The order of the ledger. Times may be equal, or go backwards when a clock is set.
     sa.Column("position", sa.BigInteger, sa.Identity(always=True), nullable=False),
     sa.Column("product_id", sa.Uuid, sa.ForeignKey(products.c.id), nullable=False),
     sa.Column("quantity", sa.Integer, nullable=False),
     sa.Column("balance", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("actor_id", sa.Uuid),
-    # Not now(): that is when the transaction began, perhaps before it waited for the one of the line above.
+    # Not now(): that is the start of the transaction, perhaps before it waited for the previous movement's.
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
     sa.CheckConstraint("quantity <> 0", name="quantity"),
     sa.CheckConstraint("balance >= 0", name="balance"),
@@ -69,7 +69,7 @@ imports = sa.Table(
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("media_type", sa.Text, nullable=False),
-    # As it was uploaded: no text or JSON column holds every character that a caller may send.
+    # The uploaded bytes: no text or JSON column stores every character that a caller may send.
     sa.Column("content", sa.LargeBinary, nullable=False),
     sa.Column("total", sa.Integer, nullable=False),
     sa.Column("done", sa.Integer, nullable=False, server_default="0"),

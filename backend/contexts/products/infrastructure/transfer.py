@@ -1,4 +1,4 @@
-"""Files of products over HTTP: one that is uploaded, and one that is streamed out."""
+"""Files of products over HTTP: import and export."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Upload:
     """A file of products.
 
     Attributes:
-        rows: how many products it holds.
+        rows: the number of products in it.
     """
 
     media_type: str
@@ -48,11 +48,11 @@ class Upload:
 
 
 def upload() -> Upload:
-    """The file in the request's body; the request ends as 415, 413 or 400 when there is none that can be read."""
+    """The file in the request's body. The request ends with 415, 413 or 400 if it cannot be read."""
     reader = READERS.get(request.mimetype)
     if reader is None:
         fail(http_problem(415, current.get().request_id, f"The body must be sent as {' or '.join(READERS)}."))
-    request.max_content_length = _LARGEST + 1  # a body whose length nobody has told is cut there, not refused
+    request.max_content_length = _LARGEST + 1  # a body without Content-Length is cut there, not refused
     content = request.get_data(cache=True)
     if len(content) > _LARGEST:
         fail(http_problem(413, current.get().request_id))

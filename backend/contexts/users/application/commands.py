@@ -1,4 +1,4 @@
-"""What may be ordered of the users context."""
+"""Commands of the users context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backend.kernel.messages.secret import Secret
 
 @dataclass(frozen=True)
 class CreateUser(Command):
-    """Give somebody an account under an address nobody has yet."""
+    """Register an account under an address that is not taken."""
 
     user_id: UUID
     name: PersonName
@@ -27,7 +27,7 @@ class CreateUser(Command):
 
 @dataclass(frozen=True)
 class CreateAdmin(SyncCommand[None]):
-    """Give an operator an account that administers, under an address that counts as verified."""
+    """Create an administrator, whose address counts as verified."""
 
     user_id: UUID
     name: PersonName
@@ -37,10 +37,10 @@ class CreateAdmin(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class UpdateProfile(Command):
-    """Change what somebody says about themself.
+    """Change a user's profile.
 
     Attributes:
-        changes: the fields present, by name; None clears one.
+        changes: the given fields, by name; None clears one.
         expected_version: see `require_version`; the same in every command below.
     """
 
@@ -51,7 +51,7 @@ class UpdateProfile(Command):
 
 @dataclass(frozen=True)
 class DeleteUser(Command):
-    """End an account: the profile is gone and the address free again."""
+    """Delete an account with its profile. The address can be registered again."""
 
     user_id: UUID
     expected_version: int | None = None
@@ -59,7 +59,7 @@ class DeleteUser(Command):
 
 @dataclass(frozen=True)
 class ActivateUser(Command):
-    """Let somebody in again."""
+    """Let a deactivated user sign in again."""
 
     user_id: UUID
     expected_version: int | None = None
@@ -67,7 +67,7 @@ class ActivateUser(Command):
 
 @dataclass(frozen=True)
 class DeactivateUser(Command):
-    """Shut somebody out, at once."""
+    """Refuse a user from now on and end their sessions."""
 
     user_id: UUID
     expected_version: int | None = None
@@ -75,7 +75,7 @@ class DeactivateUser(Command):
 
 @dataclass(frozen=True)
 class SetRoles(Command):
-    """Give somebody exactly these roles."""
+    """Set a user's roles: exactly these."""
 
     user_id: UUID
     roles: list[str]
@@ -84,10 +84,10 @@ class SetRoles(Command):
 
 @dataclass(frozen=True)
 class ChangePassword(Command):
-    """Another password for somebody who knows the old one.
+    """Change the password of a user who knows the current one.
 
     Attributes:
-        session_id: the session that stays; every other one ends.
+        session_id: the session to keep; every other one ends.
     """
 
     user_id: UUID
@@ -99,21 +99,21 @@ class ChangePassword(Command):
 
 @dataclass(frozen=True)
 class RequestPasswordReset(Command):
-    """Mail a link to whoever has this address, if anybody. Nobody is told whether."""
+    """Mail a link to the account with this address, if any. The caller does not learn whether."""
 
     email: str
 
 
 @dataclass(frozen=True)
 class RequestVerification(Command):
-    """Mail a link to the account that waits for a proof of this address, if any. Nobody is told whether."""
+    """Mail a link to the account that has to verify this address, if any. The caller does not learn whether."""
 
     email: str
 
 
 @dataclass(frozen=True)
 class ResetPassword(SyncCommand[None]):
-    """Another password for somebody who holds the token of a mailed link."""
+    """Set a new password with the token of a mailed link."""
 
     token: Secret
     new_password: Secret
@@ -121,14 +121,14 @@ class ResetPassword(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class VerifyEmail(SyncCommand[None]):
-    """The token of a link proves the address it was mailed to."""
+    """Verify the address that a link was mailed to, with its token."""
 
     token: Secret
 
 
 @dataclass(frozen=True)
 class ChangeEmail(SyncCommand[None]):
-    """Ask for another address; it counts once its link was followed."""
+    """Request another address. It changes when the mailed link is followed."""
 
     user_id: UUID
     email: str
@@ -137,7 +137,7 @@ class ChangeEmail(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class SwitchTwoStep(SyncCommand[None]):
-    """Ask for a code at sign-in, or no longer."""
+    """Turn two-step sign-in on or off."""
 
     user_id: UUID
     enabled: bool

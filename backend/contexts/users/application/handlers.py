@@ -1,6 +1,6 @@
-"""What the users context does, one function per message.
+"""Handlers of the users context, one function per message.
 
-Hashing comes before the first use of the transaction: it is slow, and nothing is to be held meanwhile.
+Hashing comes before the first use of the transaction: it is slow, and no connection or lock is held meanwhile.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ handlers = Handlers[UsersPorts]("users", audited=True)
 
 @handlers.on(CreateUser, kind=Kind.HASHING)
 def create_user(command: CreateUser, ports: UsersPorts) -> None:
-    """Where verification is required, only the one who has the address learns that it was taken.
+    """Where verification is required, only the owner of the address learns that it was taken.
 
-    The same is written for a taken address and a free one, so that the time tells nothing either:
-    an account that waits, and a link; but for a taken address nobody is mailed the link.
+    The same rows are written for a taken address and a free one, so that the time reveals nothing either:
+    a pending account and a link. For a taken address the link is not mailed.
     """
     user = _registered(command, ports, pending=ports.verification_required)
     owner = _owner_to_tell(user, ports) if user.pending else None
@@ -57,7 +57,7 @@ def create_user(command: CreateUser, ports: UsersPorts) -> None:
 
 @handlers.on(CreateAdmin)
 def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
-    """An operator vouches for the address."""
+    """The operator's word verifies the address."""
     user = _registered(CreateUser(command.user_id, command.name, command.email, command.password), ports)
     user.set_roles([ADMIN])
     user.verify_email()
@@ -68,7 +68,7 @@ def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
 
 @handlers.on(UpdateProfile, may=oneself)
 def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
-    """Only the fields present change."""
+    """Only the given fields change."""
     user = _expected(command.user_id, command.expected_version, ports)
     user.update(command.changes)
     ports.users.save(user)
@@ -76,7 +76,7 @@ def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
 
 @handlers.on(DeleteUser, spreads=True, may=oneself_or_admin)
 def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
-    """The profile is gone, every session ended, the address free again."""
+    """Delete the profile, end every session, free the address."""
     user = _expected(command.user_id, command.expected_version, ports)
     _keep_an_admin(user, ports)
     _remove(user, ports)
@@ -84,7 +84,7 @@ def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
 
 @handlers.on(ActivateUser, may=admin)
 def activate_user(command: ActivateUser, ports: UsersPorts) -> None:
-    """Sessions that ended do not come back."""
+    """Ended sessions stay ended."""
     _expected(command.user_id, command.expected_version, ports).activate()
 
 
@@ -98,7 +98,7 @@ def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
 
 @handlers.on(SetRoles, spreads=True, may=admin)
 def set_roles(command: SetRoles, ports: UsersPorts) -> None:
-    """Access tokens name roles: those issued before are refused."""
+    """Access tokens contain the roles, so earlier ones are refused."""
     user = _expected(command.user_id, command.expected_version, ports)
     if ADMIN not in command.roles:
         _keep_an_admin(user, ports)
@@ -107,7 +107,7 @@ def set_roles(command: SetRoles, ports: UsersPorts) -> None:
 
 @handlers.on(ChangePassword, kind=Kind.HASHING, spreads=True, may=oneself)
 def change_password(command: ChangePassword, ports: UsersPorts) -> None:
-    """The session that asked stays; every other one ends."""
+    """Keep the session that asked; end every other one."""
     seen = ports.users.peek(command.user_id)
     rules.password(command.new_password.value, unlike=seen.identity, field="new_password")
     _check_password(seen, command.old_password, ports)
@@ -119,7 +119,7 @@ def change_password(command: ChangePassword, ports: UsersPorts) -> None:
 
 @handlers.on(ResetPassword)
 def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
-    """Whoever had signed in with the old password is signed out."""
+    """Every session ends: the old password may be known to others."""
     seen = ports.users.peek(ports.links.owner(command.token, Purpose.RESET_PASSWORD))
     rules.password(command.new_password.value, unlike=seen.identity, field="new_password")
     password_hash = ports.passwords.hash(command.new_password)
@@ -129,7 +129,7 @@ def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
 
 @handlers.on(RequestPasswordReset)
 def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
-    """The surplus of an hour is dropped."""
+    """Requests beyond the hourly limit are dropped silently."""
     user = ports.users.holder_of(command.email)
     token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST) if user else None
     if user and token:
@@ -138,7 +138,7 @@ def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> 
 
 @handlers.on(RequestVerification)
 def request_verification(command: RequestVerification, ports: UsersPorts) -> None:
-    """Of several registrations the newest is asked, and none once somebody has the address and has proven it."""
+    """Mail the newest of several registrations, and none once the address is verified."""
     user = ports.users.holder_of(command.email) or next(iter(ports.users.waiting_for(command.email)), None)
     if user and not user.email_verified:
         _mail_verification(user, Occasion.REQUEST, ports)
@@ -146,7 +146,7 @@ def request_verification(command: RequestVerification, ports: UsersPorts) -> Non
 
 @handlers.on(UnverifiedSignIn)
 def send_fresh_link(event: UnverifiedSignIn, ports: UsersPorts) -> None:
-    """Whoever gave the right password lacks nothing but the link."""
+    """A correct password, and only the verification is missing."""
     user = ports.users.get(event.user_id)
     if not user.email_verified:
         _mail_verification(user, Occasion.SIGN_IN, ports)
@@ -154,7 +154,7 @@ def send_fresh_link(event: UnverifiedSignIn, ports: UsersPorts) -> None:
 
 @handlers.on(VerifyEmail)
 def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
-    """Whoever reads the mailbox has the address; other registrations that wait for it are gone."""
+    """The reader of the mailbox gets the address. Other pending registrations of it are deleted."""
     purposes = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
     ports.users.hold_address(ports.links.address(command.token, *purposes))
     link = ports.links.use(command.token, *purposes)
@@ -174,7 +174,7 @@ def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
 
 @handlers.on(ChangeEmail)
 def change_email(command: ChangeEmail, ports: UsersPorts) -> None:
-    """Whether the new address is taken shows when its link is followed: nobody else is to learn it."""
+    """Whether the new address is taken shows only when its link is followed: nobody else may learn it."""
     user = _proven(command.user_id, command.password, ports)
     token = ports.links.issue(user.id, Purpose.CHANGE_EMAIL, Occasion.REQUEST, command.email)
     if token:
@@ -183,7 +183,7 @@ def change_email(command: ChangeEmail, ports: UsersPorts) -> None:
 
 @handlers.on(SwitchTwoStep)
 def switch_two_step(command: SwitchTwoStep, ports: UsersPorts) -> None:
-    """Only the password's owner may weaken the sign-in, or lock others out with it."""
+    """The password is required: two-step sign-in protects the account, or locks its owner out."""
     _proven(command.user_id, command.password, ports).switch_two_step(enabled=command.enabled)
 
 
@@ -201,7 +201,7 @@ def _registered(command: CreateUser, ports: UsersPorts, *, pending: bool = False
 
 
 def _owner_to_tell(user: User, ports: UsersPorts) -> User | None:
-    """The one who has the address that `user` wants to register. Usernames are public: a taken one is refused."""
+    """The owner of the address that `user` wants to register. Usernames are public: a taken one is refused."""
     if user.wanted_username and ports.users.is_username_taken(user.wanted_username):
         raise UsernameTaken
     return ports.users.holder_of(user.email)
@@ -235,7 +235,7 @@ def _keep_an_admin(user: User, ports: UsersPorts) -> None:
 
 
 def _proven(user_id: UUID, password: Secret, ports: UsersPorts) -> User:
-    """Of a synchronous command: its check takes its turn among the sign-ins, so that the API stays quick."""
+    """For a synchronous command. Its check queues with the sign-ins, so that the API stays quick."""
     seen = ports.users.peek(user_id)
     with ports.attempts.turn(user_id):
         _check_password(seen, password, ports)
@@ -250,7 +250,7 @@ def _check_password(user: User, password: Secret, ports: UsersPorts) -> None:
 
 
 def _unchanged(seen: User, ports: UsersPorts) -> User:
-    """The user to change, provided that the password that was checked is still theirs."""
+    """The user to change, if the password that was checked is still the current one."""
     user = ports.users.get(seen.id)
     if user.password_hash != seen.password_hash:
         raise WrongPassword
@@ -258,6 +258,6 @@ def _unchanged(seen: User, ports: UsersPorts) -> User:
 
 
 def _set_password(user: User, password_hash: str, ports: UsersPorts, session_id: UUID | None = None) -> None:
-    """Links that somebody with the old password may have asked for end."""
+    """End the links that somebody with the old password may have requested."""
     user.change_password(password_hash, session_id)
     ports.links.end(user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)

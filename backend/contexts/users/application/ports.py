@@ -1,4 +1,4 @@
-"""What the users context needs of the outside."""
+"""Ports of the users context."""
 
 from __future__ import annotations
 
@@ -14,90 +14,90 @@ from backend.kernel.messages.secret import Secret
 
 
 class Users(Protocol):
-    """The users there are."""
+    """The stored users."""
 
     def add(self, user: User) -> None:
-        """Keep a new user.
+        """Store a new user.
 
         Raises:
             EmailTaken, UsernameTaken: another user has it.
         """
 
     def get(self, user_id: UUID) -> User:
-        """One user, to be changed; nobody else changes them meanwhile.
+        """One user, to be changed; locked against other changes.
 
         Raises:
-            UserNotFound: there is none.
+            UserNotFound: it does not exist.
         """
 
     def peek(self, user_id: UUID) -> User:
-        """One user as they are now, for slow work before the change; nothing is locked, no transaction is left open.
+        """One user as it is now, for slow work before the change. Nothing is locked and no transaction stays open.
 
         Raises:
-            UserNotFound: there is none.
+            UserNotFound: it does not exist.
         """
 
     def save(self, user: User) -> None:
-        """Keep a change of what must be unique.
+        """Store a change of a unique field.
 
         Raises:
             EmailTaken, UsernameTaken: another user has it.
         """
 
     def claim_username(self, user: User) -> None:
-        """Give a user the username they waited for.
+        """Give a user the username wanted at registration.
 
         Raises:
-            UsernameTaken: another user has it by now; the rest of the change stands.
+            UsernameTaken: another user has it by now; the rest of the change is kept.
         """
 
     def remove(self, user: User) -> None:
-        """Forget a user and everything kept with them."""
+        """Delete a user and everything that belongs to it."""
 
     def hold_address(self, email: str) -> None:
-        """Until the transaction ends nobody else holds this address. Whoever removes those that wait for one holds
-        it before any user: of two who remove each other, neither would come to an end.
+        """Lock an address until the transaction ends. Take this lock before that of any user when you remove its
+        pending accounts: two transactions that remove each other's accounts would deadlock.
         """
 
     def holder_of(self, email: str) -> User | None:
-        """The one who has this address, to be changed, like `get`. Pending accounts do not have theirs."""
+        """The user with this address, to be changed, as with `get`. Pending accounts do not hold their address."""
 
     def waiting_for(self, email: str) -> Sequence[User]:
-        """The pending accounts under this address, newest first, to be changed, like `get`."""
+        """The pending accounts with this address, newest first, to be changed, as with `get`."""
 
     def is_username_taken(self, username: str) -> bool:
-        """Whether somebody has this username, in any case."""
+        """Whether a user has this username, ignoring case."""
 
     def is_last_admin(self, user: User) -> bool:
-        """Whether no other active admin would remain. Until the transaction ends nobody else gets an answer."""
+        """Whether no other active admin would remain. The question is locked until the transaction ends."""
 
 
 class Links(Protocol):
-    """The links that were mailed: single use, and a newer one ends the older of its purpose."""
+    """The mailed links. A link works once; a newer one ends the older one of the same purpose."""
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
-        """The token of a new link; None when the occasion has had its share of this hour.
+        """The token of a new link; None when the hourly limit of the occasion is reached.
 
         Args:
-            email: the address that the link proves, when it is not the user's own.
+            email: the address that the link verifies, if it is not the user's current one.
         """
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
-        """Whose live link it is, for slow work before it is used; no transaction is left open.
+        """The owner of a valid link, for slow work before it is used. No transaction stays open.
 
         Raises:
             InvalidLink: forged, used, ended or expired.
         """
 
     def address(self, token: Secret, *purposes: Purpose) -> str:
-        """The address that a live link proves.
+        """The address that a valid link verifies.
 
         Raises:
             InvalidLink: forged, used, ended, expired, or for another purpose.
         """
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
-        """Use a live link up; its owner is locked, like with `Users.get`.
+        """Use a valid link; it works only once. Its owner is locked, as with `Users.get`.
 
         Raises:
             InvalidLink: forged, used, ended, expired, or for another purpose.
@@ -108,42 +108,42 @@ class Links(Protocol):
 
 
 class PasswordHasher(Protocol):
-    """One way, and slow on purpose."""
+    """Hashes passwords, slowly on purpose."""
 
     def hash(self, password: Secret) -> str:
-        """A text that `verify` knows the password by."""
+        """The hash of a password, for `verify`."""
 
     def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether it is the password, taking the same time either way."""
+        """Whether the password matches the hash, in the same time either way."""
 
 
 class Attempts(Protocol):
-    """The throttle on guessing a signed-in user's password. The address that guesses is in the current context."""
+    """The throttle on guessing a signed-in user's password. The caller's address is in the current context."""
 
     def turn(self, user_id: UUID) -> AbstractContextManager[None]:
-        """A turn among all who have a password checked by this process now, for the time inside.
+        """Wait for a turn to have a password checked by this process; it lasts for the `with` block.
 
         Raises:
             Refusal: too many wait already.
         """
 
     def reserve(self, user_id: UUID) -> None:
-        """Count one attempt as failed before it is made, at once, in a transaction of its own.
+        """Count an attempt as failed before it is made, in a transaction of its own.
 
         Raises:
-            TooManyAttempts: there were too many lately; the right password is refused as well.
+            TooManyAttempts: there were too many recently; the correct password is refused as well.
         """
 
     def succeeded(self, user_id: UUID) -> None:
-        """The attempt was right after all: take back what `reserve` counted, at once, like `reserve`."""
+        """The attempt was correct: take back what `reserve` counted, in a transaction of its own."""
 
 
 @dataclass(frozen=True)
 class UsersPorts:
-    """What a users handler may reach, opened for one transaction.
+    """The ports of a users handler, opened for one transaction.
 
     Attributes:
-        verification_required: whether an account is of use only once its address is proven.
+        verification_required: whether an account works only after its address is verified.
     """
 
     users: Users

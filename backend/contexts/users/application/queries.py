@@ -1,4 +1,4 @@
-"""What may be asked of the users context, and the views that answer."""
+"""Queries of the users context, and their views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.kernel.messages.paging import Page
 
 @dataclass(frozen=True)
 class UserView:
-    """All there is to see of a user; for the user themself and for admins."""
+    """A user in full, for the user and for admins."""
 
     id: UUID
     email: str
@@ -35,13 +35,13 @@ class UserView:
 
     @property
     def public(self) -> PublicUserView:
-        """What anyone signed in may see of them."""
+        """What every signed-in user may see."""
         return PublicUserView(self.id, self.name, self.created_at)
 
 
 @dataclass(frozen=True)
 class PublicUserView:
-    """What users see of each other."""
+    """A user as other users see it."""
 
     id: UUID
     name: str
@@ -60,8 +60,8 @@ class ListUsers(Query[Page[UserView]]):
     """Users, newest first.
 
     Attributes:
-        q: the beginning of a name, an e-mail address or a username, in any case.
-        after: where the page before ended.
+        q: the beginning of a name, an e-mail address or a username, ignoring case.
+        after: where the previous page ended.
     """
 
     limit: int
@@ -96,9 +96,9 @@ class CredentialsView:
 
 @dataclass(frozen=True)
 class FindCredentials(Query[CredentialsView | None]):
-    """The account that signs in with this address, or this username; give one of them, in any case.
+    """The account that signs in with this address or this username. Give one of them; case is ignored.
 
-    An account that holds the address comes before one that waits for it, then the newest.
+    An account that holds the address comes before a pending one, then the newest.
     """
 
     email: str | None = None
@@ -110,7 +110,7 @@ class GetCredentials(Query[CredentialsView | None]):
     """The credentials of one user by id.
 
     Attributes:
-        hold: let nobody change the user until the transaction ends that it is asked in.
+        hold: lock the user against changes until the transaction of the query ends.
     """
 
     user_id: UUID
@@ -119,7 +119,7 @@ class GetCredentials(Query[CredentialsView | None]):
 
 @dataclass(frozen=True)
 class AdminContact:
-    """Where an administrator is reached.
+    """How to reach an administrator by mail.
 
     Attributes:
         language: of mails, `en` or `es`.

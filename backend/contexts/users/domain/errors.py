@@ -1,14 +1,14 @@
-"""The ways the users context says no."""
+"""Refusals of the users context."""
 
 from backend.kernel.messages.refusals import Conflict, Denied, FieldError, Invalid, NotFound
 
 
 class EmailTaken(Conflict):
-    """Another user has this e-mail address."""
+    """The e-mail address is already registered."""
 
 
 class UsernameTaken(Conflict):
-    """Another user has this username, perhaps spelled in another case."""
+    """The username is taken. Usernames ignore case."""
 
 
 class LastAdmin(Conflict):
@@ -16,15 +16,15 @@ class LastAdmin(Conflict):
 
 
 class UserNotFound(NotFound):
-    """There is no such user."""
+    """The user does not exist."""
 
 
 class WrongPassword(Denied):
-    """The present password is another one. The attempt was counted."""
+    """The current password is incorrect. The attempt was counted."""
 
 
 class InvalidLink(Invalid):
     """The token of a mailed link is forged, expired, ended or used. Ask for a new link."""
 
     def __init__(self) -> None:
-        super().__init__(errors=[FieldError("token", "Forged, expired, ended or used.")])
+        super().__init__(errors=[FieldError("token", "Forged, expired, revoked or already used.")])

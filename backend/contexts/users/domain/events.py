@@ -1,4 +1,4 @@
-"""What other contexts may know of users: the published language."""
+"""Events of the users context: what other contexts may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UserEvent(Event):
 
 @dataclass(frozen=True)
 class UserCreated(UserEvent):
-    """Somebody registered, or was registered."""
+    """An account was created."""
 
     email: str
     name: str
@@ -38,46 +38,46 @@ class UserUpdated(UserEvent):
 
 @dataclass(frozen=True)
 class UserActivated(UserEvent):
-    """An administrator let them in again."""
+    """An administrator activated the user."""
 
 
 @dataclass(frozen=True)
 class UserDeactivated(UserEvent):
-    """An administrator shut them out."""
+    """An administrator deactivated the user."""
 
 
 @dataclass(frozen=True)
 class UserRolesChanged(UserEvent):
-    """An administrator gave or took roles."""
+    """An administrator changed the user's roles."""
 
     roles: list[str]
 
 
 @dataclass(frozen=True)
 class UserDeleted(UserEvent):
-    """The account is gone."""
+    """The account was deleted."""
 
 
 @dataclass(frozen=True)
 class EmailVerified(UserEvent):
-    """They have shown that the address is theirs."""
+    """The user verified the address."""
 
 
 @dataclass(frozen=True)
 class EmailChanged(UserEvent):
-    """They have another address, and have shown that it is theirs."""
+    """The user has another, verified address."""
 
 
 @dataclass(frozen=True)
 class TwoStepChanged(UserEvent):
-    """Signing in now takes a code, or no longer does."""
+    """Two-step sign-in was turned on or off."""
 
     enabled: bool
 
 
 @dataclass(frozen=True)
 class UserMail(UserEvent):
-    """Something a user is told by mail. It carries an address, perhaps a secret, so it stays inside.
+    """An event that causes a mail. It contains an address, perhaps a secret, so it is not published outside.
 
     Attributes:
         email: where the mail goes.
@@ -104,30 +104,30 @@ class PasswordChanged(UserMail):
 
 @dataclass(frozen=True)
 class EmailVerificationRequested(UserMail):
-    """Whoever reads this address may prove it with the token."""
+    """The reader of this address can verify it with the token."""
 
     token: Secret
 
 
 @dataclass(frozen=True)
 class PasswordResetRequested(UserMail):
-    """Whoever reads this address may set a new password with the token, for 15 minutes."""
+    """The reader of this address can set a new password with the token, for 15 minutes."""
 
     token: Secret
 
 
 @dataclass(frozen=True)
 class EmailChangeRequested(UserMail):
-    """The new address, `email`, may be proven with the token."""
+    """The reader of the new address, `email`, can verify it with the token."""
 
     token: Secret
 
 
 @dataclass(frozen=True)
 class EmailChangeNoticed(UserMail):
-    """The old address, `email`, is told that another shall take its place."""
+    """The old address, `email`, gets a notice of the requested change."""
 
 
 @dataclass(frozen=True)
 class TakenEmailRegistered(UserMail):
-    """Somebody tried to register the address of an existing account; its owner is told, nobody else."""
+    """Somebody tried to register the address of an existing account. Only its owner learns that."""

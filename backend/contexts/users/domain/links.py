@@ -1,4 +1,4 @@
-"""Links by mail: whoever follows one has read the mailbox."""
+"""Mailed links: following one proves access to the mailbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIFETIME = {
     Purpose.RESET_PASSWORD: timedelta(minutes=15),
 }
 PER_HOUR = {Occasion.REGISTRATION: 1, Occasion.REQUEST: 5, Occasion.SIGN_IN: 1}
-"""Mails an account gets at most per purpose, occasion and hour: nobody's mailbox is to be flooded through us."""
+"""Mails per account, purpose, occasion and hour: nobody's mailbox may be flooded through us."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Link:
     """A link that was followed.
 
     Attributes:
-        email: the address it proves, when that is not the user's own.
+        email: the address it verifies, if that is not the user's current one.
     """
 
     user_id: UUID

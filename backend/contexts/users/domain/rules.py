@@ -1,4 +1,4 @@
-"""What the parts of a profile and a password must be. Each rule returns the accepted spelling."""
+"""Rules for the fields of a profile and for passwords. Each rule returns the normalized value."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def person_name(text: str, field: str = "name") -> str:
 def username(text: str, field: str = "username") -> str:
     """A username: 3 to 32 ASCII letters, digits, `_`, `.` or `-`."""
     if not _USERNAME.fullmatch(text):
-        raise _invalid(field, "Must have 3 to 32 characters out of A-Z, a-z, 0-9, '_', '.' and '-'.")
+        raise _invalid(field, "Must have 3 to 32 characters from A-Z, a-z, 0-9, '_', '.' and '-'.")
     return text
 
 
 def phone_number(text: str, field: str = "phone_number") -> str:
     """A phone number in the form of E.164: `+` and 7 to 15 digits."""
     if not _PHONE.fullmatch(text):
-        raise _invalid(field, "Must be '+' and 7 to 15 digits (E.164).")
+        raise _invalid(field, "Must be '+' followed by 7 to 15 digits (E.164).")
     return text
 
 
@@ -57,10 +57,10 @@ def age(years: int, field: str = "age") -> int:
 
 
 def password(text: str, unlike: Iterable[str | None] = (), field: str = "password") -> str:
-    """A password, by NIST SP 800-63B: a length, no composition rules, not a common one.
+    """A password, as in NIST SP 800-63B: a length, no composition rules, not a common one.
 
     Args:
-        unlike: what it must not be, whatever the case: the user's own e-mail, username, name.
+        unlike: what it must not equal, ignoring case: the user's e-mail, username and name.
     """
     if not _SHORTEST_PASSWORD <= len(text) <= _LONGEST_PASSWORD:
         raise _invalid(field, f"Must have {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.")
@@ -79,7 +79,7 @@ def _common_passwords() -> frozenset[str]:
 
 def _printable(text: str, field: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise _invalid(field, "Must not hold control characters.")
+        raise _invalid(field, "Must not contain control characters.")
     return text
 
 

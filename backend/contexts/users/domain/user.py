@@ -1,4 +1,4 @@
-"""A user: who they are, not how they sign in."""
+"""A user: the profile, the roles, and what an account needs to sign in."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from backend.kernel.messages.secret import Secret
 
 ADMIN = "admin"
 ROLES = (ADMIN,)
-"""Every role there is."""
+"""Every role."""
 
 Changes = Mapping[str, str | int | None]
-"""What somebody says anew about themself, by field; a field that is absent stays as it is."""
+"""Changes of a profile, by field. An absent field stays as it is."""
 
 _PARTS = ("first_name", "middle_name", "last_name")
 _PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
@@ -41,7 +41,7 @@ _PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
 
 @dataclass(frozen=True)
 class PersonName:
-    """What somebody is called: in full, and in parts where they gave parts."""
+    """A person's name: in full, and in parts if they gave parts."""
 
     full: str
     first: str | None = None
@@ -61,7 +61,7 @@ class PersonName:
 
 @dataclass(frozen=True)
 class Profile:
-    """What somebody may say about themself beside their name."""
+    """The optional fields of a profile."""
 
     username: str | None = None
     phone_number: str | None = None
@@ -70,14 +70,14 @@ class Profile:
 
 
 class User(Aggregate):
-    """Somebody with an account.
+    """A user account.
 
     Attributes:
-        email: in the one spelling of `email_address`; unique among accounts that are not pending.
-        username_key: the username without regard to case; unique.
+        email: normalized by `email_address`; unique among accounts that are not pending.
+        username_key: the username in lower case; unique.
         pending: registered where verification is required, and not verified yet. A pending account
-            holds neither its address nor a username: whoever proves the address first gets both.
-        wanted_username: what a pending account takes when it is verified, if still free.
+            holds neither its address nor a username: the first to verify the address gets both.
+        wanted_username: what a pending account gets when it is verified, if still free.
         language: of mails.
         version: raised by the mapper with each change.
     """
@@ -132,19 +132,19 @@ class User(Aggregate):
 
     @property
     def is_active_admin(self) -> bool:
-        """Whether they may administer at present."""
+        """Whether this is an administrator who may sign in."""
         return self.is_active and ADMIN in self.roles
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """What their password must not be."""
+        """What the password must not equal."""
         return (self.email, self.username or self.wanted_username, self.name)
 
     def update(self, changes: Changes) -> None:
-        """Change the fields present. A changed part recomposes the name; a changed name clears the parts not given.
+        """Change the given fields. A changed part recomposes the name; a changed name clears the parts not given.
 
         Raises:
-            Invalid: no name would be left, or one too long.
+            Invalid: the name would be empty or too long.
         """
         before = self._profile()
         self._rename(changes)
@@ -156,73 +156,73 @@ class User(Aggregate):
             self.record(UserUpdated(self.id))
 
     def take_username(self, username: str | None) -> None:
-        """Be known by this username, or by none."""
+        """Set or clear the username."""
         self.username = username
         self.username_key = username.lower() if username else None
 
     def take_wanted_username(self) -> None:
-        """Be known by the username wanted at registration."""
+        """Set the username wanted at registration."""
         self.take_username(self.wanted_username)
 
     def activate(self) -> None:
-        """Let them in again."""
+        """Let the user sign in again."""
         if not self.is_active:
             self.is_active = True
             self.record(UserActivated(self.id))
 
     def deactivate(self) -> None:
-        """Shut them out."""
+        """Refuse the user from now on."""
         if self.is_active:
             self.is_active = False
             self.record(UserDeactivated(self.id))
 
     def set_roles(self, roles: list[str]) -> None:
-        """Exactly these roles from now on."""
+        """Set exactly these roles."""
         if roles != self.roles:
             self.roles = roles
             self.record(UserRolesChanged(self.id, roles))
 
     def delete(self) -> None:
-        """Say that the account is gone."""
+        """Record that the account is deleted."""
         self.record(UserDeleted(self.id))
 
     def change_password(self, password_hash: str, session_id: UUID | None = None) -> None:
-        """Another password, and a notice of it by mail."""
+        """Set a new password hash, and mail a notice."""
         self.password_hash = password_hash
         self.record(PasswordChanged(self.id, self.email, self.name, self.language, session_id))
 
     def switch_two_step(self, *, enabled: bool) -> None:
-        """Ask for a code at sign-in, or no longer."""
+        """Turn two-step sign-in on or off."""
         if enabled != self.two_step:
             self.two_step = enabled
             self.record(TwoStepChanged(self.id, enabled))
 
     def verify_email(self) -> None:
-        """The address is theirs."""
+        """The address is verified."""
         if not self.email_verified:
             self.email_verified, self.pending = True, False
             self.record(EmailVerified(self.id))
 
     def change_email(self, email: str) -> None:
-        """Another address, proven by its link."""
+        """Set another address, which its link verified."""
         self.email, self.email_verified = email, True
         self.record(EmailChanged(self.id))
 
     def send_verification(self, token: Secret) -> None:
-        """Ask for a proof of the address."""
+        """Mail a link that verifies the address."""
         self.record(EmailVerificationRequested(self.id, self.email, self.name, self.language, token))
 
     def send_password_reset(self, token: Secret) -> None:
-        """Offer a way back to somebody who forgot the password."""
+        """Mail a link that resets the password."""
         self.record(PasswordResetRequested(self.id, self.email, self.name, self.language, token))
 
     def send_email_change(self, email: str, token: Secret) -> None:
-        """Ask for a proof of the new address, and tell the old one."""
+        """Mail a link to the new address and a notice to the old one."""
         self.record(EmailChangeRequested(self.id, email, self.name, self.language, token))
         self.record(EmailChangeNoticed(self.id, self.email, self.name, self.language))
 
     def tell_of_registration(self) -> None:
-        """Tell them that somebody tried to register their address."""
+        """Mail a notice that somebody tried to register this address."""
         self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
 
     def _rename(self, changes: Changes) -> None:
@@ -231,7 +231,7 @@ class User(Aggregate):
             self._call(PersonName(str(changes["name"]), *(_text(changes.get(part)) for part in _PARTS)))
         elif parts != (self.first_name, self.middle_name, self.last_name):
             if not any(parts):
-                raise Invalid(errors=[FieldError("first_name", "No name would be left; give `name` instead.")])
+                raise Invalid(errors=[FieldError("first_name", "The name would be empty: give `name` instead.")])
             self._call(PersonName.of_parts(*parts))
 
     def _call(self, name: PersonName) -> None:

@@ -1,4 +1,4 @@
-"""The own account over HTTP: what needs a password or a link."""
+"""The caller's account over HTTP: what needs a password or a mailed link."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import TooManyAttempts
 
-blueprint = Blueprint("account", __name__, description="The own account: address, password, links by mail")
+blueprint = Blueprint("account", __name__, description="Your account: address, password, mailed links")
 
 
 @blueprint.route("/auth/register")
 class Registration(MethodView):
-    """Becoming a user."""
+    """Registration."""
 
     @public
     @blueprint.arguments(schemas.NewUser)
@@ -52,13 +52,13 @@ class Account(MethodView):
     @signed_in
     @blueprint.response(200, schemas.UserSchema)
     def get(self) -> Response:
-        """Show the own profile: the same as GET /users/me"""
+        """Show your profile: the same as GET /users/me"""
         return show_me()
 
 
 @blueprint.route("/auth/profile")
 class Profile(MethodView):
-    """What the caller says about themself."""
+    """The caller's profile."""
 
     @signed_in
     @blueprint.arguments(schemas.ProfileChanges)
@@ -66,13 +66,13 @@ class Profile(MethodView):
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken)
     def put(self, changes: dict[str, Any]) -> Response:
-        """Change the own profile: the same as PATCH /users/me"""
+        """Change your profile: the same as PATCH /users/me"""
         return update_me(changes)
 
 
 @blueprint.route("/auth/change-password")
 class PasswordChange(MethodView):
-    """Another password."""
+    """Change of the password."""
 
     @signed_in
     @blueprint.arguments(schemas.PasswordChange)
@@ -80,9 +80,9 @@ class PasswordChange(MethodView):
     @blueprint.response(204)
     @refuses(WrongPassword, TooManyAttempts)
     def put(self, passwords: dict[str, Any]) -> Response:
-        """Change the own password
+        """Change your password
 
-        Every other session ends, and a notice is mailed.
+        Every other session ends, and you get a notice by mail.
         """
         known = signed_in_caller()
         return dispatched(
@@ -92,15 +92,15 @@ class PasswordChange(MethodView):
 
 @blueprint.route("/auth/forgot-password")
 class PasswordRequest(MethodView):
-    """A way back for somebody who forgot the password."""
+    """Request for a link that resets the password."""
 
     @public
     @blueprint.arguments(schemas.Address)
     @blueprint.response(202, schemas.MailOnItsWay)
     def post(self, address: dict[str, Any]) -> Response:
-        """Ask for a link that resets the password
+        """Request a link that resets the password
 
-        The answer is the same whether anybody has the address. The link is good once, for 15 minutes;
+        The answer is the same whether or not the address has an account. A link works once, for 15 minutes;
         an account gets at most 5 an hour.
         """
         return _mail_promised(RequestPasswordReset(address["email"]))
@@ -108,16 +108,16 @@ class PasswordRequest(MethodView):
 
 @blueprint.route("/auth/reset-password")
 class PasswordReset(MethodView):
-    """Another password for somebody who got a link."""
+    """Reset of the password with a link."""
 
     @public
     @blueprint.arguments(schemas.PasswordReset)
     @blueprint.response(204)
     @refuses(InvalidLink)
     def post(self, reset: dict[str, Any]) -> Response:
-        """Set a new password with a link's token
+        """Set a new password with the token of a link
 
-        Every session ends. Where two-step sign-in is on, it stays on.
+        Every session ends. Two-step sign-in stays as it is.
         """
         bus().execute(ResetPassword(**reset))
         return Response(status=204)
@@ -125,16 +125,16 @@ class PasswordReset(MethodView):
 
 @blueprint.route("/auth/verify-email")
 class EmailVerification(MethodView):
-    """A proof that somebody reads an address."""
+    """Verification of an e-mail address."""
 
     @public
     @blueprint.arguments(schemas.LinkToken)
     @blueprint.response(204)
     @refuses(InvalidLink, EmailTaken)
     def post(self, link: dict[str, Any]) -> Response:
-        """Prove an address with a link's token
+        """Verify an e-mail address with the token of a link
 
-        The address of a registration, or the new one that was asked for at /auth/change-email.
+        The address of a registration, or the new one requested at /auth/change-email.
         """
         bus().execute(VerifyEmail(**link))
         return Response(status=204)
@@ -142,32 +142,32 @@ class EmailVerification(MethodView):
 
 @blueprint.route("/auth/resend-verification")
 class VerificationRequest(MethodView):
-    """Another link to prove an address with."""
+    """Request for another verification link."""
 
     @public
     @blueprint.arguments(schemas.Address)
     @blueprint.response(202, schemas.MailOnItsWay)
     def post(self, address: dict[str, Any]) -> Response:
-        """Ask for another link that proves the address
+        """Request another verification link
 
-        The answer is the same whether anybody waits for one. The link ends the one before.
+        The answer is the same whether or not an account waits for one. The new link replaces the earlier one.
         """
         return _mail_promised(RequestVerification(address["email"]))
 
 
 @blueprint.route("/auth/change-email")
 class EmailChange(MethodView):
-    """Another address."""
+    """Change of the e-mail address."""
 
     @signed_in
     @blueprint.arguments(schemas.EmailChange)
     @blueprint.response(202, schemas.MailOnItsWay)
     @refuses(WrongPassword, TooManyAttempts)
     def put(self, change: dict[str, Any]) -> Response:
-        """Ask for another address
+        """Request a change of your e-mail address
 
-        A link goes to the new address, a notice to the old one. The address changes when the link's token
-        reaches /auth/verify-email.
+        The new address gets a link, the old one a notice. The address changes when the token of the link
+        is sent to /auth/verify-email.
         """
         bus().execute(ChangeEmail(signed_in_caller().user_id, **change))
         return _on_its_way()
@@ -175,20 +175,20 @@ class EmailChange(MethodView):
 
 @blueprint.route("/auth/two-step")
 class TwoStep(MethodView):
-    """Whether signing in takes a code by mail as well."""
+    """Two-step sign-in: a password, then a mailed code."""
 
     @signed_in
     @blueprint.arguments(schemas.TwoStep)
     @blueprint.response(204)
     @refuses(WrongPassword, TooManyAttempts)
     def put(self, wanted: dict[str, Any]) -> Response:
-        """Switch two-step sign-in on or off"""
+        """Turn two-step sign-in on or off"""
         bus().execute(SwitchTwoStep(signed_in_caller().user_id, **wanted))
         return Response(status=204)
 
 
 def _mail_promised(command: Command) -> Response:
-    """A worker looks whether anybody is to get the mail: this answer cannot tell by its time."""
+    """A worker checks whether anybody gets the mail, so the time of this answer reveals nothing."""
     bus().dispatch(command, uuid7())
     return _on_its_way()
 

@@ -1,6 +1,6 @@
-"""`flask …` commands for operators. They do what the API does, at once and without a token.
+"""`flask …` commands for operators. They do what the API does, synchronously and without a token.
 
-The names of users are ids or e-mail addresses; a refusal of the domain ends a command with its reasons.
+A user is named by id or e-mail address. A refusal of the domain ends a command with its reasons.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.domain.user import ROLES, PersonName
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import told
+from backend.kernel.http.cli import reports_refusals
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
@@ -28,13 +28,13 @@ from backend.kernel.messages.values import email_address
 _PAGE = 100
 
 
-users = AppGroup("users", help="Accounts: create an administrator, list, shut out, let in, give roles.")
+users = AppGroup("users", help="Users: create an administrator, list, activate, deactivate, set roles.")
 
 
 @users.command("create-admin")
-@click.option("--email", required=True, help="Counts as verified.")
+@click.option("--email", required=True, help="Its e-mail address, which counts as verified.")
 @click.option("--name", required=True)
-@told
+@reports_refusals
 def create_admin(email: str, name: str) -> None:
     """Create an administrator. The password comes from ADMIN_PASSWORD or a prompt."""
     password = os.environ.get("ADMIN_PASSWORD") or click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -45,8 +45,8 @@ def create_admin(email: str, name: str) -> None:
 
 
 @users.command("list")
-@click.option("--search", help="The beginning of a name, address or username.")
-@told
+@click.option("--search", help="The beginning of a name, e-mail address or username.")
+@reports_refusals
 def list_users(search: str | None) -> None:
     """List users, newest first."""
     for user in _all_users(search):
@@ -56,39 +56,39 @@ def list_users(search: str | None) -> None:
 
 @users.command("activate")
 @click.argument("user")
-@told
+@reports_refusals
 def activate(user: str) -> None:
-    """Let a user in again."""
-    _carry_out(ActivateUser(_id_of(user)))
+    """Activate a user."""
+    _execute(ActivateUser(_id_of(user)))
 
 
 @users.command("deactivate")
 @click.argument("user")
-@told
+@reports_refusals
 def deactivate(user: str) -> None:
-    """Shut a user out, at once."""
-    _carry_out(DeactivateUser(_id_of(user)))
+    """Deactivate a user. Every session ends at once."""
+    _execute(DeactivateUser(_id_of(user)))
 
 
 @users.command("set-roles")
 @click.argument("user")
 @click.argument("roles", nargs=-1, type=click.Choice(ROLES))
-@told
+@reports_refusals
 def set_roles(user: str, roles: tuple[str, ...]) -> None:
-    """Give a user exactly these ROLES; none takes every role."""
-    _carry_out(SetRoles(_id_of(user), sorted(set(roles))))
+    """Set a user's ROLES. Without ROLES, remove all of them."""
+    _execute(SetRoles(_id_of(user), sorted(set(roles))))
 
 
-def _carry_out(command: Command) -> None:
+def _execute(command: Command) -> None:
     api().bus.execute(cast("Any", command))
     click.echo("Done.")
 
 
 def _id_of(user: str) -> UUID:
-    """The id that was given, or the id of the one who has the address.
+    """The id that was given, or the id of the user who has the address.
 
     Raises:
-        UserNotFound: nobody has it.
+        UserNotFound: nobody has the address.
     """
     try:
         return UUID(user)

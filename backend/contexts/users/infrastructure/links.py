@@ -1,6 +1,6 @@
-"""The links that were mailed, in PostgreSQL.
+"""The mailed links, in PostgreSQL.
 
-A token is the signed id of its row. The table alone makes nobody a token, and the key alone no row.
+A token is the signed id of its row. Making one takes both the table and the key.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SqlLinks:
     keyring: Keyring
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
-        """The caller holds the user's row, so the hour's count cannot be overtaken."""
+        """The caller has locked the user's row, so that two requests cannot both pass the hourly limit."""
         link_id = uuid4()
         link = {
             "id": link_id,
@@ -66,7 +66,7 @@ class SqlLinks:
         return Secret(self.keyring.sign(_TOKEN, link_id.hex))
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
-        """Read on a connection that is given back at once."""
+        """Read on a connection that is released at once."""
         wanted = sa.select(links.c.user_id).where(links.c.id == self._id_of(token), links.c.purpose == purpose, _LIVE)
         with self.database.transaction() as connection:
             owner = connection.scalar(wanted)
@@ -75,7 +75,7 @@ class SqlLinks:
         return UUID(str(owner))
 
     def address(self, token: Secret, *purposes: Purpose) -> str:
-        """The link's, or its owner's."""
+        """The address of the link, or else of its owner."""
         proven = sa.select(sa.func.coalesce(links.c.email, users.c.email)).join(users, users.c.id == links.c.user_id)
         address = self.unit.connection.scalar(
             proven.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
@@ -85,9 +85,9 @@ class SqlLinks:
         return str(address)
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
-        """One statement finds and ends it: of two that use the same token one finds nothing.
+        """One statement finds the link and ends it: of two requests with the same token, one finds nothing.
 
-        The user is locked before their link, as by everybody else who locks both.
+        The user is locked before the link, as everywhere, against deadlocks.
         """
         link_id = self._id_of(token)
         theirs = sa.select(links.c.user_id).where(links.c.id == link_id).scalar_subquery()
@@ -103,7 +103,7 @@ class SqlLinks:
         return Link(used.user_id, Purpose(used.purpose), used.email)
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
-        """Ended links stay a while: they count for the hour."""
+        """Ended links are kept for a while, because they count for the hourly limit."""
         theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
         self.unit.connection.execute(theirs.values(ended_at=sa.func.now()))
 
@@ -115,4 +115,4 @@ class SqlLinks:
 
 
 LINKS = Retention(links.c.expires_at, _HOUR, only=links.c.created_at < sa.func.now() - _HOUR)
-"""Links that are good no more, and count for no hour."""
+"""Links that have expired and no longer count for a limit."""

@@ -21,12 +21,12 @@ from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.kernel.resources import Resources
 
-_BEHIND_OTHER_WORK = 15
-"""How nice the threads are that check passwords: 36 parts of a core where a read has 1024 (sched(7))."""
+_LOW_PRIORITY = 15
+"""Niceness of the threads that check passwords: 36 shares of a core where a read has 1024 (sched(7))."""
 
 
 class BcryptHasher:
-    """`PasswordHasher` with the newest key; verifies with any key still held.
+    """`PasswordHasher`: hashes with the newest key, verifies with every key.
 
     Args:
         rounds: the cost; each step doubles the time.
@@ -36,22 +36,22 @@ class BcryptHasher:
         self._keys = {hashlib.sha256(key).hexdigest()[:8]: key for key in keyring.derived("password pepper")}
         self._newest = next(iter(self._keys))
         self._rounds = rounds
-        self._checks = ThreadPoolExecutor(os.cpu_count() or 1, "password-check", _give_way)
+        self._checks = ThreadPoolExecutor(os.cpu_count() or 1, "password-check", _lower_priority)
 
     @property
     def nobodys_hash(self) -> str:
-        """What no password verifies against, as slowly as any other: the stand-in for an account there is not."""
+        """A hash that no password matches, as slow as any other: the stand-in for an account that does not exist."""
         return f"nobody$2b${self._rounds:02}${'.' * 53}"
 
     def hash(self, password: Secret) -> str:
-        """A text that `verify` knows the password by."""
+        """The hash of a password, with the id of its key."""
         hashed = bcrypt.hashpw(_digest(self._keys[self._newest], password), bcrypt.gensalt(self._rounds))
         return self._newest + hashed.decode()
 
     def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether it is the password. False, as slowly, when the key is gone.
+        """Whether the password matches the hash. False, as slowly, if the key is gone.
 
-        It is checked in a thread of low priority: sign-ins take the cores that nothing else wants.
+        A thread of low priority checks it: sign-ins use the cores that nothing else needs.
         """
         key_id, dollar, rest = password_hash.partition("$")
         key = self._keys.get(key_id, b"")
@@ -59,9 +59,9 @@ class BcryptHasher:
         return check.result() and key != b""
 
 
-def _give_way() -> None:
-    if sys.platform == "linux":  # elsewhere it is the whole process that becomes nice
-        os.nice(_BEHIND_OTHER_WORK)
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # elsewhere niceness applies to the whole process
+        os.nice(_LOW_PRIORITY)
 
 
 def _digest(key: bytes, password: Secret) -> bytes:

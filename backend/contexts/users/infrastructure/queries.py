@@ -1,4 +1,4 @@
-"""The users context's questions, in SQL."""
+"""Queries of the users context, in SQL."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def get_credentials(query: GetCredentials, connection: ReadConnection) -> Creden
 
 @queries.on(FindCredentials)
 def find_credentials(query: FindCredentials, connection: ReadConnection) -> CredentialsView | None:
-    """The credentials of whoever signs in so."""
+    """The credentials behind an address or a username."""
     if query.email is not None:
-        return _CREDENTIALS_BY_EMAIL.one(connection, email=_spelled(query.email))
+        return _CREDENTIALS_BY_EMAIL.one(connection, email=_normalized(query.email))
     return _CREDENTIALS_BY_USERNAME.one(connection, username=(query.username or "").lower())
 
 
@@ -74,7 +74,7 @@ def find_credentials(query: FindCredentials, connection: ReadConnection) -> Cred
 def list_users(query: ListUsers, connection: ReadConnection) -> Page[UserView]:
     """A page of users, newest first."""
     parameters = {
-        "email": _spelled(query.email) if query.email is not None else None,
+        "email": _normalized(query.email) if query.email is not None else None,
         "username": query.username.lower() if query.username is not None else None,
         "is_active": query.is_active,
         "q": starts_with(query.q.lower()) if query.q else None,
@@ -88,7 +88,7 @@ def list_users(query: ListUsers, connection: ReadConnection) -> Page[UserView]:
 
 @cache
 def _listing(given: frozenset[str]) -> Statement[UserView]:
-    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
     select = _VIEW.order_by(users.c.created_at.desc(), users.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
     q = sa.bindparam("q", type_=sa.Text)
     conditions = {
@@ -118,8 +118,8 @@ def list_admins(query: ListAdmins, connection: ReadConnection) -> list[AdminCont
     return _ADMINS.all(connection)
 
 
-def _spelled(email: str) -> str:
-    """The address as users have it; what is no address is nobody's."""
+def _normalized(email: str) -> str:
+    """The normalized address. An invalid one stays as it is and matches nobody."""
     try:
         return email_address(email)
     except Invalid:

@@ -1,4 +1,4 @@
-"""The users there are, in PostgreSQL."""
+"""The stored users, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backend.kernel.postgres.statements import run
 
 _TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
 _ADMINS = sa.func.hashtextextended("users.admins", 0)
-"""Names the lock that every change which takes an admin away holds until it is committed."""
+"""The lock that every change which removes an admin holds until its commit."""
 
 _PROVEN_WITHIN = timedelta(days=30)
 
@@ -35,7 +35,7 @@ class SqlUsers:
     database: Database
 
     def add(self, user: User) -> None:
-        """Keep a new user."""
+        """Insert a new user."""
         self.unit.track(user)
         with self.unit.refusing(_TAKEN):
             self.unit.session.add(user)
@@ -49,7 +49,7 @@ class SqlUsers:
         return self.unit.track(user)
 
     def peek(self, user_id: UUID) -> User:
-        """One user, read on a connection that is given back at once."""
+        """One user, read on a connection that is released at once."""
         with Session(self.database.engine) as session:
             user = session.get(User, user_id)
         if user is None:
@@ -57,43 +57,43 @@ class SqlUsers:
         return user
 
     def save(self, user: User) -> None:
-        """Write the changes, so that the constraints speak here."""
+        """Write the changes now, so that a violated constraint raises here."""
         with self.unit.refusing(_TAKEN):
             self.unit.session.flush()
 
     def claim_username(self, user: User) -> None:
-        """Try it behind a savepoint."""
+        """Try it within a savepoint."""
         with self.unit.refusing(_TAKEN), self.unit.session.begin_nested():
             user.take_wanted_username()
             self.unit.session.flush()
 
     def remove(self, user: User) -> None:
-        """Delete the row, and by cascade those that hang on it."""
+        """Delete the row, and by cascade those that refer to it."""
         self.unit.session.delete(user)
         self.unit.session.flush()
 
     def hold_address(self, email: str) -> None:
-        """A lock that bears the address as its name."""
+        """Take a lock that is named after the address."""
         name = sa.func.hashtextextended(f"users.address {email}", 0)
         self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
 
     def holder_of(self, email: str) -> User | None:
-        """The one whose address it is, locked."""
+        """The user with this address, locked."""
         found = self._locked(sa.select(User).where(users.c.email == email, ~users.c.pending))
         return found[0] if found else None
 
     def waiting_for(self, email: str) -> Sequence[User]:
-        """The pending ones, locked."""
+        """The pending accounts, locked."""
         waiting = sa.select(User).where(users.c.email == email, users.c.pending)
         return self._locked(waiting.order_by(users.c.created_at.desc(), users.c.id.desc()))
 
     def is_username_taken(self, username: str) -> bool:
-        """Ask the unique index."""
+        """Whether the unique index has it."""
         taken = sa.select(sa.exists().where(users.c.username_key == username.lower()))
         return bool(self.unit.connection.scalar(taken))
 
     def is_last_admin(self, user: User) -> bool:
-        """The lock comes first: the next statement then sees what its last holder committed."""
+        """Lock first: the next statement then sees what the previous holder committed."""
         self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADMINS)))
         another = sa.exists().where(users.c.roles.contains([ADMIN]), users.c.is_active, users.c.id != user.id)
         return not self.unit.connection.scalar(sa.select(another))
@@ -104,10 +104,10 @@ class SqlUsers:
 
 
 def account_of(connection: sa.Connection, user_id: UUID) -> Account | None:
-    """The account that a user has at present; None when there is none, or it is not active."""
+    """The current account of a user; None if it does not exist or is not active."""
     roles = run(connection, "select roles from users where id = %(id)s and is_active", {"id": user_id}).fetchone()
     return Account(user_id, frozenset(roles[0])) if roles else None
 
 
 REGISTRATIONS = Retention(users.c.created_at, _PROVEN_WITHIN, only=users.c.pending)
-"""Accounts whose address nobody has proven."""
+"""Accounts whose address was not verified."""

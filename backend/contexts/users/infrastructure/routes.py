@@ -30,9 +30,9 @@ from backend.kernel.http.paging import Listing
 from backend.kernel.messages.refusals import StaleVersion
 
 LANGUAGES = ("en", "es")
-"""Of the mails we send; the first for whoever understands none of them."""
+"""Languages of the mails. The first one is for users who accept none of them."""
 
-blueprint = Blueprint("users", __name__, description="People and their profiles")
+blueprint = Blueprint("users", __name__, description="Users and their profiles")
 listing = Listing[UserView]("users")
 
 
@@ -42,7 +42,7 @@ def user_resource(user_id: UUID) -> Resource:
 
 
 def register(new_user: dict[str, Any]) -> Response:
-    """Dispatch a registration. Where verification is required the answer tells nothing of the address."""
+    """Dispatch a registration. Where verification is required, the answer reveals nothing about the address."""
     language = request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
     return dispatched(
         CreateUser(operation_id(), language=language, **new_user),
@@ -67,7 +67,7 @@ def update_me(changes: dict[str, Any]) -> Response:
 
 
 def delete(user_id: UUID) -> Response:
-    """Dispatch the end of an account, whose owner cannot sign in any more to ask for the outcome."""
+    """Dispatch the deletion of an account. Its owner can no longer sign in, so the handle alone gives the outcome."""
     return dispatched(DeleteUser(user_id, expected_version()), capability=True)
 
 
@@ -84,7 +84,7 @@ class UserCollection(MethodView):
         """Create a user
 
         With `REQUIRE_EMAIL_VERIFICATION=true` the answer is always 202, and the operation succeeds whether the
-        address was taken or not: the mail that goes there tells.
+        address was taken or not: only the mail to that address tells.
         """
         return register(new_user)
 
@@ -104,7 +104,7 @@ class Me(MethodView):
     @signed_in
     @blueprint.response(200, schemas.UserSchema)
     def get(self) -> Response:
-        """Show the own profile"""
+        """Show your profile"""
         return show_me()
 
     @signed_in
@@ -113,7 +113,7 @@ class Me(MethodView):
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken)
     def put(self, changes: dict[str, Any]) -> Response:
-        """Change the own profile
+        """Change your profile
 
         Only the fields present change, as with PATCH; `null` clears an optional one.
         """
@@ -125,7 +125,7 @@ class Me(MethodView):
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken)
     def patch(self, changes: dict[str, Any]) -> Response:
-        """Change the own profile
+        """Change your profile
 
         Only the fields present change; `null` clears an optional one.
         """
@@ -136,9 +136,9 @@ class Me(MethodView):
     @blueprint.response(204)
     @refuses(LastAdmin)
     def delete(self) -> Response:
-        """Delete the own account
+        """Delete your account
 
-        Every session ends and the address is free again. Whoever holds the operation's handle may read it.
+        Every session ends, and the address can be registered again. Whoever holds the operation's handle may read it.
         """
         return delete(signed_in_caller().user_id)
 
@@ -153,7 +153,7 @@ class UserItem(MethodView):
     def get(self, user_id: UUID) -> Response:
         """Show a user
 
-        In full to themself and to admins; others see `id`, `name` and `created_at`.
+        Users see themselves in full, and so do admins. Others see `id`, `name` and `created_at`.
         """
         return _shown_to(signed_in_caller(), bus().ask(GetUser(user_id)))
 
@@ -168,36 +168,36 @@ class UserItem(MethodView):
 
 @blueprint.route("/users/<uuid:user_id>/activate")
 class UserActivation(MethodView):
-    """Letting a user in."""
+    """Activation of a user."""
 
     @admin_only
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UserNotFound, StaleVersion)
     def post(self, user_id: UUID) -> Response:
-        """Let a user in again"""
+        """Activate a user"""
         return dispatched(ActivateUser(user_id, expected_version()), updates=user_resource(user_id))
 
 
 @blueprint.route("/users/<uuid:user_id>/deactivate")
 class UserDeactivation(MethodView):
-    """Shutting a user out."""
+    """Deactivation of a user."""
 
     @admin_only
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UserNotFound, LastAdmin, StaleVersion)
     def post(self, user_id: UUID) -> Response:
-        """Shut a user out
+        """Deactivate a user
 
-        Every session of theirs ends at once.
+        Every session of the user ends at once.
         """
         return dispatched(DeactivateUser(user_id, expected_version()), updates=user_resource(user_id))
 
 
 @blueprint.route("/users/<uuid:user_id>/roles")
 class UserRoles(MethodView):
-    """What a user may do."""
+    """The roles of a user."""
 
     @admin_only
     @blueprint.arguments(schemas.Roles)
@@ -207,7 +207,7 @@ class UserRoles(MethodView):
     def put(self, roles: list[str], user_id: UUID) -> Response:
         """Set a user's roles
 
-        Access tokens issued before are refused from the next request on; a refresh brings the new roles.
+        Earlier access tokens are refused from the next request on. A refresh returns tokens with the new roles.
         """
         return dispatched(SetRoles(user_id, roles, expected_version()), updates=user_resource(user_id))
 

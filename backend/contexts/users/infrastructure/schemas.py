@@ -1,4 +1,4 @@
-"""The bodies of the users context and what its answers look like."""
+"""Request and response bodies of the users context."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from backend.kernel.messages.values import email_address
 
 
 class ProfileFields(ma.Schema):
-    """What somebody may say about themself. `null` is the same as absent at creation, and clears later."""
+    """Fields of a profile. At creation, `null` is the same as absent. In a change, `null` clears the field."""
 
     name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace"))
     full_name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace", "The same as `name`."))
     first_name = Text(rules.person_name, allow_none=True, metadata=example("Ada"))
     middle_name = Text(rules.person_name, allow_none=True, metadata=example("Byron"))
     last_name = Text(rules.person_name, allow_none=True, metadata=example("Lovelace"))
-    username = Text(rules.username, allow_none=True, metadata=example("ada", "Unique without regard to case."))
+    username = Text(rules.username, allow_none=True, metadata=example("ada", "Unique, ignoring case."))
     phone_number = Text(rules.phone_number, allow_none=True, metadata=example("+34600000000", "E.164."))
     gender = Text(rules.gender, allow_none=True, metadata=example("F"))
     age = WholeNumber(rules.age, allow_none=True, metadata=example(36))
 
 
 class NewUser(ProfileFields):
-    """Somebody who wants an account: an address, a password, and a name in full or in parts."""
+    """A registration: an address, a password, and a name, in full or in parts."""
 
     email = Text(email_address, required=True, metadata=example("ada@example.com"))
     password = SecretText(
@@ -38,7 +38,7 @@ class NewUser(ProfileFields):
 
     @ma.validates_schema(skip_on_field_errors=False)
     def _agree(self, data: dict[str, Any], **_: Any) -> None:
-        """Every reason at once: `data` holds the fields that are good by themselves."""
+        """Report every reason at once. `data` contains the fields that are valid by themselves."""
         errors: dict[str, list[str]] = {}
         if data.get("name") and data.get("full_name") and data["name"] != data["full_name"]:
             errors["full_name"] = ["Must equal `name` when both are given."]
@@ -80,7 +80,7 @@ def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName |
 
 
 class ProfileChanges(ProfileFields):
-    """What to change of the own profile. A field that is absent stays; `null` clears one, but not the name."""
+    """Changes of a profile. An absent field stays as it is; `null` clears a field, except the name."""
 
     name = Text(rules.person_name, metadata=example("Ada King", "Clears the parts that are not given."))
     full_name = Text(rules.person_name, metadata=example("Ada King", "The same as `name`."))
@@ -92,12 +92,12 @@ class ProfileChanges(ProfileFields):
 
     @ma.post_load
     def _fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The fields present, by the name the user has for them."""
+        """The fields present, under the names of the domain."""
         return {"name" if field == "full_name" else field: value for field, value in data.items()}
 
 
 class Roles(ma.Schema):
-    """Exactly the roles that a user shall have."""
+    """The roles a user gets. Any other role is removed."""
 
     roles = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(ROLES)), required=True, metadata=example(["admin"])
@@ -109,50 +109,50 @@ class Roles(ma.Schema):
 
 
 class NewPassword(ma.Schema):
-    """A password to be."""
+    """A new password."""
 
     new_password = SecretText(rules.password, required=True, metadata=example("NewPass123!", "8 to 128 characters."))
 
 
 class PasswordChange(NewPassword):
-    """Another password, for somebody who knows the old one."""
+    """A new password, and the current one."""
 
     old_password = SecretText(required=True, metadata=example("OldPass123!"))
 
 
 class PasswordReset(NewPassword):
-    """Another password, for somebody who got a link."""
+    """A new password, and the token of a link."""
 
-    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link in the mail."))
 
 
 class LinkToken(ma.Schema):
-    """What a link carries."""
+    """The token of a link."""
 
-    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link of the mail."))
+    token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link in the mail."))
 
 
 class Address(ma.Schema):
-    """Where a mail shall go, if somebody has the address."""
+    """The address that gets a mail, if it has an account."""
 
     email = Text(email_address, required=True, metadata=example("ada@example.com"))
 
 
 class EmailChange(Address):
-    """Another address, and the password that allows it."""
+    """A new address, and the current password."""
 
     password = SecretText(required=True, metadata=example("correct horse battery"))
 
 
 class TwoStep(ma.Schema):
-    """Whether signing in takes a code by mail as well."""
+    """Whether signing in takes a mailed code as well."""
 
     enabled = Flag(required=True, metadata=example(value=True))
     password = SecretText(required=True, metadata=example("correct horse battery"))
 
 
 class MailOnItsWay(ma.Schema):
-    """The same answer, whether there is such an account or not."""
+    """The answer is the same whether or not the account exists."""
 
     detail = ma.fields.String(required=True, metadata=example("If the address needs a mail, one is on its way."))
 
@@ -162,7 +162,7 @@ def _unlike(data: dict[str, Any], name: PersonName | None) -> tuple[str | None, 
 
 
 class UserSchema(ma.Schema):
-    """A user, as they see themself and as admins see them."""
+    """A user, in full: as the user and admins see it."""
 
     id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
     email = ma.fields.Email(required=True, metadata=example("ada@example.com"))
@@ -184,7 +184,7 @@ class UserSchema(ma.Schema):
 
 
 class PublicUserSchema(ma.Schema):
-    """A user, as other users see them."""
+    """A user, as other users see it."""
 
     id = ma.fields.UUID(required=True, metadata=example("0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"))
     name = ma.fields.String(required=True, metadata=example("Ada Lovelace"))
@@ -199,9 +199,9 @@ class UserPage(ma.Schema):
 
 
 class UserFilter(PageArguments):
-    """Which users to list."""
+    """Filters of the list of users."""
 
     email = Text(metadata={"description": "Exactly this address."})
-    username = Text(metadata={"description": "Exactly this username, in any case."})
+    username = Text(metadata={"description": "Exactly this username, ignoring case."})
     is_active = ma.fields.Boolean()
-    q = Text(metadata={"description": "The beginning of a name, address or username."})
+    q = Text(metadata={"description": "The beginning of a name, e-mail address or username."})

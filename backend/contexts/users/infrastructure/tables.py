@@ -1,4 +1,4 @@
-"""Where users are kept, and how rows become users."""
+"""Tables of the users context, and the mapping of rows to users."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -33,7 +33,7 @@ users = sa.Table(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
     ),
     sa.Column("version", sa.Integer, nullable=False),
-    # Several accounts may wait for one address; one has it.
+    # Several pending accounts may share an address; one account holds it.
     sa.Index("users_email_key", "email", unique=True, postgresql_where=sa.text("not pending")),
     sa.Index("users_pending_email_idx", "email", postgresql_where=sa.text("pending")),
     sa.Index(None, "roles", postgresql_using="gin"),
