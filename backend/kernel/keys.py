@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 from itsdangerous import BadData, Signer, base64_decode, base64_encode
 
-COMING = "coming:"
-"""Marks a secret key that every process knows before any process uses it."""
+from backend.settings_checks import COMING
 
 
 class BadSignature(Exception):

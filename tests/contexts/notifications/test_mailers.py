@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken, Template, Undeliverable
 from backend.contexts.notifications.infrastructure.composing import Composer
-from backend.contexts.notifications.infrastructure.mailers import mailer_of
+from backend.contexts.notifications.infrastructure.mail_server import MailServer as SmtpServer
+from backend.contexts.notifications.infrastructure.mail_server import Tls, mail_server
+from backend.contexts.notifications.infrastructure.mailers import SmtpMailer, mailer_of
 
 ADA = "ada@example.com"
 MAIL = Mail(UUID("01900000-0000-5000-8000-00000000000a"), Template.RESET_PASSWORD, ADA, "es", "the-token")
@@ -165,6 +167,27 @@ def test_tls_is_used_when_the_server_offers_it(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     send(serve(tls_context=self_signed, require_starttls=True))
     assert server.envelopes
+
+
+def test_nothing_is_sent_in_the_clear_to_a_server_that_offers_no_tls(server: MailServer, serve: Serve) -> None:
+    """Somebody on the way can take STARTTLS out of its answer, and would read the link in the mail."""
+    mailer = SmtpMailer(SmtpServer("127.0.0.1", serve(), Tls.STARTTLS), COMPOSER.compose)
+    with pytest.raises(NotTaken, match="no TLS"):
+        mailer.send(MAIL, nullcontext())
+    assert not server.envelopes
+
+
+@pytest.mark.parametrize(
+    ("mail_url", "tls"),
+    [
+        ("smtps://mail.example.com", Tls.IMPLICIT),
+        ("smtp://mail.example.com", Tls.STARTTLS),
+        ("smtp://mail.example.com?tls=none", Tls.NONE),
+        ("smtp://localhost", Tls.OFFERED),
+    ],
+)
+def test_a_mail_server_is_asked_for_tls_unless_it_is_on_this_machine_or_trusted(mail_url: str, tls: Tls) -> None:
+    assert mail_server(mail_url).tls is tls
 
 
 def test_smtps_is_tls_from_the_first_byte(

@@ -24,7 +24,7 @@ def rotate() -> None:
     use. Two JWT keys are kept. No secret key is dropped, because password hashes depend on them.
     """
     for variable, (name, content) in _rotated(api().settings).items():
-        if os.environ.get(variable):
+        if os.environ.get(variable) or os.environ.get(f"{variable}_FILE"):
             click.echo(f"Set {variable} to:\n{content}\n")
         else:
             keep_key(name, content, replace=True)

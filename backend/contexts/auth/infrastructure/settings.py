@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from backend.settings import Environment, any_weak, listed
+from backend.settings import Environment, listed
+from backend.settings_checks import any_weak
 
 SYMMETRIC_ALGORITHMS = ("HS256", "HS384", "HS512")
 ASYMMETRIC_ALGORITHMS = ("EdDSA", "ES256", "RS256")
+LONGEST_MINUTES = 60
+"""Of an access token in production: other services accept it until it expires, whatever has happened since."""
 _ALGORITHMS = SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS
 
 
@@ -32,7 +35,7 @@ class AuthSettings:
         env, algorithm = environment.read, environment.read.str("JWT_ALGORITHM", "HS256")
         asymmetric = algorithm in ASYMMETRIC_ALGORITHMS
         # Where a variable cannot hold line breaks they are written as \\n.
-        private_key = env.str("JWT_PRIVATE_KEY", "").replace("\\n", "\n")
+        private_key = environment.private("JWT_PRIVATE_KEY").replace("\\n", "\n")
         if asymmetric and not private_key:
             private_key = environment.secret("JWT_PRIVATE_KEY", f"jwt-{algorithm}.pem")
         return cls(
@@ -50,6 +53,8 @@ class AuthSettings:
             yield "JWT_ALGORITHM is not one of " + ", ".join(_ALGORITHMS)
         if self.jwt_expire_minutes < 1:
             yield "JWT_EXPIRE_MINUTES must be positive"
+        if production and self.jwt_expire_minutes > LONGEST_MINUTES:
+            yield f"JWT_EXPIRE_MINUTES must be at most {LONGEST_MINUTES}"
         if production and symmetric and any_weak(listed(self.jwt_secret)):
             yield "JWT_SECRET is missing, shorter than 32 characters, or a known default"
         if production and not symmetric and not self.jwt_private_key:

@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from backend.addresses import is_loopback
 from backend.contexts.notifications.application.ports import Mail, Mailer, NotTaken, Undeliverable
 from backend.contexts.notifications.infrastructure.composing import ascii_domain
+from backend.contexts.notifications.infrastructure.mail_server import MailServer, Tls, mail_server
 from backend.settings import ROOT
 
 Compose = Callable[[Mail], EmailMessage]
 
 _TIMEOUT = 10
 """Seconds for the connection, and for each answer of the server."""
-_SUBMISSION_PORTS = {"smtp": 587, "smtps": 465}
-"""RFC 6409 and RFC 8314, if MAIL_URL names no port."""
 _COMPLETED = range(200, 300)
 """Positive completion replies (RFC 5321, 4.2.1)."""
 _NO_SUCH_ADDRESS = b"5.1."
@@ -30,26 +29,24 @@ _NO_SUCH_ADDRESS = b"5.1."
 
 
 def mailer_of(mail_url: str, compose: Compose) -> Mailer:
-    """The mailer that MAIL_URL names: `smtp://user:password@host:port`, `smtps://…`, or `file:directory`.
+    """The mailer that MAIL_URL names: `smtps://user:password@host:port`, `smtp://…`, or `file:directory`.
 
     A relative directory is below the project's root.
     """
-    url = urlsplit(mail_url)
-    return FileMailer(ROOT / unquote(url.path), compose) if url.scheme == "file" else SmtpMailer(url, compose)
+    if mail_url.startswith("file:"):
+        return FileMailer(ROOT / unquote(urlsplit(mail_url).path), compose)
+    return SmtpMailer(mail_server(mail_url), compose)
 
 
 class SmtpMailer:
     """Hands mails to a mail server, one connection each.
 
-    TLS is used where the server offers it, and its certificate must be valid (SSL_CERT_FILE names a
-    private authority). Credentials are sent over TLS or to this machine only.
+    With TLS its certificate must be valid (SSL_CERT_FILE names a private authority). Credentials are sent over TLS or
+    to this machine only.
     """
 
-    def __init__(self, url: SplitResult, compose: Compose) -> None:
-        self._host = url.hostname or "localhost"
-        self._port = url.port or _SUBMISSION_PORTS[url.scheme]
-        self._user, self._password = unquote(url.username or ""), unquote(url.password or "")
-        self._implicit_tls = url.scheme == "smtps"
+    def __init__(self, server: MailServer, compose: Compose) -> None:
+        self._server = server
         self._compose = compose
 
     def send(self, mail: Mail, last_step: AbstractContextManager[None]) -> None:
@@ -71,30 +68,32 @@ class SmtpMailer:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         with _before_the_text():
-            tls = ssl.create_default_context()
+            host, port = self._server.host, self._server.port
             server = (
-                smtplib.SMTP_SSL(self._host, self._port, timeout=_TIMEOUT, context=tls)
-                if self._implicit_tls
-                else smtplib.SMTP(self._host, self._port, timeout=_TIMEOUT)
+                smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+                if self._server.tls is Tls.IMPLICIT
+                else smtplib.SMTP(host, port, timeout=_TIMEOUT)
             )
         try:
             with _before_the_text():
-                self._introduce(server, tls)
+                self._introduce(server)
             yield server
         finally:
             _leave(server)
 
-    def _introduce(self, server: smtplib.SMTP, tls: ssl.SSLContext) -> None:
+    def _introduce(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
-        encrypted = self._implicit_tls
-        if not encrypted and server.has_extn("starttls"):
-            server.starttls(context=tls)
+        encrypted = self._server.tls is Tls.IMPLICIT
+        if self._server.tls is Tls.STARTTLS or (self._server.tls is Tls.OFFERED and server.has_extn("starttls")):
+            if not server.has_extn("starttls"):
+                raise NotTaken("the mail server offers no TLS: no mail is sent to it in the clear")
+            server.starttls(context=ssl.create_default_context())
             server.ehlo()
             encrypted = True
-        if self._user:
-            if not (encrypted or _is_this_machine(self._host)):
+        if self._server.user:
+            if not (encrypted or is_loopback(self._server.host)):
                 raise NotTaken("the mail server offers no TLS: the password is not sent")
-            server.login(self._user, self._password)
+            server.login(self._server.user, self._server.password)
 
     def _address(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
         if recipient.isascii():
@@ -165,10 +164,3 @@ def _leave(server: smtplib.SMTP) -> None:
         server.quit()
     except (smtplib.SMTPException, OSError):
         server.close()
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from backend.addresses import UnreadableAddress, is_loopback, is_private
+from backend.contexts.notifications.infrastructure.mail_server import Tls, mail_server
 from backend.settings import Environment
 
 
@@ -14,19 +16,31 @@ class MailSettings:
     """Where mail goes, and from whom."""
 
     mail_url: str
-    """`smtp://user:password@host:port`, `smtps://…`, or `file:directory`: one `.eml` each."""
+    """`smtps://user:password@host:port`, `smtp://…` (with STARTTLS), or `file:directory`: one `.eml` each."""
     mail_from: str
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
         """From the environment."""
-        env = environment.read
-        mail_url = env.str("MAIL_URL", "file:var/mail" if environment.developing else "")
-        return cls(mail_url, env.str("MAIL_FROM", "no-reply@example.com"))
+        mail_url = environment.private("MAIL_URL", "file:var/mail" if environment.developing else "")
+        return cls(mail_url, environment.read.str("MAIL_FROM", "no-reply@example.com"))
 
     def problems(self, *, production: bool) -> Iterator[str]:
         """Why the program must not start with them."""
-        if self.mail_url and not self.mail_url.startswith(("smtp://", "smtps://", "file:")):
-            yield "MAIL_URL must begin with smtp://, smtps:// or file:"
-        if production and not self.mail_url:
+        if self.mail_url.startswith("file:"):
+            if production:
+                yield "MAIL_URL must be a mail server: nobody reads what file: writes"
+        elif self.mail_url:
+            yield from _server_problems(self.mail_url, production=production)
+        elif production:
             yield "MAIL_URL is missing"
+
+
+def _server_problems(mail_url: str, *, production: bool) -> Iterator[str]:
+    try:
+        server = mail_server(mail_url)
+    except UnreadableAddress as problem:
+        yield f"MAIL_URL {problem}"
+        return
+    if production and server.tls is Tls.NONE and not (is_loopback(server.host) or is_private(server.host)):
+        yield "MAIL_URL says tls=none for a server that is not on a private network: links would travel in the clear"

@@ -8,6 +8,11 @@ from typing import Self
 
 from backend.settings import Environment
 
+_FEWEST, _FEWEST_IN_PRODUCTION = 4, 10
+"""What bcrypt knows, and what OWASP's Password Storage Cheat Sheet asks for."""
+_MOST = 16
+"""A hash takes seconds there, and each round more doubles it."""
+
 
 @dataclass(frozen=True)
 class UsersSettings:
@@ -25,5 +30,6 @@ class UsersSettings:
 
     def problems(self, *, production: bool) -> Iterator[str]:
         """Why the program must not start with them."""
-        if not 4 <= self.bcrypt_rounds <= 31:  # noqa: PLR2004 - what bcrypt knows
-            yield "BCRYPT_ROUNDS must be 4 to 31"
+        fewest = _FEWEST_IN_PRODUCTION if production else _FEWEST
+        if not fewest <= self.bcrypt_rounds <= _MOST:
+            yield f"BCRYPT_ROUNDS must be {fewest} to {_MOST}"

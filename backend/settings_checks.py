@@ -1,0 +1,132 @@
+"""What the program refuses to start with: each reason is a sentence that quotes no value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from backend.addresses import UnreadableAddress, broker, broker_urls, database_parameters, web_address_problem
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
+COMING = "coming:"
+"""Marks a secret key that every process knows before any process uses it: see `backend.kernel.keys`."""
+NOT_SERVED = "-"
+"""Before the name of a context that a process does not serve."""
+
+_SHORTEST_SECRET = 32
+_KNOWN_SECRETS = ("change-me", "changeme", "secret", "development", "example", "please-change")
+_KNOWN_PASSWORDS = {"", "guest", "postgres", "password", "admin", "root", "secret", "changeme"}
+
+
+def malformed(settings: Settings, contexts: Sequence[str]) -> Iterator[str]:
+    """What no program can run with."""
+    if contexts and not {name.removeprefix(NOT_SERVED) for name in settings.served} <= set(contexts):
+        yield "CONTEXTS must be some of " + ", ".join(contexts)
+    if settings.trusted_proxies < 0:
+        yield "TRUSTED_PROXIES must not be negative"
+    if settings.log_format not in ("json", "text"):
+        yield "LOG_FORMAT must be 'json' or 'text'"
+    if settings.secret_keys and all(key.startswith(COMING) for key in settings.secret_keys):
+        yield f"SECRET_KEYS has no key that may sign: each is marked {COMING}"
+    if settings.broker_ca_file and not Path(settings.broker_ca_file).is_file():
+        yield "BROKER_CA_FILE names no file"
+    yield from _unreadable(settings)
+    web = web_address_problem("PUBLIC_URL", settings.public_url, production=settings.production)
+    if web is not None:
+        yield web
+
+
+def _unreadable(settings: Settings) -> Iterator[str]:
+    brokers = [] if settings.broker_url.startswith("filesystem:") else broker_urls(settings.broker_url)
+    checks: list[tuple[str, Callable[[str], object], str]] = [
+        *((name, database_parameters, url) for name, url in _databases(settings).items()),
+        *(("BROKER_URL", broker, address) for address in brokers),
+    ]
+    for name, read, address in checks:
+        try:
+            read(address)
+        except UnreadableAddress as problem:
+            yield f"{name} {problem}"
+
+
+def unsafe(settings: Settings) -> Iterator[str]:
+    """What production must not run with."""
+    if not settings.database_url:
+        yield "DATABASE_URL is missing"
+    for name, url in _databases(settings).items():
+        if _opens_to_anybody(url):
+            yield f"{name} carries no password, or a known default one"
+    if not settings.broker_url:
+        yield "BROKER_URL is missing"
+    elif not settings.on_rabbitmq:
+        yield "BROKER_URL must be RabbitMQ (amqp:// or amqps://)"
+    elif any(_is_guest(address) for address in broker_urls(settings.broker_url)):
+        yield "BROKER_URL carries RabbitMQ's default user, no password, or a known one"
+    if any_weak(settings.secret_keys):
+        yield "SECRET_KEYS is missing, shorter than 32 characters, or a known default"
+
+
+def _opens_to_anybody(url: str) -> bool:
+    with suppress(UnreadableAddress):
+        parameters = database_parameters(url)
+        hosts = str(parameters.get("host") or parameters.get("hostaddr") or "").split(",")
+        local = all(not host or host.startswith(("/", "@")) for host in hosts)
+        elsewhere = {"service", "passfile", "sslcert"} & parameters.keys()  # where libpq finds what proves us
+        password = str(parameters.get("password", ""))
+        return password in _KNOWN_PASSWORDS if password else not (local or elsewhere)
+    return False
+
+
+def _is_guest(address: str) -> bool:
+    with suppress(UnreadableAddress):
+        parts = broker(address)
+        return unquote(parts.username or "") in ("", "guest") or unquote(parts.password or "") in _KNOWN_PASSWORDS
+    return False
+
+
+def passwords(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Those in addresses, by variable."""
+    found: dict[str, tuple[str, ...]] = {}
+    with suppress(UnreadableAddress):
+        for name, url in _databases(settings).items():
+            found[name] = (str(database_parameters(url).get("password", "")),)
+        if settings.on_rabbitmq:
+            addresses = map(broker, broker_urls(settings.broker_url))
+            found["BROKER_URL"] = tuple(unquote(address.password or "") for address in addresses)
+    return found
+
+
+def used_twice(keys: Mapping[str, Sequence[str]], shared: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Whoever finds out one of two equal secrets has both. Those of addresses may be equal among themselves."""
+    bare = {name: {value.removeprefix(COMING) for value in values} for name, values in {**shared, **keys}.items()}
+    for name, other in combinations(bare, 2):
+        if bare[name] & bare[other] - {""} and not {name, other} <= shared.keys():
+            yield f"{name} and {other} hold the same value: each needs its own"
+
+
+def any_weak(found: Sequence[str]) -> bool:
+    """Whether there is no secret at all, or one that is short, repetitive or known."""
+    return not found or any(_weak(secret) for secret in found)
+
+
+def _weak(secret: str) -> bool:
+    secret = secret.removeprefix(COMING)
+    known = any(word in secret.lower() for word in _KNOWN_SECRETS)
+    return known or len(secret) < _SHORTEST_SECRET or len(set(secret)) < 8
+
+
+def _databases(settings: Settings) -> dict[str, str]:
+    named = {
+        "DATABASE_URL": settings.database_url,
+        "DATABASE_READ_URL": settings.database_read_url,
+        "DATABASE_DIRECT_URL": settings.database_direct_url,
+    }
+    return {
+        name: url for name, url in named.items() if url and (name == "DATABASE_URL" or url != settings.database_url)
+    }
