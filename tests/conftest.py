@@ -12,7 +12,9 @@ from tests.deployment import examples
 
 _HERE = Path(__file__).parent
 pytest_plugins = [
-    f"tests.{name}" for name in ("postgres", "worker", "broker", "program") if (_HERE / f"{name}.py").exists()
+    f"tests.{name}"
+    for name in ("postgres", "worker", "broker", "program", "standby")
+    if (_HERE / f"{name}.py").exists()
 ]
 
 for _name in examples():  # what the developer has set for the program must not change what is tested

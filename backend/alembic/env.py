@@ -6,30 +6,30 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from alembic import context
 from alembic.operations.ops import MigrationScript
 from alembic.util import CommandError
 
 import backend.program  # noqa: F401 - imports every context's tables into the metadata
+from backend.kernel.postgres.connecting import BEHIND_A_POOLER, UnfitDatabase, parameters_of, prepare
 from backend.kernel.postgres.tables import metadata
 from backend.settings import load_settings
 
 # Whoever waits for a table's lock makes every later query of that table wait too: give up instead, and try again.
 LOCK_TIMEOUT = "5s"
+SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "timezone": "UTC"}
 
 
 def run() -> None:
     """Migrate the database of the settings, or of the `database_url` attribute that a test gives."""
-    url = context.config.attributes.get("database_url") or load_settings().database_url
+    url = context.config.attributes.get("database_url") or configured_url()
     engine = sa.create_engine(
-        sa.make_url(url).set(drivername="postgresql+psycopg"),
-        poolclass=sa.NullPool,
-        hide_parameters=True,
+        "postgresql+psycopg://", connect_args=parameters_of(url), poolclass=sa.NullPool, hide_parameters=True
     )
+    sa.event.listen(engine, "connect", prepare_for_migrations)
     with engine.connect() as connection:
-        connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.commit()
         context.configure(
             connection,
             target_metadata=metadata,
@@ -38,6 +38,22 @@ def run() -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+
+
+def configured_url() -> str:
+    """The server itself, where the program works through a pooler."""
+    settings = load_settings()
+    context.config.attributes["direct"] = bool(settings.database_direct_url)
+    return settings.database_direct_url or settings.database_url
+
+
+def prepare_for_migrations(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Set what holds for the whole run, which a pooler would forget after the first transaction."""
+    try:
+        if prepare(connection, SETTINGS) and not context.config.attributes.get("direct"):
+            raise CommandError(BEHIND_A_POOLER)
+    except UnfitDatabase as unfit:
+        raise CommandError(str(unfit)) from None
 
 
 def run_offline() -> None:

@@ -32,7 +32,8 @@ class Resources:
         self.database = Database(settings.database_url, settings.database_read_url)
         self.reader = make_reader(self.database)
         self.channels: dict[str, Channel] = {}
-        self.listener = Listener(settings.database_url, self.channels)
+        direct = settings.database_direct_url
+        self.listener = Listener(direct or settings.database_url, self.channels, direct=bool(direct))
         self.sealer = Sealer(self.keyring, accept_unsigned=settings.accept_unsigned)
         self.codec = Codec(registry, self.sealer)
         self._made: dict[Callable[[Any], object], object] = {}

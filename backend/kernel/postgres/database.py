@@ -6,32 +6,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from psycopg_pool import ConnectionPool
 from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 
-from backend.kernel.postgres.faults import DatabaseAway, is_database_away
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.postgres.connecting import is_writable, local, parameters_of, prepare
+from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away, is_read_only
+from backend.kernel.postgres.replica import Replica, ReplicaState
 
 T = TypeVar("T")
 ReadConnection = psycopg.Connection[Any]
-_CONNECT = {
-    "connect_timeout": 2,
-    # A stalled server or a cut cable ends the call, not only a closed socket.
-    "tcp_user_timeout": 5000,
-    "keepalives_idle": 30,
-    "options": "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
-    " -c timezone=UTC",
-}
 _POOL_SIZE = 10
+_REPLICA_SECONDS = 0.5
+"""For a connection to the replica: the primary answers otherwise."""
+_REPLICA_CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+"""What a standby tells those whose rows it has to overwrite meanwhile."""
 _TRUSTED_SECONDS = 0.5
 """For how long after its last use a connection needs no test."""
 
 
 class Database:
-    """One PostgreSQL, and optionally a replica that answers queries.
+    """One PostgreSQL, and optionally a replica that answers the queries of the anonymous.
 
     Never connect before a fork: pools do not survive it.
     """
@@ -39,63 +38,70 @@ class Database:
     def __init__(self, url: str, read_url: str | None = None) -> None:
         self.url = url
         self._read_url = read_url or url
+        has_replica = self._read_url != url
+        self._replica = Replica(lambda: self._replica_reads, lambda: self._reads) if has_replica else None
 
     @cached_property
     def engine(self) -> sa.Engine:
         """The engine for writes. An idle connection is tested when it is taken from the pool, so a restart of the
         database costs no failed command.
         """
-        url = sa.make_url(self.url).set(drivername="postgresql+psycopg")
         engine = sa.create_engine(
-            url,
+            "postgresql+psycopg://",
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_SIZE,
             pool_timeout=5,
             hide_parameters=True,  # statement parameters must not reach an exception's text
-            connect_args=_CONNECT,
+            connect_args=parameters_of(self.url),
         )
+        sa.event.listen(engine, "connect", _prepare_for_writes)
+        sa.event.listen(engine, "begin", _set_again)
         sa.event.listen(engine, "checkin", _note_return)
         sa.event.listen(engine, "checkout", _test_if_idle)
         return engine
 
     @cached_property
     def _reads(self) -> ConnectionPool[ReadConnection]:
-        return _pool(self._read_url, _POOL_SIZE)
+        return _pool(self.url, _POOL_SIZE)
 
     @cached_property
-    def _primary_reads(self) -> ConnectionPool[ReadConnection]:
-        return self._reads if self._read_url == self.url else _pool(self.url, _POOL_SIZE)
+    def _replica_reads(self) -> ConnectionPool[ReadConnection]:
+        return _pool(self._read_url, _POOL_SIZE)
+
+    @property
+    def replica_state(self) -> ReplicaState | None:
+        """How the replica is, None without one."""
+        return self._replica.state if self._replica else None
+
+    def takes_writes(self, *, timeout: float = 3) -> bool:
+        """Ask the primary whether it does.
+
+        Raises:
+            DatabaseAway: it cannot be reached.
+        """
+        read_only = "select current_setting('transaction_read_only')::boolean"
+        return not self.read(lambda primary: _only_value(primary, read_only), timeout=timeout, fresh=True)
 
     def read(self, ask: Callable[[ReadConnection], T], *, timeout: float = 3, fresh: bool = False) -> T:
         """Run `ask` on an autocommitting connection; once more if the connection is dead.
 
+        Whoever is signed in reads from the primary, and so what they have written themselves, whichever process took
+        it. Others read from the replica, if there is one that keeps up.
+
         Args:
             timeout: seconds to wait for a free connection.
-            fresh: ask the primary even if there is a replica, so that the caller sees its own write.
+            fresh: ask the primary in any case.
 
         Raises:
-            DatabaseAway: no connection is available.
+            DatabaseAway: no connection can be had, or the server cannot do it at present.
         """
-        pool = self._primary_reads if fresh else self._reads
-        for last_try in (False, True):
+        fresh = fresh or current_origin.get().actor is not None
+        if not fresh and self._replica and self._replica.state is ReplicaState.UP:
             try:
-                # Not its `connection()`: that commits, which does nothing here and costs nearly as much as the pool.
-                connection = pool.getconn(timeout)
-                try:
-                    return ask(connection)
-                finally:
-                    pool.putconn(connection)
-            except psycopg.Error as error:
-                if not is_database_away(error):
-                    raise
-                if last_try:
-                    raise DatabaseAway from None
-                pool.check()  # every other idle connection is dead as well
-            except Exception as error:
-                if is_database_away(error):
-                    raise DatabaseAway from None
-                raise
-        raise AssertionError("unreachable")
+                return _ask(self._replica_reads, ask, _REPLICA_SECONDS, tries=1)
+            except (DatabaseAway, *_REPLICA_CONFLICTS):
+                self._replica.failed()
+        return _ask(self._reads, ask, timeout)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -113,12 +119,61 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close every connection."""
-        for name in ("_reads", "_primary_reads"):
+        """Give back every connection."""
+        if self._replica:
+            self._replica.stop()
+        for name in ("_reads", "_replica_reads"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
         if "engine" in self.__dict__:
             self.__dict__.pop("engine").dispose()
+
+
+def _ask(
+    pool: ConnectionPool[ReadConnection], ask: Callable[[ReadConnection], T], timeout: float, *, tries: int = 2
+) -> T:
+    for left in reversed(range(tries)):
+        try:
+            # Not its `connection()`: that commits, which does nothing here and costs nearly as much as the pool.
+            connection = pool.getconn(timeout)
+            try:
+                return ask(connection)
+            finally:
+                pool.putconn(connection)
+        except psycopg.Error as error:
+            if not is_database_away(error):
+                raise
+            if not left or is_busy(error):
+                raise DatabaseAway from None
+            if is_read_only(error):
+                pool.drain()  # new connections may find the server that takes the writes now
+            else:
+                pool.check()  # every idle connection died with the same server
+        except Exception as error:
+            if is_database_away(error):
+                raise DatabaseAway from None
+            raise
+    raise AssertionError("unreachable")
+
+
+def _only_value(connection: ReadConnection, question: LiteralString) -> Any:
+    found = connection.execute(question).fetchone()
+    return found[0] if found else None
+
+
+def _prepare_for_reads(connection: ReadConnection) -> None:
+    prepare(connection)
+
+
+def _prepare_for_writes(driver: ReadConnection, record: PoolEntry) -> None:
+    record.info["pooled"] = prepare(driver)
+    if not is_writable(driver):
+        raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes at present")
+
+
+def _set_again(connection: sa.Connection) -> None:
+    if connection.info.get("pooled"):
+        connection.exec_driver_sql(local())
 
 
 def _note_return(_driver: Any, record: PoolEntry) -> None:
@@ -126,7 +181,9 @@ def _note_return(_driver: Any, record: PoolEntry) -> None:
 
 
 def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
-    """As `pool_pre_ping`, without its round trip for a connection that was used a moment ago."""
+    """As `pool_pre_ping` does, without its round trip while the connection is at work again and again."""
+    if not is_writable(driver):  # a new connection may find the server that is
+        raise sa.exc.InvalidatePoolError
     if monotonic() - record.info.get("returned_at", 0.0) > _TRUSTED_SECONDS:
         try:
             ConnectionPool.check_connection(driver)
@@ -136,11 +193,11 @@ def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
 
 def _pool(url: str, size: int) -> ConnectionPool[ReadConnection]:
     return ConnectionPool(
-        sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
         min_size=1,
         max_size=size,
         open=True,
         # Give up on a connection early: later attempts back off for minutes, while the next caller starts a new one.
         reconnect_timeout=2,
-        kwargs={"autocommit": True, **_CONNECT},
+        kwargs={**parameters_of(url), "autocommit": True},
+        configure=_prepare_for_reads,
     )

@@ -7,25 +7,43 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 
-_AWAY_STATES = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
-"""Connection exceptions, shutdowns, start-up, idle-session end, too many connections (PostgreSQL, appendix A)."""
+_BUSY_STATES = ("55P03", "57014")
+"""Lock timeout; statement timeout, or cancelled by an operator (PostgreSQL, appendix A)."""
+_READ_ONLY_STATE = "25006"
+"""After a failover: this server is a standby, or is not to be written to any more."""
+_AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
+"""Connection exceptions, insufficient resources, shutdowns and start-up, errors of the system around the server."""
 _CONFLICT_STATES = ("40001", "40P01")
 """Serialization failure, deadlock."""
 
 
 class DatabaseAway(Exception):
-    """PostgreSQL cannot be reached now. The message is not at fault."""
+    """PostgreSQL cannot do this at present: it cannot be reached, takes no writes, or keeps a lock for too long.
+    Nothing is wrong with the message.
+    """
 
 
 def is_database_away(error: BaseException) -> bool:
-    """Whether `error` means that the connection, not the statement, failed."""
+    """Whether `error` tells of the server's state, which passes, and not of the statement."""
     if isinstance(error, PoolTimeout | PoolClosed | EnginePoolTimeout):
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or (error.orig is not None and is_database_away(error.orig))
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return error.sqlstate is None or error.sqlstate.startswith(_AWAY_STATES)
-    return False
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:  # libpq's own: the connection failed
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_AWAY_STATES)
+
+
+def is_busy(error: psycopg.Error) -> bool:
+    """Whether the server answers but did not get to it in time: trying again at once would wait as long."""
+    return (error.sqlstate or "").startswith(_BUSY_STATES)
+
+
+def is_read_only(error: psycopg.Error) -> bool:
+    """Whether another server, which a new connection may find, takes the writes."""
+    return error.sqlstate == _READ_ONLY_STATE
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ import psycopg
 import structlog
 
 from backend.kernel.observe import metrics
+from backend.kernel.postgres.connecting import BEHIND_A_POOLER, UnfitDatabase, parameters_of, prepare
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway
 
@@ -49,16 +50,19 @@ class Listener:
 
     Args:
         channels: who hears what; looked at when a connection is made.
+        direct: whether the operator vouches for the address: LISTEN works there.
     """
 
-    def __init__(self, database_url: str, channels: Mapping[str, Channel]) -> None:
+    def __init__(self, database_url: str, channels: Mapping[str, Channel], *, direct: bool = False) -> None:
         self._url = database_url
+        self._direct = direct
         self._channels = channels
         self._lock = threading.Lock()
         self._pid = 0
         self._connected = threading.Event()
         self._stopped = threading.Event()
         self._confirmations: dict[str, threading.Semaphore] = {}
+        self._complaint = ""
 
     @property
     def connected(self) -> bool:
@@ -100,6 +104,10 @@ class Listener:
         while not self._stopped.is_set():
             try:
                 self._listen()
+            except UnfitDatabase as unfit:
+                if str(unfit) != self._complaint:
+                    self._complaint = str(unfit)
+                    log.error("the listener cannot work", reason=self._complaint)  # noqa: TRY400 - it says it all
             except (psycopg.Error, OSError) as error:
                 if self._connected.is_set():
                     log.warning("listener lost its connection", reason=type(error).__name__)
@@ -116,9 +124,10 @@ class Listener:
         metrics.set_listener_connected(connected)
 
     def _listen(self) -> None:
-        with psycopg.connect(
-            self._url, autocommit=True, connect_timeout=2, tcp_user_timeout=5000, application_name=_APPLICATION_NAME
-        ) as connection:
+        parameters = {**parameters_of(self._url), "autocommit": True, "application_name": _APPLICATION_NAME}
+        with psycopg.connect(**parameters) as connection:
+            if prepare(connection) and not self._direct:
+                raise UnfitDatabase(BEHIND_A_POOLER)
             for channel in (_ROLL_CALL, *self._channels):
                 connection.execute(f'listen "{channel}"'.encode())
             for heard in self._channels.values():

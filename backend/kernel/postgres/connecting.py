@@ -1,0 +1,74 @@
+"""How the program connects to PostgreSQL: engine, pools, listener and migrations alike, directly or through a pooler.
+
+Nothing of ours travels as a startup parameter, which poolers refuse: settings are set once the connection stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from backend.addresses import database_parameters
+
+SETTINGS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+BEHIND_A_POOLER = (
+    "DATABASE_URL leads through a pooler, which may lose notifications and settings between transactions:"
+    " set DATABASE_DIRECT_URL to the server itself"
+)
+_DEFAULTS = {
+    "connect_timeout": 2,
+    # A stalled server or a cut cable ends the call, not only a closed socket.
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 30,
+}
+
+
+class UnfitDatabase(psycopg.OperationalError):
+    """The database answers, and is not one that the program can work with."""
+
+
+def parameters_of(url: str) -> dict[str, Any]:
+    """What psycopg connects with; what the address says itself comes first."""
+    return {**_DEFAULTS, **database_parameters(url)}
+
+
+def prepare(connection: psycopg.Connection[Any], settings: Mapping[str, str] = SETTINGS) -> bool:
+    """Make a new connection one of ours; what the address sets in its `options` stays. Returns whether a pooler lies
+    in between, which may hand each transaction to another server: nothing is prepared there.
+
+    Raises:
+        UnfitDatabase: its encoding cannot keep every text.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise UnfitDatabase(f"the encoding of the database must be UTF8, and is {encoding}")
+    given = connection.info.get_parameters().get("options", "")
+    ours = {name: value for name, value in settings.items() if name not in given}
+    assignments = "".join(f", set_config('{name}', '{value}', false)" for name, value in ours.items())
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        found = connection.execute(f"select pg_backend_pid(){assignments}".encode(), prepare=False).fetchone()
+    finally:
+        connection.autocommit = before
+    pooled = found is not None and found[0] != connection.info.backend_pid
+    if pooled:
+        connection.prepare_threshold = None
+    return pooled
+
+
+def local(settings: Mapping[str, str] = SETTINGS) -> str:
+    """The statement that sets them until the end of the transaction, where a pooler may forget them after it."""
+    return "select " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+
+
+def is_writable(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server takes writes, as it has last told by itself (PostgreSQL 14 or newer): costs no round trip."""
+    told = (connection.info.parameter_status(name) for name in ("in_hot_standby", "default_transaction_read_only"))
+    return "on" not in told

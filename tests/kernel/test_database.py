@@ -1,0 +1,240 @@
+"""PostgreSQL as it is found: addresses of every form, poolers, locks, failovers, replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.util import CommandError
+from psycopg.conninfo import conninfo_to_dict
+from structlog.testing import capture_logs
+
+from backend.kernel.messages.origin import Origin, current_origin
+from backend.kernel.postgres.database import Database, ReadConnection
+from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.listener import Listener
+from backend.kernel.postgres.replica import ReplicaState
+from backend.program import Process, Program
+from tests.inline import InlineQueue
+from tests.pooler import pooler
+from tests.postgres import Postgres, alembic_config, database_beside, migrate
+from tests.settings import settings_with
+from tests.standby import Pair
+from tests.worker import eventually
+
+FORMS = {
+    "an address": "postgresql://postgres@/{dbname}?host={socket}",
+    "the short scheme": "postgres://postgres@/{dbname}?host={socket}",
+    "keywords and values": "host={socket} user=postgres dbname={dbname}",
+    "several hosts": "postgresql://postgres@%2Fnowhere:1,{quoted}:5432/{dbname}?target_session_attrs=read-write",
+    "several hosts in a parameter": "postgresql://postgres@/{dbname}?host=/nowhere,{socket}&port=5432,5432",
+    "options": "postgresql://postgres@/{dbname}?host={socket}&options=-csearch_path%3Dapp,public",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_address_leads_engine_pools_listener_and_migrations_to_the_same_place(
+    database_url: str, form: str
+) -> None:
+    parameters = conninfo_to_dict(database_url)
+    socket, dbname = str(parameters["host"]), parameters["dbname"]
+    url = FORMS[form].format(socket=socket, quoted=socket.replace("/", "%2F"), dbname=dbname)
+
+    with closing(Database(url)) as database:
+        assert database.read(_place) == (dbname, _search_path(form), "15s", "10s")
+        with database.transaction() as connection:
+            assert _place(connection.connection.driver_connection) == (dbname, _search_path(form), "15s", "10s")
+    listener = Listener(url, {})
+    assert listener.start(timeout=10)
+    listener.stop()
+    migrate(url)
+
+
+def test_what_the_address_sets_itself_is_kept(database_url: str) -> None:
+    own = f"{database_url}&options=-c%20statement_timeout%3D3s&application_name=shop"
+    with closing(Database(own)) as database:
+        names = ("statement_timeout", "lock_timeout", "application_name")
+        question = "select " + ", ".join(f"current_setting('{name}')" for name in names)
+        found = database.read(lambda connection: connection.execute(question.encode()).fetchone())
+        assert found == ("3s", "10s", "shop")
+
+
+@pytest.mark.parametrize(("mode", "size"), [("transaction", 2), ("session", 40)])
+def test_the_program_works_through_a_pooler(clean_database: str, mode: str, size: int) -> None:
+    """Transaction after transaction on whichever of its two connections is free: nothing of a session is left there."""
+    with pooler(clean_database, mode, size) as url, _process(url, database_direct_url=clean_database) as process:
+        app = process.web()
+        assert process.resources.listener.start(timeout=10)
+        client = app.test_client()
+        for number in range(8):  # psycopg prepares a statement when it runs the sixth time
+            body = {"name": "Ada", "email": f"ada{number}@example.com", "password": "correct horse battery"}
+            assert client.post("/api/v1/users", json=body, headers={"Prefer": "wait=10"}).status_code == 201
+            assert client.post("/api/v1/auth/login", json=_login(body)).status_code == 200
+            assert client.get("/api/v1/products").status_code == 200
+        with process.resources.database.transaction() as connection:
+            assert connection.execute(sa.text("show lock_timeout")).scalar() == "10s"
+
+
+def test_behind_a_pooler_the_listener_and_migrations_ask_for_the_server_itself(clean_database: str) -> None:
+    with pooler(clean_database, "transaction") as url:
+        listener = Listener(url, {})
+        with capture_logs() as said:
+            listener.start()
+            reason = eventually(lambda: [line["reason"] for line in said if "reason" in line])
+        assert not listener.connected
+        listener.stop()
+        assert "DATABASE_DIRECT_URL" in reason[0]
+        with pytest.raises(CommandError, match="DATABASE_DIRECT_URL"):
+            command.upgrade(alembic_config(url), "heads")
+
+
+def test_a_database_of_another_encoding_is_refused(database_url: str) -> None:
+    with database_beside(database_url, "latin1_test", "ENCODING LATIN1 LOCALE 'C' TEMPLATE template0") as url:
+        with pytest.raises(CommandError, match="UTF8"):
+            command.upgrade(alembic_config(url), "heads")
+        with closing(Database(url)) as database, pytest.raises(DatabaseAway):
+            database.read(_place, timeout=0.2)
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+def test_who_waits_too_long_for_a_lock_may_come_back(clean_database: str, limit: str) -> None:
+    hasty = f"{clean_database}&options=-c%20{limit}%3D50ms"
+    with _process(hasty) as process, psycopg.connect(clean_database) as other:
+        client = process.web().test_client()
+        other.execute("lock table users in access exclusive mode")
+        answer = client.post("/api/v1/auth/login", json={"email": "a@example.com", "password": "x" * 10})
+        with pytest.raises(DatabaseAway):
+            process.resources.database.read(lambda connection: connection.execute("select from users"))
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+
+
+@contextmanager
+def _read_only(server: Postgres) -> Iterator[None]:
+    with psycopg.connect(server.url, autocommit=True) as operator:
+        try:
+            _tell_everybody(operator, "alter system set default_transaction_read_only = on")
+            yield
+        finally:
+            _tell_everybody(operator, "alter system reset default_transaction_read_only")
+
+
+def _tell_everybody(operator: psycopg.Connection[object], statement: str) -> None:
+    operator.execute(statement.encode())
+    operator.execute("select pg_reload_conf()")
+    expected = "on" if statement.endswith("on") else "off"
+    eventually(lambda: operator.execute("show default_transaction_read_only").fetchone() == (expected,))
+
+
+def test_a_server_that_takes_no_writes_is_waited_for(postgres_server: Postgres) -> None:
+    with _process(postgres_server.url) as process:
+        client, database = process.web().test_client(), process.resources.database
+        assert database.takes_writes()
+        with _read_only(postgres_server):
+            answer = client.post("/api/v1/auth/login", json={"email": "a@example.com", "password": "x" * 10})
+            assert (answer.status_code, bool(answer.headers["Retry-After"])) == (503, True)
+            assert client.get("/api/v1/products").status_code == 200
+            assert not database.takes_writes()
+            for _ in range(2):
+                with pytest.raises(DatabaseAway), database.transaction() as connection:
+                    connection.execute(sa.text("delete from outbox"))
+        answer = client.post("/api/v1/auth/login", json={"email": "a@example.com", "password": "x" * 10})
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["53100", "53200", "53300", "53400", "57P01", "57P02", "57P03", "58030", "55P03", "57014", "25006"],
+)
+def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str, state: str) -> None:
+    raising = f"do $$ begin raise exception 'a passing state' using errcode = '{state}'; end $$"
+    with closing(Database(database_url)) as database:
+        with pytest.raises(DatabaseAway), database.transaction() as connection:
+            connection.execute(sa.text(raising))
+        with pytest.raises(DatabaseAway):
+            database.read(lambda connection: connection.execute(raising.encode()))
+
+
+def test_who_is_signed_in_reads_what_they_wrote_and_others_may_read_from_the_replica(pair: Pair) -> None:
+    with closing(Database(pair.primary.url, pair.standby.url)) as database:
+        eventually(lambda: database.replica_state is ReplicaState.UP)
+        assert database.read(_is_replica)
+        assert not database.read(_is_replica, fresh=True)
+        token = current_origin.set(Origin(actor=uuid4()))
+        assert not database.read(_is_replica)
+        current_origin.reset(token)
+
+
+def test_a_replica_that_lags_is_asked_nothing_until_it_has_caught_up(pair: Pair) -> None:
+    with closing(Database(pair.primary.url, pair.standby.url)) as database:
+        eventually(lambda: database.replica_state is ReplicaState.UP)
+        pair.pause()
+        with database.transaction() as connection:
+            connection.execute(sa.text("create table lag()"))
+        eventually(lambda: database.replica_state is ReplicaState.LAGGING)
+        assert not database.read(_is_replica)
+        pair.go_on()
+        eventually(lambda: database.replica_state is ReplicaState.UP)
+        assert database.read(_is_replica)
+
+
+def test_the_primary_answers_for_a_replica_that_is_gone(pair: Pair) -> None:
+    with closing(Database(pair.primary.url, pair.standby.url)) as database:
+        eventually(lambda: database.replica_state is ReplicaState.UP)
+        pair.standby.stop()
+        assert not database.read(_is_replica)
+        assert database.replica_state is ReplicaState.DOWN
+        pair.standby.start()
+        eventually(lambda: database.replica_state is ReplicaState.UP)
+
+
+def test_after_a_failover_reads_and_writes_go_to_the_standby(pair: Pair) -> None:
+    """The last of this module: there is no way back."""
+    with closing(Database(pair.either)) as database:
+        assert database.takes_writes()
+        pair.fail_over()
+        eventually(lambda: _writes(database))
+        assert database.takes_writes()
+
+
+def _writes(database: Database) -> bool:
+    try:
+        with database.transaction() as connection:
+            connection.execute(sa.text("delete from outbox"))
+    except DatabaseAway:
+        return False
+    return True
+
+
+@contextmanager
+def _process(database_url: str, **more: str) -> Iterator[Process]:
+    queue = InlineQueue()
+    process = queue.process = Program(settings_with(database_url=database_url, **more)).process(queue)
+    yield process
+    queue.close()
+    process.close()
+
+
+def _login(body: dict[str, str]) -> dict[str, str]:
+    return {name: body[name] for name in ("email", "password")}
+
+
+def _place(connection: ReadConnection) -> tuple[object, ...] | None:
+    names = ("search_path", "statement_timeout", "lock_timeout")
+    settings = ", ".join(f"current_setting('{name}')" for name in names)
+    return connection.execute(f"select current_database(), {settings}".encode()).fetchone()
+
+
+def _search_path(form: str) -> str:
+    return "app,public" if form == "options" else '"$user", public'
+
+
+def _is_replica(connection: ReadConnection) -> bool:
+    found = connection.execute("select pg_is_in_recovery()").fetchone()
+    return found is not None and bool(found[0])
