@@ -176,14 +176,14 @@ def _set_again(connection: sa.Connection) -> None:
         connection.exec_driver_sql(local())
 
 
-def _note_return(_driver: Any, record: PoolEntry) -> None:
+def _note_return(driver: ReadConnection | None, record: PoolEntry) -> None:
     record.info["returned_at"] = monotonic()
+    if driver is not None and not is_writable(driver):
+        record.invalidate()  # a new connection may find the server that is
 
 
 def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
     """As `pool_pre_ping` does, without its round trip while the connection is at work again and again."""
-    if not is_writable(driver):  # a new connection may find the server that is
-        raise sa.exc.InvalidatePoolError
     if monotonic() - record.info.get("returned_at", 0.0) > _TRUSTED_SECONDS:
         try:
             ConnectionPool.check_connection(driver)
