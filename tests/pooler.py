@@ -44,7 +44,7 @@ def pooler(database_url: str, mode: str, size: int = 5) -> Iterator[str]:
     port = _free_port()
     configuration = directory / "pgbouncer.ini"
     configuration.write_text(_CONFIGURATION.format(socket=parameters["host"], port=port, mode=mode, size=size))
-    as_postgres = ("-u", Path(parameters["host"]).owner()) if os.getuid() == 0 else ()  # it refuses root
+    as_postgres = ("-u", Path(str(parameters["host"])).owner()) if os.getuid() == 0 else ()  # it refuses root
     command = (_PGBOUNCER, *as_postgres, str(configuration))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"postgresql://postgres@127.0.0.1:{port}/{quote(str(parameters['dbname']))}"

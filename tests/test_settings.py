@@ -169,13 +169,14 @@ def test_lists_may_be_written_with_spaces_and_end_in_a_comma(monkeypatch: pytest
 def test_docker_compose_gives_production_all_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = PRODUCTION["SECRET_KEYS"]
     given = dict.fromkeys(deployment.variables(deployment.services()), "")
-    given |= {"POSTGRES_PASSWORD": secret, "RABBITMQ_PASSWORD": secret, "SECRET_KEYS": secret, "JWT_SECRET": secret}
+    names = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "SECRET_KEYS", "JWT_SECRET")
+    given |= {name: f"{number}{secret}" for number, name in enumerate(names)}
     environment = deployment.services()["worker"]["environment"]
 
     found = _load(monkeypatch, deployment.interpolated(environment, {**given, "PUBLIC_URL": "https://example.com"}))
 
     assert found.production
-    assert found.of(MailSettings).mail_url == "smtp://mailpit:1025"
+    assert found.of(MailSettings).mail_url == "smtp://mailpit:1025?tls=none"
 
 
 def test_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

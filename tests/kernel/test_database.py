@@ -19,6 +19,7 @@ from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.listener import Listener
 from backend.kernel.postgres.replica import ReplicaState
+from backend.kernel.postgres.statements import driver_of
 from backend.program import Process, Program
 from tests.inline import InlineQueue
 from tests.pooler import pooler
@@ -48,7 +49,7 @@ def test_every_form_of_address_leads_engine_pools_listener_and_migrations_to_the
     with closing(Database(url)) as database:
         assert database.read(_place) == (dbname, _search_path(form), "15s", "10s")
         with database.transaction() as connection:
-            assert _place(connection.connection.driver_connection) == (dbname, _search_path(form), "15s", "10s")
+            assert _place(driver_of(connection)) == (dbname, _search_path(form), "15s", "10s")
     listener = Listener(url, {})
     assert listener.start(timeout=10)
     listener.stop()
