@@ -15,7 +15,7 @@ from backend.contexts.operators.context import context as operators
 from backend.contexts.products.context import context as products
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
-from backend.kernel.delivery import dead_letters, inbox, outbox
+from backend.kernel.delivery import dead_letters, inbox, outbox, timers
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
@@ -129,7 +129,8 @@ class Process:
         return create_app(self.resources, self.bus, self.program.contexts, authenticate)
 
     def sweep(self) -> int:
-        """Publish what crashes or an absent broker left in the outbox; returns how many messages."""
+        """Publish what is due by now, and what crashes or an absent broker left in the outbox; returns how many."""
+        timers.move_due(self.resources.database)
         return outbox.sweep(self.resources.database, self.queue)
 
     def purge(self, batch: int = 1000) -> int:

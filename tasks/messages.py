@@ -24,12 +24,11 @@ from backend.kernel.postgres.faults import DatabaseAway
 
 _LONGEST_ABSENCE_DELAY = 10
 """Seconds between tries while the database is away: it is back for so long at most before work goes on."""
-_LONGEST_DELAY = 300
 _TRIES_WITHOUT_KEY = 12
 _LONGEST_DELAY_WITHOUT_KEY = 60
 """Some ten minutes in all: a rolling restart."""
-_LONGEST_HOLD = 40
-"""Seconds a message that cannot be delayed is held: its last try must be over before `task_soft_time_limit`."""
+_HOLD = 2 / 3
+"""The part of its handler's limit for which a message that cannot be delayed is held: its last try must fit in."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +43,7 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
     envelope = _envelope(task, handler, body)
     headers = envelope.headers
     bind_request(headers.request_id, task=handler.name, operation_id=task.request.id)
-    hand_back_at = monotonic() + _LONGEST_HOLD
+    hand_back_at = monotonic() + _HOLD * handler.limit
     for tries in count():
         with continued(headers.traceparent, handler.name, SpanKind.CONSUMER):
             error = _received(task, envelope)
@@ -119,7 +118,7 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
     if attempts >= handler.attempts:
         return _given_up(task, envelope, Reason.FAULT, error)
     again = task.app.process().receiver.failed_again(envelope)
-    return _again(task, again, min(2**attempts, _LONGEST_DELAY))
+    return _again(task, again, handler.pause_after(attempts))
 
 
 def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
@@ -162,6 +161,13 @@ def _absence_delay(retries: int) -> float:
 def register(app: Celery, handler: Handler) -> None:
     """Make the task of that handler."""
 
-    @app.task(bind=True, name=handler.name, max_retries=None, shared=False)  # type: ignore[untyped-decorator]
+    @app.task(  # type: ignore[untyped-decorator]
+        bind=True,
+        name=handler.name,
+        max_retries=None,
+        shared=False,
+        soft_time_limit=handler.limit,
+        time_limit=handler.limit * 3 // 2,
+    )
     def task(self: Task, **body: Any) -> None:
         process(self, handler, body)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-from backend.kernel.delivery import outbox
+from uuid_utils.compat import uuid7
+
+from backend.kernel.delivery import outbox, timers
 from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.inbox import Status
+from backend.kernel.delivery.timers import Timer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Progress
@@ -70,6 +74,11 @@ class Handling:
             audit.write(unit.connection, handler.name, about, outcome_of(refusal))
         return Handled(answer, refusal, self._write(events, unit))
 
+    def give_up(self, handler: Handler, message: object, unit: UnitOfWork) -> list[str]:
+        """Call what the context does about a message that is given up; returns the aggregates to relay."""
+        self.registry.given_up[handler.name](message, self.open_ports[handler.context](unit))
+        return self._write(self._events_of(unit), unit)
+
     def _events_of(self, unit: UnitOfWork) -> list[Event]:
         """The unit's events, once everybody who acts in the transaction has acted on them."""
         events: list[Event] = []
@@ -86,6 +95,12 @@ class Handling:
         ]
         if messages:
             outbox.write(unit.connection, messages)
+        if later := unit.pull_later():
+            now = datetime.now(UTC)
+            timers.write(
+                unit.connection,
+                [Timer(now + delay, self.codec.of_command(command, uuid7())) for command, delay in later],
+            )
         return [aggregate for aggregate, _ in messages]
 
 

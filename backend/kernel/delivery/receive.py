@@ -25,6 +25,7 @@ from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 
 AccountOf = Callable[[sa.Connection, UUID], Account | None]
 
@@ -101,11 +102,40 @@ class Receiver:
         Raises:
             DatabaseAway: PostgreSQL cannot be reached; try again later.
         """
-        with self.database.transaction() as connection:
-            if letter.has_operation and not self._record_fault(connection, letter.envelope):
-                log.info("dead letter dropped: its message was processed before")
-            else:
-                dead_letters.record(connection, letter)
+        to_relay: list[str] = []
+        try:
+            with UnitOfWork(self.database, message_id=letter.envelope.id) as unit:
+                first = letter.has_operation and self._record_fault(unit.connection, letter.envelope)
+                if first:
+                    to_relay = self._release(unit, letter.envelope)
+                if first or not letter.has_operation or inbox.ended_in_fault(unit.connection, letter.envelope.id):
+                    dead_letters.record(unit.connection, letter)
+                else:
+                    log.info("dead letter dropped: its message was processed before")
+                unit.commit()
+        except Exception as error:
+            if is_database_away(error):
+                raise DatabaseAway from None
+            raise
+        self.relay.publish_meanwhile(to_relay)
+
+    def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
+        """Let the context release what it had reserved. What fails there must not keep the dead letter away."""
+        handler = self.registry.by_name.get(envelope.name)
+        if handler is None or handler.name not in self.registry.given_up:
+            return []
+        token = current_origin.set(envelope.headers.origin)
+        try:
+            message: object = self.codec.decode(handler.message, envelope)
+            with unit.session.begin_nested():
+                return self.handling.give_up(handler, message, unit)
+        except Exception as error:
+            if is_database_away(error):
+                raise
+            log.error("what was reserved could not be released", exc_info=error)  # noqa: TRY400 - formatted elsewhere
+            return []
+        finally:
+            current_origin.reset(token)
 
     def _process(self, handler: Handler, message: object, envelope: Envelope) -> Handled:
         if handler.kind is Kind.HASHING and self._was_done(envelope):
@@ -164,7 +194,7 @@ class Receiver:
             raise inbox.AlreadyDone  # another delivery was quicker
 
     def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
-        """The operation failed; False when it had ended otherwise: a second copy of its message died."""
+        """The operation failed; False when it had ended before."""
         fault = InternalError()
         problem = self.problem_of(fault, envelope.headers.request_id)
         handler = self.registry.by_name.get(envelope.name)
@@ -174,7 +204,7 @@ class Receiver:
             audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
             current_origin.reset(token)
         inbox.notify_waiting(connection, envelope)
-        return first or inbox.ended_in_fault(connection, envelope.id)
+        return first
 
     def _notify_waiting(self, envelope: Envelope) -> None:
         log.info("message was processed before")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.postgres.database import Database
 
@@ -52,6 +53,7 @@ class UnitOfWork:
         self._session: Session | None = None
         self._aggregates: list[Aggregate] = []
         self.notices: dict[str, list[str]] = {}
+        self._later: list[tuple[Command, timedelta]] = []
 
     @property
     def accepted_at(self) -> datetime:
@@ -83,6 +85,18 @@ class UnitOfWork:
             self._aggregates.append(aggregate)
         return aggregate
 
+    def later(self, command: Command, delay: timedelta) -> None:
+        """Have the command processed after `delay`, if, and only if, the transaction commits.
+
+        Whoever orders it cannot take it back: its handler looks whether it is still wanted.
+        """
+        self._later.append((command, delay))
+
+    def pull_later(self) -> list[tuple[Command, timedelta]]:
+        """Hand over what was ordered for later since the last call."""
+        later, self._later = self._later, []
+        return later
+
     @contextmanager
     def refusing(self, constraints: Mapping[str, type[Refusal]]) -> Iterator[None]:
         """Turn the violation of a named unique constraint into its refusal."""
@@ -113,7 +127,7 @@ class UnitOfWork:
         """Undo everything and drop the events. What follows is a new transaction, without `first`."""
         if self._session is not None:
             self._session.close()
-        self._session, self._first, self._aggregates, self.notices = None, None, [], {}
+        self._session, self._first, self._aggregates, self.notices, self._later = None, None, [], {}, []
 
     def __enter__(self) -> Self:
         return self

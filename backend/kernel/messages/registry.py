@@ -38,6 +38,8 @@ class Handler:
         audited: whether who had it done, and how it ended, goes into the audit log.
         spreads: whether its effect must be known to every API process before its outcome is told.
         may: what its actor must be when it is processed; None: whoever was accepted.
+        limit: seconds that one delivery may take (on RabbitMQ with the prefork pool); then it counts as failed.
+        backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
     """
 
     name: str
@@ -49,11 +51,17 @@ class Handler:
     audited: bool = False
     spreads: bool = False
     may: May | None = None
+    limit: int = 60
+    backoff: tuple[float, ...] = (2, 4, 8, 16, 32, 64, 128, 256, 300)
 
     @cached_property
     def lane(self) -> str:
         """The queue its messages wait in."""
         return f"{self.context}.{self.kind}"
+
+    def pause_after(self, attempts: int) -> float:
+        """Seconds until the next attempt."""
+        return self.backoff[min(attempts, len(self.backoff)) - 1]
 
 
 class Handlers(Generic[Ports]):
@@ -72,8 +80,10 @@ class Handlers(Generic[Ports]):
         self._handlers: dict[type, Handler] = {}
         self.within_transaction: dict[type[Event], Callable[[Any, Any], None]] = {}
         """What is done about an event in the transaction in which it happens."""
+        self.given_up: dict[type, Callable[[Any, Any], None]] = {}
+        """What is done about a message that is dead-lettered."""
 
-    def on(
+    def on(  # noqa: PLR0913 - what may be said of a handler
         self,
         message: type[M],
         *,
@@ -81,12 +91,14 @@ class Handlers(Generic[Ports]):
         attempts: int = 8,
         spreads: bool = False,
         may: May | None = None,
+        limit: int = Handler.limit,
+        backoff: tuple[float, ...] = Handler.backoff,
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
             kind: of work; by default `events` for an event and `commands` for the rest.
-            attempts, spreads, may: see `Handler`.
+            attempts, spreads, may, limit, backoff: see `Handler`.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
@@ -97,8 +109,21 @@ class Handlers(Generic[Ports]):
                 raise ValueError(f"{message.__name__} has two handlers in {self.context}")
             audited = self._audited and issubclass(message, Command | SyncCommand)
             self._handlers[message] = Handler(
-                name, self.context, kind, message, function, attempts, audited, spreads, may
+                name, self.context, kind, message, function, attempts, audited, spreads, may, limit, backoff
             )
+            return function
+
+        return register
+
+    def on_given_up(self, message: type[M]) -> Callable[[Callable[[M, Ports], None]], Callable[[M, Ports], None]]:
+        """Register the decorated function for a `message` that is given up: to release what was reserved for it.
+
+        It is called in the transaction that records the dead letter, once, whatever had been tried before. A replay
+        of the dead letter calls the handler again.
+        """
+
+        def register(function: Callable[[M, Ports], None]) -> Callable[[M, Ports], None]:
+            self.given_up[message] = function
             return function
 
         return register
@@ -142,6 +167,7 @@ class Registry:
     Attributes:
         by_name: every handler, by wire name.
         handlers: the one of each command and synchronous command. A lookup raises Unhandled when there is none.
+        given_up: what is done about a message that is given up, by its handler's wire name.
     """
 
     def __init__(self, contexts: Iterable[Handlers[Any]]) -> None:
@@ -149,6 +175,7 @@ class Registry:
         self.handlers = _ByMessage()
         self._subscribers: dict[str, list[Handler]] = {}
         self._within: dict[type, list[tuple[str, Callable[[Any, Any], None]]]] = {}
+        self.given_up: dict[str, Callable[[Any, Any], None]] = {}
         for handlers in contexts:
             self._include(handlers)
 
@@ -156,6 +183,8 @@ class Registry:
         for handler in handlers:
             message = handler.message
             self.by_name[handler.name] = handler
+            if message in handlers.given_up:
+                self.given_up[handler.name] = handlers.given_up[message]
             if issubclass(message, Event):
                 self._subscribers.setdefault(message.routing_key(), []).append(handler)
             elif message in self.handlers:

@@ -1,0 +1,145 @@
+"""Commands that are processed later, and what is done about a command that is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from uuid_utils.compat import uuid7
+
+from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery.dead_letters import Reason
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.messages.message import Command
+from backend.kernel.messages.registry import Handlers
+from backend.program import Process
+from tests.inline import InlineQueue
+
+
+@dataclass(frozen=True)
+class Reserve(Command):
+    seat: str
+    pay: bool = True
+
+
+@dataclass(frozen=True)
+class Expire(Command):
+    seat: str
+
+
+class NoPayment(Exception):
+    """The payment service does not answer."""
+
+
+handlers = Handlers[UnitOfWork]("seats")
+
+
+@handlers.on(Reserve, attempts=3, limit=600, backoff=(1, 5))
+def reserve(command: Reserve, unit: UnitOfWork) -> None:
+    _note(unit, "reserved", command.seat)
+    unit.later(Expire(command.seat), timedelta(minutes=15))
+    if not command.pay:
+        raise NoPayment
+
+
+@handlers.on_given_up(Reserve)
+def release(command: Reserve, unit: UnitOfWork) -> None:
+    _note(unit, "released", command.seat)
+    if command.seat == "stuck":
+        raise NoPayment
+
+
+@handlers.on(Expire)
+def expire(command: Expire, unit: UnitOfWork) -> None:
+    _note(unit, "expired", command.seat)
+
+
+def _note(unit: UnitOfWork, what: str, seat: str) -> None:
+    unit.connection.execute(sa.text("insert into seats values (:what, :seat)"), {"what": what, "seat": seat})
+
+
+@pytest.fixture
+def contexts() -> Sequence[AnyContext]:
+    return (Context("seats", handlers, lambda _resources, unit: unit),)
+
+
+@pytest.fixture
+def seats(clean_database: str) -> Iterator[Callable[[], list[Any]]]:
+    with psycopg.connect(clean_database, autocommit=True) as connection:
+        connection.execute("create table seats (what text, seat text)")
+        yield lambda: connection.execute("select what, seat from seats").fetchall()
+        connection.execute("drop table seats")
+
+
+@pytest.fixture
+def due(clean_database: str) -> Callable[[], None]:
+    """Let a quarter of an hour pass."""
+
+    def pass_by() -> None:
+        with psycopg.connect(clean_database) as connection:
+            connection.execute("update timers set due_at = due_at - interval '15 minutes'")
+
+    return pass_by
+
+
+def test_a_command_for_later_is_processed_once_it_is_due(
+    process: Process, queue: InlineQueue, seats: Callable[[], list[Any]], due: Callable[[], None]
+) -> None:
+    process.bus.dispatch(Reserve("1A"), uuid7())
+    queue.drain()
+    queue.sweep()
+    assert seats() == [("reserved", "1A")]
+
+    due()
+    queue.sweep()
+    queue.sweep()
+
+    assert seats() == [("reserved", "1A"), ("expired", "1A")]
+
+
+def test_nothing_is_left_for_later_of_what_was_undone(
+    process: Process, seats: Callable[[], list[Any]], due: Callable[[], None]
+) -> None:
+    message = _posted(process, Reserve("1A", pay=False))
+    with pytest.raises(NoPayment):
+        process.receiver.receive(message)
+    due()
+    process.sweep()
+    assert seats() == []
+
+
+def test_what_was_reserved_is_released_when_the_command_is_given_up_once(
+    process: Process, seats: Callable[[], list[Any]]
+) -> None:
+    message = _posted(process, Reserve("1A", pay=False))
+    for _ in range(2):  # its copy in the dead-letter queue is recorded as well
+        process.receiver.give_up(message, Reason.FAULT, NoPayment())
+    assert seats() == [("released", "1A")]
+    outcome = process.bus.outcome_of(message.id)
+    assert outcome is not None
+    assert outcome.status == "failed"
+
+
+def test_a_release_that_fails_keeps_no_dead_letter_away(process: Process, seats: Callable[[], list[Any]]) -> None:
+    message = _posted(process, Reserve("stuck", pay=False))
+    process.receiver.give_up(message, Reason.FAULT, NoPayment())
+    assert seats() == []
+    dead = process.resources.database.read(lambda primary: primary.execute("select task from dead_letters").fetchall())
+    assert dead == [("seats.reserve",)]
+
+
+def test_a_handler_has_attempts_pauses_and_a_limit_of_its_own(process: Process) -> None:
+    handler = process.registry.by_name["seats.reserve"]
+    assert (handler.attempts, handler.limit) == (3, 600)
+    assert [handler.pause_after(attempts) for attempts in (1, 2, 3, 9)] == [1, 5, 5, 5]
+
+
+def _posted(process: Process, command: Command) -> Envelope:
+    """The message as it lies in its lane: the test itself is the worker."""
+    return process.resources.codec.of_command(command, uuid7())
