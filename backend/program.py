@@ -1,4 +1,4 @@
-"""The composition root: the contexts of this program, and what one process of it is made of."""
+"""The composition root: the contexts of this program, and the parts of one process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _KERNEL_RETENTION = (inbox.RETENTION, audit.RETENTION, dead_letters.RETENTION)
 
 
 class Program:
-    """The settings and the contexts, and everything that is derived from both."""
+    """The settings and the contexts, and what is derived from them."""
 
     def __init__(self, settings: Settings, contexts: Sequence[AnyContext] = CONTEXTS) -> None:
         self.settings = settings
@@ -54,18 +54,18 @@ class Program:
 
     @property
     def metadata(self) -> sa.MetaData:
-        """The tables of kernel and contexts."""
+        """The tables of the kernel and of the contexts."""
         return metadata
 
     def process(self, queue: Queue) -> Process:
-        """What one process of the program works with; `queue` is its way to the workers."""
+        """The parts of one process; through `queue` it sends messages to the workers."""
         return Process(self, queue)
 
 
 class Process:
-    """The parts of one process, each made when it is first asked for. Nothing connects before its first use.
+    """The parts of one process, each created on first use. Nothing connects before its first use.
 
-    Whatever contexts it serves, it has the handlers of all: an event is published to the lanes of all its subscribers.
+    Whichever contexts it serves, it has the handlers of all: an event is published to the lanes of all its subscribers.
     """
 
     def __init__(self, program: Program, queue: Queue) -> None:
@@ -86,7 +86,7 @@ class Process:
 
     @cached_property
     def bus(self) -> Bus:
-        """The API's side."""
+        """The API's side of the bus."""
         return Bus(
             database=self.resources.database,
             registry=self.registry,
@@ -103,7 +103,7 @@ class Process:
 
     @cached_property
     def receiver(self) -> Receiver:
-        """The worker's side."""
+        """The worker's side of the bus."""
         return Receiver(
             database=self.resources.database,
             registry=self.registry,
@@ -117,14 +117,14 @@ class Process:
 
     @cached_property
     def relay(self) -> Relay:
-        """What publishes right after a commit."""
+        """The relay: publishes right after a commit."""
         return Relay(self.resources.database, self.queue, self.settings.publish_deadline)
 
     def web(self, authenticate: Authenticate | None = None) -> flask.Flask:
         """The web application.
 
         Args:
-            authenticate: instead of looking at access tokens and sessions.
+            authenticate: replaces the check of access tokens and sessions.
         """
         return create_app(self.resources, self.bus, self.program.contexts, authenticate)
 
@@ -139,7 +139,7 @@ class Process:
         return purge(self.resources.database, (*_KERNEL_RETENTION, *own), batch)
 
     def close(self) -> None:
-        """Publish what is left to publish, then give the connections back."""
+        """Publish what remains, then close the connections."""
         self.relay.close()
         self.resources.close()
 
@@ -157,7 +157,7 @@ class Process:
 
 
 def _no_account(_connection: sa.Connection, _user_id: UUID) -> Account | None:
-    """No context of this program knows accounts."""
+    """Used if no context of this program has accounts."""
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a context says of itself, as plain data. Everything else is derived from it."""
+"""The description of a context, as plain data. Everything else is derived from it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Context(Generic[P]):
     """A bounded context.
 
     Attributes:
-        name: of its folder, of its lanes and of its wire names.
-        handlers: its handlers, and those of what else it names on the wire.
-        open_ports: from what the process runs on and a unit of work to what the handlers may reach.
-        queries: the questions it answers.
+        name: of its folder, its lanes and its wire names.
+        handlers: its handlers, and others under its wire names.
+        open_ports: opens the handlers' ports for one unit of work.
+        queries: the queries it answers.
         routes: under the API's prefix.
         root_routes: at the root of the web application, such as well-known addresses.
-        cli: its commands of `flask`.
-        retention: which rows are deleted once they are old.
-        timeline: its part of the timeline of a request.
+        cli: its `flask` commands.
+        retention: for how long its rows are kept.
+        timeline: its steps in the timeline of a request.
         settings: the environment variables it reads.
-        channels: what it listens to in every API process, by NOTIFY channel.
-        authenticate: how an access token becomes a caller. One context of a program has it.
-        account_of: what a user's account is at present, in a transaction. One context of a program has it.
+        channels: its listeners in every API process, by NOTIFY channel.
+        authenticate: turns an access token into a caller. One context of a program has it.
+        account_of: the current account of a user, in a transaction. One context of a program has it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Context(Generic[P]):
 
     @property
     def package(self) -> str:
-        """The package of its code, with a dot at its end."""
+        """The package of its code, with a trailing dot."""
         return f"{self.open_ports.__module__.rpartition('.')[0]}."
 
 

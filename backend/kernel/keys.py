@@ -1,7 +1,7 @@
-"""Keys: what signs what leaves and comes back, names things stably, and derives the keys of other purposes.
+"""The secret keys: they sign tokens, derive stable ids, and derive the keys of other purposes.
 
-A secret key takes two steps into use, so that processes can be restarted one by one: as `coming:<key>` it verifies
-and opens, and once every process knows it, without the prefix and first in the list, it signs and seals.
+A secret key is introduced in two steps, so that processes can be restarted one by one. As `coming:<key>` it verifies
+and opens. Once every process has it, it is put first in the list without the prefix, and signs and seals.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from backend.settings_checks import COMING
 
 
 class BadSignature(Exception):
-    """It was not signed by us for this purpose."""
+    """The text was not signed by us for this purpose."""
 
 
 class Keyring:
-    """The secret keys: the newest first, except that one that is only coming never signs.
+    """The secret keys, newest first. A key marked `coming:` never signs.
 
-    Every key verifies. `digest` uses the oldest: what it names must stay the same while a new key is rolled in.
+    Every key verifies. `digest` uses the oldest: the ids that it derives must not change while a key is added.
 
     Raises:
-        ValueError: there is no key that may sign.
+        ValueError: no key may sign.
     """
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ class Keyring:
         self._signer = cache(self._make_signer)
 
     def sign(self, purpose: str, value: Any) -> str:
-        """JSON `value` as a URL-safe text that only `verify` with the same purpose accepts."""
+        """The JSON `value` as a signed, URL-safe text that only `verify` with the same purpose accepts."""
         return self._signer(purpose).sign(base64_encode(msgspec.json.encode(value))).decode()
 
     def verify(self, purpose: str, text: str) -> Any:
@@ -56,11 +56,11 @@ class Keyring:
             raise BadSignature from None
 
     def digest(self, purpose: str, data: bytes) -> bytes:
-        """32 bytes that name `data`, the same on every process, useless without the key."""
+        """32 bytes derived from `data`: the same in every process, not predictable without the key."""
         return hmac.digest(_derive(self._oldest, purpose), data, "sha256")
 
     def derived(self, purpose: str) -> list[bytes]:
-        """One 32-byte key per secret key for that purpose alone; the first is the one to sign or seal with."""
+        """One 32-byte key per secret key, for this purpose only. The first one signs or seals."""
         return [_derive(key, purpose) for key in self._keys]
 
     def _make_signer(self, purpose: str) -> Signer:
@@ -69,7 +69,7 @@ class Keyring:
 
 
 def key_id(key: bytes) -> str:
-    """What names a derived key without telling anything of it."""
+    """The id of a derived key, which reveals nothing about the key."""
     return hashlib.sha256(key).hexdigest()[:8]
 
 

@@ -1,4 +1,4 @@
-"""What lives as long as a process of the program."""
+"""The resources of a process, which live as long as it does."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Resources:
-    """Settings, keys and connections, and what the contexts keep beside them. Nothing connects before its first use.
+    """Settings, keys, connections, and objects of the contexts. Nothing connects before its first use.
 
     Attributes:
-        listener: hears what PostgreSQL tells this process; it starts when it is first asked.
+        listener: receives PostgreSQL's notifications; it starts on first use.
     """
 
     def __init__(self, settings: Settings, registry: Registry, make_reader: Callable[[Database], Reader]) -> None:
@@ -40,24 +40,24 @@ class Resources:
         self._making = RLock()
 
     def once(self, make: Callable[[Resources], T]) -> T:
-        """What `make` makes of these resources: made at the first call, the same at every later one."""
+        """What `make` creates from these resources: created by the first call, the same for every later one."""
         with self._making:
             if make not in self._made:
                 self._made[make] = make(self)
             return cast("T", self._made[make])
 
     def listen(self, channels: Mapping[str, Channel]) -> None:
-        """Hear these channels as well, from the listener's next connection on."""
+        """Listen on these channels as well, from the listener's next connection on."""
         self.channels.update(channels)
 
     def hear(self, channel: str, payloads: Sequence[str]) -> None:
-        """Note at once what this process has just sent on a channel, then wait until every process knows it."""
+        """Apply what this process has just sent on a channel, then wait until every process has received it."""
         if channel in self.channels:
             for payload in payloads:
                 self.channels[channel].hear(payload)
             self.listener.await_everybody(self.database)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.listener.stop()
         self.database.close()

@@ -235,8 +235,8 @@ def test_a_trace_tells_the_whole_story_of_a_request(
     assert f"written by {letter['message_id']}" in told
     assert ["mail", "verify_email"] in steps
     assert "published to the broker" in told
-    assert "fault · KeyError · died 1x · replayed" in told
-    assert "note: not kept: which worker" in told
+    assert "fault · KeyError · failed 1x · replayed" in told
+    assert "note: not stored: which worker" in told
 
 
 def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
@@ -252,7 +252,7 @@ def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
 
 
 def test_a_trace_says_what_it_cannot_know(flask: Callable[..., str]) -> None:
-    assert "nothing is kept under that id" in flask("trace", "unheard.of")
+    assert "nothing is stored under that id" in flask("trace", "unheard.of")
     assert "no outcome: the operation waits" in flask("trace", str(UUID(int=5)))
 
 

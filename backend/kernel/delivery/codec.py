@@ -1,4 +1,4 @@
-"""Messages to envelopes and back: fields as JSON, every `Secret` sealed, the whole signed."""
+"""Encodes messages as signed envelopes and decodes them: fields as JSON, every `Secret` sealed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Undecodable(Exception):
 
 
 class Codec:
-    """Writes and reads envelopes. Unknown fields are ignored and missing ones take their defaults,
+    """Encodes and decodes envelopes. Unknown fields are ignored and missing ones take their defaults,
     so that workers and API may differ by one release.
     """
 
@@ -38,7 +38,7 @@ class Codec:
     def of_command(
         self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
     ) -> Envelope:
-        """The message that the command's handler gets."""
+        """The message for the command's handler."""
         handler = self._registry.handlers[type(command)]
         accepted_at = datetime.now(UTC).isoformat()
         headers = Headers(
@@ -52,7 +52,7 @@ class Codec:
         return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
 
     def of_event(self, event: Event, cause: UUID) -> Iterator[Envelope]:
-        """One message for each subscriber, and the CloudEvents copy for the outside world."""
+        """One message per subscriber, and the CloudEvents copy for other programs."""
         headers = Headers(*current_origin.get(), accepted_at=datetime.now(UTC).isoformat(), cause=cause)
         for handler in self._registry.subscribers(event.routing_key()):
             message_id = uuid7()
@@ -62,11 +62,11 @@ class Codec:
             yield self._announcement(event)
 
     def decode(self, kind: type[T], envelope: Envelope) -> T:
-        """The message that the envelope carries.
+        """The message in the envelope.
 
         Raises:
             Forged, UnknownKey: see `Sealer.check`.
-            Undecodable: the body does not fit `kind`, or a secret does not open; it names the field.
+            Undecodable: the body does not fit `kind`, or a secret does not open; the text names the field.
         """
         self._sealer.check(envelope)
         body = dict(envelope.body)
@@ -76,7 +76,7 @@ class Codec:
                     body[field] = Secret(self._sealer.unseal(sealed, envelope.id, envelope.name, field))
             return msgspec.convert(body, kind, dec_hook=lambda _, value: value)
         except msgspec.ValidationError as error:
-            # Only the path: the rest of its text, and the cause, may quote the value.
+            # Only the path: the rest of the text, and the cause, may quote the value.
             _, _, path = str(error).rpartition(" - at ")
             raise Undecodable(f"the body is not a {kind.__name__}: {path or 'a field is missing'}") from None
         except (Unsealable, TypeError, ValueError):
@@ -115,7 +115,7 @@ _SECRETS: dict[type, tuple[str, ...]] = {}
 
 
 def _secret_fields(kind: type) -> tuple[str, ...]:
-    """The fields of a message that are secrets; one deeper inside is refused when it is written."""
+    """The secret fields of a message. Encoding refuses a nested one."""
     found = _SECRETS.get(kind)
     if found is None:
         hints = get_type_hints(kind)
@@ -124,4 +124,4 @@ def _secret_fields(kind: type) -> tuple[str, ...]:
 
 
 def _refuse(value: object) -> Any:
-    raise NotImplementedError(f"{type(value).__name__} cannot travel in a message; a Secret must be a field of its own")
+    raise NotImplementedError(f"{type(value).__name__} cannot be part of a message; a Secret must be a plain field")

@@ -1,8 +1,8 @@
-"""The `dead_letters` table: messages that no handler could process, until an operator settles them.
+"""The table `dead_letters`: messages that no handler could process, until an operator settles them.
 
-Guarantee: a message that is given up is here, and its operation `failed`, in one transaction. It
-is here once however often it is recorded: each death has a number, and one that is already known
-changes nothing. A replay carries the number of deaths before it, so its own death is a new one.
+Guarantee: a message that is given up is recorded here, and its operation as `failed`, in one transaction. It
+is recorded once, however often that is tried: each failure has a number, and recording a known
+number changes nothing. A replay contains the number of earlier failures, so its own failure is a new one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from backend.kernel.postgres.tables import metadata
 class Reason(StrEnum):
     """Why a message is a dead letter."""
 
-    FAULT = "fault"  # its handler failed at its last try
+    FAULT = "fault"  # its handler failed at its last attempt
     UNDECODABLE = "undecodable"  # the body is not the message that its name promises
     UNKNOWN_TASK = "unknown_task"  # no handler has this name
-    MALFORMED = "malformed"  # it is no task at all
-    DELIVERY_LIMIT = "delivery_limit"  # it killed its worker each time
+    MALFORMED = "malformed"  # it is no task
+    DELIVERY_LIMIT = "delivery_limit"  # it killed its worker at each delivery
     REJECTED = "rejected"  # the worker rejected it
-    FORGED = "forged"  # none of our processes wrote it, so it touches no operation
-    UNKNOWN_KEY = "unknown_key"  # written with a key that no process held, so it touches no operation either
+    FORGED = "forged"  # none of our processes wrote it, so it changes no operation
+    UNKNOWN_KEY = "unknown_key"  # written with a key that no process has, so it changes no operation either
 
 
 class State(StrEnum):
-    """What operators did about a dead letter."""
+    """What an operator did about a dead letter."""
 
     OPEN = "open"  # nothing yet
-    REPLAYED = "replayed"  # delivered once more
-    DISCARDED = "discarded"  # settled without another try
+    REPLAYED = "replayed"  # delivered again
+    DISCARDED = "discarded"  # settled without a replay
 
 
 dead_letters = sa.Table(
@@ -76,14 +76,14 @@ dead_letters = sa.Table(
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message, and why nobody will be given it again.
+    """A message, and why it is not delivered again.
 
     Attributes:
-        envelope: its body is empty when nobody could read it.
-        error: the fault's type, never its text: that may hold values.
-        traceback: the fault's frames, without values.
-        raw: the body's bytes when nobody could read it.
-        has_operation: whether it is a message of ours, for whose outcome somebody may ask.
+        envelope: its body is empty if it could not be decoded.
+        error: the type of the exception, never its text, which may contain values.
+        traceback: the frames of the exception, without values.
+        raw: the bytes of the body if it could not be decoded.
+        has_operation: whether it is a message of ours, which has an operation.
         foreign: the headers of a message that is not ours.
     """
 
@@ -104,7 +104,7 @@ def of_fault(envelope: Envelope, reason: Reason, error: BaseException | None) ->
 
 
 def record(connection: sa.Connection, letter: DeadLetter) -> None:
-    """Write the dead letter, open, unless this death of the message is known."""
+    """Record the dead letter as open, unless this failure of the message is recorded already."""
     envelope = letter.envelope
     headers, body = storable(_headers(letter)), storable(envelope.body)
     died = {
@@ -135,7 +135,7 @@ def _headers(letter: DeadLetter) -> Mapping[str, Any]:
 
 
 def storable(value: Any) -> Any:
-    """The value as PostgreSQL can keep it in JSON: what it cannot, NUL above all, is replaced."""
+    """The value as PostgreSQL can store it in JSON. What it cannot store, such as NUL, is replaced."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     if isinstance(value, Mapping):
@@ -148,10 +148,10 @@ def storable(value: Any) -> Any:
 
 
 def backlog(connection: ReadConnection) -> outbox.Backlog:
-    """The outbox's, and how many dead letters wait for an operator."""
+    """The backlog of the outbox, and the number of open dead letters."""
     waiting = connection.execute("select count(*) from dead_letters where status = 'open'").fetchone()
     return replace(outbox.backlog(connection), dead_letters=waiting[0] if waiting else 0)
 
 
 RETENTION = Retention(dead_letters.c.last_dead_at, timedelta(days=14))
-"""Shorter than the inbox's: a replay of what the inbox has forgotten would take effect twice."""
+"""Shorter than the inbox's: a replay after the inbox row is deleted would take effect twice."""

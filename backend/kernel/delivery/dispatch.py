@@ -1,4 +1,4 @@
-"""The API's side of the bus: questions are asked, synchronous commands executed, commands dispatched."""
+"""The API's side of the bus: it answers queries, executes synchronous commands and dispatches commands."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ from backend.kernel.postgres.queries import Reader
 R = TypeVar("R")
 
 _SPOOL_SHARE = 0.3
-"""The part of the publish deadline kept for the spool, should the broker not answer."""
+"""The part of the publish deadline that is reserved for the spool, in case the broker does not answer."""
 
 log = structlog.get_logger(__name__)
 
 
 class Unavailable(Exception):
-    """Neither broker nor spool took the command in time: nothing was accepted."""
+    """Neither broker nor spool accepted the command in time: nothing was accepted."""
 
 
 class Way(StrEnum):
-    """Where an accepted command lies."""
+    """Where an accepted command is stored."""
 
     BROKER = "broker"  # RabbitMQ confirmed it
-    SPOOL = "spool"  # it waits in the outbox for a broker that was away
+    SPOOL = "spool"  # it waits in the outbox until the broker is back
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A command that will be processed."""
+    """An accepted command."""
 
     operation_id: UUID
     way: Way
 
 
 Hear = Callable[[str, Sequence[str]], None]
-"""Takes the payloads that a synchronous command sent on a NOTIFY channel."""
+"""Receives the payloads that a synchronous command sent on a NOTIFY channel."""
 
 
 @dataclass(frozen=True)
 class Bus:
-    """The API's door to the application layer.
+    """The API's entry to the application layer.
 
     Attributes:
-        hear: is given what a synchronous command notified, once that is committed and before the command is
-            answered: an answer may be quicker than a notification.
+        hear: receives what a synchronous command notified, after its commit and before its
+            answer: an answer may arrive before a notification.
         deadline: seconds a command may take to be accepted.
-        spool_limit: messages that may wait in the outbox before commands are refused.
+        spool_limit: the number of messages in the outbox above which commands are refused.
     """
 
     database: Database
@@ -79,20 +79,20 @@ class Bus:
     spool_limit: int
 
     def ask(self, query: Query[R], *, fresh: bool = False) -> R:
-        """Answer a question: see `Reader.ask`."""
+        """Answer a query: see `Reader.ask`."""
         return self.reader.ask(query, fresh=fresh)
 
     def execute(self, command: SyncCommand[R]) -> R:
-        """Process a synchronous command, now, in one transaction.
+        """Process a synchronous command now, in one transaction.
 
         Raises:
-            Refusal: the domain says no.
+            Refusal: a rule of the domain refuses it.
             DatabaseAway: PostgreSQL cannot be reached.
         """
         handler = self.registry.handlers[type(command)]
         done = through_conflicts(lambda: self._execute(handler, command))
         if done.refusal is not None:
-            # Its events are left to the sweep: how long a refusal takes must not tell that there were some.
+            # Its events are left to the sweep: the time of a refusal must not reveal that there are some.
             raise done.refusal
         self.relay.publish(done.to_relay)
         return cast("R", done.answer)
@@ -100,10 +100,10 @@ class Bus:
     def dispatch(
         self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
     ) -> Accepted:
-        """Hand a command to the workers, durably, within the publish deadline.
+        """Send a command to the workers, durably, within the publish deadline.
 
         Raises:
-            Unavailable: neither the broker nor the spool took it.
+            Unavailable: neither the broker nor the spool accepted it.
         """
         started = monotonic()
         envelope = self.codec.of_command(
@@ -120,11 +120,11 @@ class Bus:
         return Accepted(operation_id, way)
 
     def outcome_of(self, operation_id: UUID) -> inbox.Outcome | None:
-        """How the operation ended, None while it has not."""
+        """The outcome of the operation; None while it is pending."""
         return self.database.read(lambda connection: inbox.outcome_of(connection, operation_id), fresh=True)
 
     def progress_of(self, command_name: str, operation_id: UUID) -> Progress | None:
-        """How far the operation is, None for a command that is done in one step."""
+        """The progress of the operation; None for a command of one step."""
         return self.reader.progress_of(command_name, operation_id)
 
     def _execute(self, handler: Handler, command: object) -> Handled:

@@ -1,4 +1,4 @@
-"""One message as it lies in a lane, and the port through which it gets there."""
+"""The envelope of a message, and the port that sends it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import msgspec
 from backend.kernel.messages.origin import Origin
 
 EVENTS_EXCHANGE = "events"
-"""The `lane` of an envelope that is a CloudEvents copy for the outside world, not a worker's message."""
+"""The `lane` of an envelope that is a CloudEvents copy for other programs, not a message for a worker."""
 
 
 class MalformedHeaders(Exception):
-    """The headers are not what an envelope carries."""
+    """The headers are not those of an envelope."""
 
 
 @dataclass(frozen=True)
 class Headers:
-    """The context of a message; never secrets. What is empty does not travel.
+    """The context of a message, without secrets. Empty headers are not sent.
 
     Attributes:
         request_id, actor, ip, user_agent, traceparent: see `Origin`.
         accepted_at: when the API accepted the command or the event was written, RFC 3339.
         fingerprint: of the request's body, for a command under an Idempotency-Key.
-        resource: the path of what the command makes or changes.
+        resource: the path of what the command creates or changes.
         waiting: whether a request waits for the outcome.
-        cause: the message that an event came from.
-        spooled: whether the broker was away and the message waited in the outbox.
-        attempts: how often it failed before.
+        cause: the message that caused an event.
+        spooled: whether the message waited in the outbox because the broker was away.
+        attempts: the number of failed attempts.
         replay: how often it was dead-lettered before.
-        replayed_by: the administrator who had it delivered once more; None: an operator at the machine.
-        mac: the proof that one of our processes wrote the message, see `Codec`.
+        replayed_by: the administrator who replayed it; None for an operator at the command line.
+        mac: the proof that one of our processes wrote the message, see `Sealer`.
     """
 
     request_id: str = ""
@@ -55,7 +55,7 @@ class Headers:
 
     @classmethod
     def parse(cls, data: object) -> Self:
-        """The headers that `as_json` wrote; fields of a later version are ignored.
+        """The headers that `as_json` wrote. Fields of a later version are ignored.
 
         Raises:
             MalformedHeaders: `data` is something else.
@@ -66,7 +66,7 @@ class Headers:
             raise MalformedHeaders from None  # the cause quotes the value
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The headers as JSON-ready data."""
         found = {name: value for name in _NAMES if (value := getattr(self, name))}
         for name in _IDS:
             if name in found:
@@ -75,7 +75,7 @@ class Headers:
 
     @property
     def origin(self) -> Origin:
-        """Who asked, and on which request."""
+        """The request and the user that caused the message."""
         return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent)
 
 
@@ -85,7 +85,7 @@ _IDS = ("actor", "cause", "replayed_by")
 
 @dataclass(frozen=True)
 class Envelope:
-    """One message as it lies in a lane.
+    """One message as it is sent.
 
     Attributes:
         id: the operation's id; the inbox ensures that a message takes effect once per id.
@@ -106,17 +106,17 @@ class QueueUnavailable(Exception):
 
 
 class Queue(Protocol):
-    """The way to the workers and to the outside world."""
+    """Sends messages to workers and to other programs."""
 
     def send(self, envelope: Envelope, deadline: float) -> None:
-        """Hand the message to its lane, durably.
+        """Send the message to its lane, durably.
 
         Raises:
             QueueUnavailable: not confirmed within `deadline` seconds.
         """
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
-        """Hand over several messages side by side, in no order among them, and CloudEvents 1.0 objects likewise:
+        """Send several messages at once, in no particular order, and CloudEvents 1.0 objects as well:
         an envelope whose lane is `EVENTS_EXCHANGE` goes to that topic exchange, with its name as routing key.
 
         Returns:
@@ -124,11 +124,11 @@ class Queue(Protocol):
         """
 
     def check(self, deadline: float) -> None:
-        """Ask whether the broker answers.
+        """Check that the broker answers.
 
         Raises:
             QueueUnavailable: not within `deadline` seconds.
         """
 
     def close(self) -> None:
-        """End, once everything handed over is published."""
+        """Publish what is pending, then stop."""

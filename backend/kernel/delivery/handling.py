@@ -1,4 +1,4 @@
-"""A handler at work: in one unit of work, with the events it causes and the entry in the audit log."""
+"""Runs a handler in one unit of work, with its events and its entry in the audit log."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CONFLICT_TRIES = 5
 
 
 class Handled(NamedTuple):
-    """What came of a message.
+    """The result of a handler.
 
     Attributes:
         answer: what the handler returned.
-        refusal: why the domain refused, unless it did not.
-        to_relay: the aggregates that now have something in the outbox.
+        refusal: why the domain refused; None if it did not.
+        to_relay: the aggregates that now have rows in the outbox.
     """
 
     answer: Any
@@ -43,10 +43,10 @@ class Handled(NamedTuple):
 
 @dataclass(frozen=True)
 class Handling:
-    """Calls handlers. Nothing here commits: whoever opened the unit of work does.
+    """Calls handlers. Nothing here commits: the caller that opened the unit of work does.
 
     Attributes:
-        open_ports: by context, from a unit of work to what the handlers may reach.
+        open_ports: by context: opens the handlers' ports for a unit of work.
     """
 
     registry: Registry
@@ -54,7 +54,7 @@ class Handling:
     codec: Codec
 
     def handle(self, handler: Handler, message: object, unit: UnitOfWork) -> Handled:
-        """Call the handler, and those who act in its transaction; write what is to be published of it.
+        """Call the handler and the subscribers in its transaction; write what has to be published.
 
         A refusal undoes what was written before it, unless it keeps its effects.
         """
@@ -62,7 +62,7 @@ class Handling:
         try:
             answer = handler.function(message, self.open_ports[handler.context](unit))
             if handler.may is not None:
-                unit.open()  # the actor's authority is asked then, also where the handler wrote nothing
+                unit.open()  # the actor's authority is checked then, even if the handler wrote nothing
             events = self._events_of(unit)
         except Refusal as error:
             refusal = error
@@ -80,7 +80,7 @@ class Handling:
         return self._write(self._events_of(unit), unit)
 
     def _events_of(self, unit: UnitOfWork) -> list[Event]:
-        """The unit's events, once everybody who acts in the transaction has acted on them."""
+        """The unit's events, after every subscriber in the transaction has processed them."""
         events: list[Event] = []
         while new := unit.pull_events():
             events += new
@@ -105,21 +105,21 @@ class Handling:
 
 
 def goes_on(answer: object) -> bool:
-    """Whether what was done is one step of a command, and not its last."""
+    """Whether this was a step of a command, but not the last one."""
     return isinstance(answer, Progress) and answer.done < answer.total
 
 
 def outcome_of(refusal: Refusal | None) -> str:
-    """How a message ended, as logs and audit entries name it."""
+    """The outcome of a message, as logs and audit entries name it."""
     return refusal.code() if refusal else Status.SUCCEEDED
 
 
 def through_conflicts(attempt: Callable[[], T]) -> T:
-    """Try again at once, a few times, while PostgreSQL decides for another transaction.
+    """Retry at once, a few times, while PostgreSQL aborts this transaction for another one.
 
     Raises:
         DatabaseAway: PostgreSQL cannot be reached.
-        Exception: whatever else `attempt` raises.
+        Exception: what else `attempt` raises.
     """
     for tries in range(1, _CONFLICT_TRIES + 1):
         try:

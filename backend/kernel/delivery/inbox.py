@@ -1,8 +1,8 @@
-"""The `operations` table: the inbox that carries out each message once, and the outcome its caller asks for.
+"""The table `operations`: the inbox, through which each message takes effect once, and the outcomes for callers.
 
 Guarantee: a message's row is written in the transaction of its effect, so either both exist or
-neither. The primary key is the message id; a second delivery runs into it and stops. The one
-exception is an operator's replay: it may take over a row whose message ended in a fault.
+neither. The primary key is the message id: a second delivery finds it and stops. The one
+exception is an operator's replay: it may replace a row whose message ended in a fault.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANNEL = "operations"
 
 
 class Status(StrEnum):
-    """How an operation ended; one without a row has not ended."""
+    """The status of a finished operation. One without a row is pending."""
 
     SUCCEEDED = "succeeded"  # its effect is committed
     FAILED = "failed"  # refused by the domain, or given up after a fault
@@ -72,12 +72,12 @@ on conflict (id) do update
 
 
 class AlreadyDone(Exception):
-    """The message was carried out before."""
+    """The message was processed before."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an operation ended."""
+    """The outcome of an operation."""
 
     name: str
     status: str
@@ -98,47 +98,47 @@ _OUTCOME = Statement(
 
 
 def outcome_of(connection: ReadConnection, operation_id: UUID) -> Outcome | None:
-    """The outcome, or None while no worker has finished the operation."""
+    """The outcome; None while the operation is pending."""
     return _OUTCOME.one(connection, id=operation_id)
 
 
 def claim(connection: sa.Connection, envelope: Envelope) -> None:
-    """Write the operation as succeeded, first thing in the transaction of its effect.
+    """Write the operation as succeeded, first in the transaction of its effect.
 
     A concurrent delivery of the same message waits here until this transaction ends.
 
     Raises:
-        AlreadyDone: the row exists, and this is no replay that may take it over.
+        AlreadyDone: the row exists, and this is no replay that may replace it.
     """
     if not _write(connection, envelope, Status.SUCCEEDED, None):
         raise AlreadyDone
 
 
 def release(connection: sa.Connection, envelope: Envelope) -> None:
-    """Take the claim back: what was done is a step of the operation, not its end."""
+    """Take back the claim: a step of the operation was done, not the last one."""
     connection.execute(operations.delete().where(operations.c.id == envelope.id))
 
 
 def record_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> bool:
-    """Write the operation as failed, unless it has an outcome that counts (see `claim`); returns whether it did."""
+    """Write the operation as failed, unless it has a final outcome (see `claim`); returns whether it did."""
     return _write(connection, envelope, Status.FAILED, problem)
 
 
 def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
-    """Whether the operation failed without a decision of the domain."""
+    """Whether the operation failed by a fault, not by a refusal."""
     faulty = sa.and_(operations.c.status == Status.FAILED, operations.c.problem["code"].astext == "internal_error")
     return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
 
 
 def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> None:
-    """The claimed operation failed after all, in the same transaction."""
+    """Turn the claimed operation into a failed one, in the same transaction."""
     connection.execute(
         operations.update().where(operations.c.id == envelope.id).values(status=Status.FAILED, problem=problem)
     )
 
 
 def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
-    """Wake the API process that waits for this operation, once the transaction commits."""
+    """Wake the API process that waits for this operation, when the transaction commits."""
     if envelope.headers.waiting:
         run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(envelope.id)})
 

@@ -1,7 +1,7 @@
-"""The `outbox` table: what must be published because of a transaction, and commands the broker could not take.
+"""The table `outbox`: messages that a transaction caused, and commands that the broker could not take.
 
 Guarantee: a row is written in the transaction of its cause and deleted after the broker confirmed
-its message. A crash in between publishes it twice; the inbox drops the second. Rows of one
+its message. A crash in between publishes it twice; the inbox drops the second copy. Rows of one
 aggregate for one queue are published in the order in which they were written.
 """
 
@@ -25,9 +25,9 @@ from backend.kernel.postgres.statements import Statement, driver_of, run
 from backend.kernel.postgres.tables import metadata
 
 _SWEEP_DEADLINE = 5.0
-"""Seconds a sweep waits for the confirms of a batch: nobody waits for a sweep."""
+"""Seconds that a sweep waits for the confirms of a batch: nobody waits for a sweep."""
 _LEFTOVER_AFTER = 3
-"""Seconds after which a row counts as left over by the process that wrote it."""
+"""Seconds after which a row counts as left behind by the process that wrote it."""
 _BATCH = 200
 outbox = sa.Table(
     "outbox",
@@ -47,7 +47,7 @@ _INSERT = """
 insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
 on conflict (id) do nothing
 """
-# A lock per aggregate keeps its order among relays: a row lock would let a second one take the later rows first.
+# A lock per aggregate keeps its order across relays: with row locks a second relay could take later rows first.
 _LOCK = """
 select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unnest(%(aggregates)s::text[]) aggregate
 """
@@ -58,7 +58,7 @@ select aggregate from (
 ) leftovers
 where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
 """
-# A deletion that a crash of the database undoes costs a second copy, which is dropped: no need to wait for its disk.
+# If a crash of the database undoes a deletion, a second copy is published and dropped. So do not wait for the disk.
 _QUICKLY = "select set_config('lock_timeout', '1s', true), set_config('synchronous_commit', 'off', true)"
 _WAITING = """
 select aggregate, id, name, queue, body, headers from outbox where aggregate = any(%(aggregates)s)
@@ -68,13 +68,13 @@ order by position limit %(most)s
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits in the outbox.
+    """The messages that wait in the outbox.
 
     Attributes:
-        rows: how many messages.
-        oldest_seconds: age of the oldest, 0 when there is none.
-        finished: operations that ended in the last five minutes, by status.
-        dead_letters: those that wait for an operator.
+        rows: the number of messages.
+        oldest_seconds: the age of the oldest one; 0 if there is none.
+        finished: operations that finished in the last five minutes, by status.
+        dead_letters: the open ones.
     """
 
     rows: int
@@ -91,7 +91,7 @@ class _Counted:
 
 
 class OutboxFull(Exception):
-    """Too much waits already."""
+    """Too many messages wait already."""
 
 
 _AGE = sa.func.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
@@ -114,7 +114,7 @@ _BACKLOG = Statement(
 
 
 def backlog(connection: ReadConnection) -> Backlog:
-    """How much waits, and since when."""
+    """The number of waiting messages, and the age of the oldest."""
     found = _BACKLOG.one(connection)
     if found is None:
         raise AssertionError("an aggregate without GROUP BY has one row")
@@ -122,13 +122,13 @@ def backlog(connection: ReadConnection) -> Backlog:
 
 
 def write(connection: sa.Connection, messages: Sequence[tuple[str, Envelope]]) -> None:
-    """Add messages, each under the aggregate whose order it keeps. One that waits already is not added again."""
+    """Add messages, each under its aggregate, whose order is kept. One that waits already is not added again."""
     with driver_of(connection).cursor() as cursor:
         cursor.executemany(_INSERT, [_row(aggregate, envelope) for aggregate, envelope in messages])
 
 
-# Positions are unique: their range bounds the number of rows, and costs two looks into an index.
-# Only when it is too wide, as one old row makes it, are the rows counted, and never beyond the limit.
+# Positions are unique: their range bounds the number of rows and costs two index lookups.
+# Rows are counted, up to the limit, only if the range is too wide, which one old row causes.
 _HAS_ROOM = """
 select coalesce((select max(position) - min(position) from outbox), 0) < %(most)s - 1
     or not exists (select from outbox order by position offset %(most)s - 1 limit 1)
@@ -136,10 +136,10 @@ select coalesce((select max(position) - min(position) from outbox), 0) < %(most)
 
 
 def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
-    """Keep a command that the broker could not take; the sweep publishes it.
+    """Store a command that the broker could not take; the sweep publishes it.
 
     Raises:
-        OutboxFull: `most` rows wait already; they must be worked off some day.
+        OutboxFull: `most` rows wait already.
     """
     room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
     if not (room and room[0]):
@@ -153,22 +153,22 @@ def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
 
 
 def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:
-    """Publish what waits for these aggregates, in order; returns how many messages went.
+    """Publish the messages of these aggregates, in order; returns how many.
 
-    Waits a moment for another relay of the same aggregate rather than overtake it. What the broker does not take
-    within `deadline` seconds stays, with all that follows it to the same queue: the sweep tries again.
+    It waits a moment for another relay of the same aggregate, to keep the order. What the broker does not take
+    within `deadline` seconds stays, with everything that follows it to the same queue: the sweep retries.
 
     Raises:
-        psycopg.errors.LockNotAvailable: the other relay takes too long; it, or the sweep, publishes the rest.
+        psycopg.errors.LockNotAvailable: the other relay takes too long; it or the sweep publishes the rest.
         DatabaseAway: the rows cannot be read or deleted.
     """
     return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))}, deadline)
 
 
 def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda: False) -> int:
-    """Publish what crashes, or a broker that was away, left over; returns how many messages went.
+    """Publish what a crash or an absent broker left; returns how many messages.
 
-    Several sweeps may run side by side: each takes rows no other holds.
+    Several sweeps may run at once: each takes rows that no other one has locked.
     """
     total = 0
     while not expired():
@@ -180,15 +180,15 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
 
 
 def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
-    """One batch: the first of every aggregate for every queue at once, then the second ones, and so on.
+    """One batch: the first message of every aggregate for every queue at once, then the second ones, and so on.
 
-    Its aggregates stay locked meanwhile, which the deadline of all together bounds.
+    Its aggregates stay locked meanwhile. One deadline for all of them bounds that.
     """
     sent: set[UUID] = set()
     until = monotonic() + deadline
     with database.transaction() as connection:
         run(connection, _QUICKLY, {})
-        # Two statements: rows that another relay sent while this one waited for its lock must not be seen.
+        # Two statements: this one must not see rows that another relay published while it waited for the lock.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
         lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
         for aggregate, message_id, name, lane, body, headers in run(
@@ -199,7 +199,7 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
         while lines and (left := until - monotonic()) > 0:
             taken = queue.send_all([line[0] for line in lines.values()], left)
             sent |= taken
-            # Who is refused holds up those behind: after a broker that is away nobody asks twice.
+            # A failed message blocks those behind it: with the broker away, nothing is tried twice.
             lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
         if sent:
             run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": list(sent)})

@@ -1,4 +1,4 @@
-"""The worker's side of the bus: messages are received, processed once, and given up when trying is no use."""
+"""The worker's side of the bus: it processes each message once, and gives up those that no retry can help."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Receiver:
-    """The workers' door to the application layer.
+    """The workers' entry to the application layer.
 
     Attributes:
-        problem_of: from a refusal and a request id to what the caller is told.
-        account_of: the account that a user has at present, in the connection's transaction; None without an active one.
+        problem_of: turns a refusal and a request id into the problem for the caller.
+        account_of: the current account of a user, in the connection's transaction; None if there is no active one.
     """
 
     database: Database
@@ -51,17 +51,17 @@ class Receiver:
     account_of: AccountOf
 
     def receive(self, envelope: Envelope) -> None:
-        """Process a message, once however often it is delivered.
+        """Process a message. It takes effect once, however often it is delivered.
 
         A refusal of the domain is recorded as the operation's outcome. Serialization failures
-        and deadlocks are tried again at once, a few times.
+        and deadlocks are retried at once, a few times.
 
         Raises:
             Forged: none of our processes wrote the message.
-            UnknownKey: written with a key that this process does not hold; deliver it again later.
+            UnknownKey: written with a key that this process does not have; redeliver it later.
             Undecodable: the body does not fit, or no handler has that name.
-            DatabaseAway: PostgreSQL cannot be reached; deliver it again later.
-            Exception: any other fault; deliver it again later, a limited number of times.
+            DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
+            Exception: any other fault; redeliver it later, a limited number of times.
         """
         handler = self.registry.by_name.get(envelope.name)
         if handler is None:
@@ -80,27 +80,27 @@ class Receiver:
             current_origin.reset(token)
 
     def failed_again(self, envelope: Envelope) -> Envelope:
-        """The message to deliver again after a fault: it counts one attempt more."""
+        """The message to redeliver after a fault, with one more attempt counted."""
         return self.sealer.signed(
             replace(envelope, headers=replace(envelope.headers, attempts=envelope.headers.attempts + 1))
         )
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
-        """Record that the message is a dead letter, for operators and for the one who asks for its outcome.
+        """Record the message as a dead letter, for operators and for the caller who polls its outcome.
 
         Args:
-            error: the handler's last fault.
+            error: the last exception of the handler.
 
         Raises:
-            DatabaseAway: PostgreSQL cannot be reached; try again later.
+            DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
         self.bury(dead_letters.of_fault(envelope, reason, error))
 
     def bury(self, letter: DeadLetter) -> None:
-        """Record a dead letter, and its operation as failed, once however often it is buried.
+        """Record a dead letter, and its operation as failed; only once, however often it is called.
 
         Raises:
-            DatabaseAway: PostgreSQL cannot be reached; try again later.
+            DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
         to_relay: list[str] = []
         try:
@@ -157,29 +157,29 @@ class Receiver:
     def _claim_with_authority(
         self, connection: sa.Connection, envelope: Envelope, handler: Handler, message: object
     ) -> None:
-        """Claim the message for an actor who may still have it done.
+        """Claim the message, if its actor still has the authority.
 
         Raises:
-            Forbidden: the actor is no longer what the handler demands.
+            Forbidden: the actor no longer is what the handler requires.
         """
         inbox.claim(connection, envelope)
         headers = envelope.headers
         actor = headers.replayed_by if headers.replay else headers.actor
         if headers.replay and actor is None:
-            return  # an operator at the machine, who needs no account
+            return  # an operator at the command line, who needs no account
         account = self.account_of(connection, actor) if actor else None
         if account is None or not (handler.may and handler.may(message, account)):
             raise Forbidden
 
     def _was_done(self, envelope: Envelope) -> bool:
-        """Asked before slow work, which would hash again, and count a failed attempt twice. The claim decides."""
+        """A check before slow work, which would hash again and count a failed attempt twice. The claim decides."""
         if envelope.headers.replay:
             return False
         known = self.database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
         return known is not None
 
     def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> str:
-        """The step is done, the command is not: the same message is sent again, its attempts counted anew."""
+        """A step is done, the command is not: send the same message again, with its attempts reset."""
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
         again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0)))
@@ -191,7 +191,7 @@ class Receiver:
         if refusal.keeps_effects:
             inbox.turn_into_failure(unit.connection, envelope, problem)
         elif not inbox.record_failure(unit.connection, envelope, problem):
-            raise inbox.AlreadyDone  # another delivery was quicker
+            raise inbox.AlreadyDone  # another delivery finished first
 
     def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
         """The operation failed; False when it had ended before."""

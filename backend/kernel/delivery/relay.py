@@ -1,6 +1,6 @@
-"""The relay: publishes what a transaction left in the outbox, right after its commit.
+"""The relay: publishes what a transaction wrote to the outbox, right after its commit.
 
-Guarantee: none is needed. What fails here is published by the scheduled sweep.
+It guarantees nothing: the scheduled sweep publishes what fails here.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from backend.kernel.delivery.envelope import Queue
 from backend.kernel.postgres.database import Database
 
 _MOST_RELAYS = 32
-"""Messages whose events may wait for the relay, before the next one is begun."""
+"""Messages whose events may wait for the relay before the next message is started."""
 
 log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """The relay of this process. Its thread begins with the first use, so never before a fork.
+    """The relay of this process. Its thread starts on first use, so never before a fork.
 
     Args:
-        deadline: seconds for which one message's events are offered to the queue.
+        deadline: seconds to publish the events of one message.
     """
 
     def __init__(self, database: Database, queue: Queue, deadline: float) -> None:
@@ -38,7 +38,7 @@ class Relay:
         self._settled = Condition()
 
     def publish(self, aggregates: Sequence[str]) -> None:
-        """Publish what was just committed for these aggregates, now."""
+        """Publish what was just committed for these aggregates."""
         if aggregates:
             try:
                 outbox.relay(self._database, self._queue, aggregates, self._deadline)
@@ -46,26 +46,26 @@ class Relay:
                 log.warning("outbox left to the sweep", reason=type(error).__name__)
 
     def publish_meanwhile(self, aggregates: Sequence[str]) -> None:
-        """The same while the next message is processed. Whoever is far ahead of its relays waits for them."""
+        """As `publish`, while the next message is processed. With too many relays pending, wait for one."""
         if not aggregates:
             return
         with self._settled:
             self._settled.wait_for(lambda: self._at_work < _MOST_RELAYS)
             try:
                 relay = self._thread.submit(copy_context().run, self.publish, aggregates)
-            except RuntimeError:  # closed beside the message; what fails after the commit must not fail it
+            except RuntimeError:  # closed meanwhile; a failure after the commit must not fail the message
                 log.warning("outbox left to the sweep", reason="closed")
                 return
             self._at_work += 1
         relay.add_done_callback(self._note_settled)
 
     def wait(self) -> None:
-        """Return once everything handed over by now has been offered to the queue."""
+        """Wait until everything handed over so far has been published, or left to the sweep."""
         with self._settled:
             self._settled.wait_for(lambda: not self._at_work)
 
     def close(self) -> None:
-        """Publish what is left, then end the thread."""
+        """Publish what remains, then stop the thread."""
         self._thread.shutdown()
 
     def _note_settled(self, _relay: Future[None]) -> None:

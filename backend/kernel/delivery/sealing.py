@@ -1,10 +1,10 @@
-"""Seals: nobody reads a secret on its way, and nobody writes or alters a message but our own processes.
+"""Sealing and signing: nobody reads a secret in transit, and only our own processes write or change a message.
 
 A message proves its author: its MAC (HMAC-SHA-256) covers the id, the name, the lane, the body and all headers.
-Whoever can reach the broker can put a message there, but not one that a worker acts on.
+Whoever can reach the broker can publish a message, but not one that a worker processes.
 
-The seal of a field is AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the
-message and the field are its additional authenticated data: copied into another message, or another field, it does not
+A field is sealed with AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the
+message and the field are the additional authenticated data: copied to another message or field, the value does not
 open.
 """
 
@@ -33,22 +33,22 @@ _NONCE_BYTES = 12
 
 
 class Unsealable(Exception):
-    """It was altered, or it belongs to another message or field."""
+    """The value was changed, or belongs to another message or field."""
 
 
 class Forged(Exception):
-    """A message that none of our processes wrote, or that was altered since."""
+    """None of our processes wrote the message, or it was changed since."""
 
 
 class UnknownKey(Exception):
-    """Written with a key that this process does not hold: another may, or this one after its restart."""
+    """Written with a key that this process does not have. Another one may, or this one after a restart."""
 
 
 class Sealer:
     """Signs and checks messages, seals and opens their secret fields.
 
     Args:
-        accept_unsigned: take messages without a MAC, which the releases before 0.2 left in the queues.
+        accept_unsigned: accept messages without a MAC, which releases before 0.2 left in the queues.
     """
 
     def __init__(self, keyring: Keyring, *, accept_unsigned: bool = False) -> None:
@@ -57,21 +57,21 @@ class Sealer:
         keys = keyring.derived("sealing fields")
         self._newest = key_id(keys[0])
         self._keys = {key_id(key): AESGCM(key) for key in keys}
-        # What the releases before 0.2 sealed, with nothing but the key.
+        # Releases before 0.2 sealed with the key only, without additional data.
         earlier = keyring.derived("sealing")
         self._earlier = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in earlier])
 
     def signed(self, envelope: Envelope) -> Envelope:
-        """The envelope with the MAC of what it now holds."""
+        """The envelope with the MAC of its content."""
         name, key = next(iter(self._mac_keys.items()))
         return replace(envelope, headers=replace(envelope.headers, mac=f"{name}:{_mac(envelope, key)}"))
 
     def check(self, envelope: Envelope) -> None:
-        """Whether one of our processes wrote the message, as it is.
+        """Check that one of our processes wrote the message, unchanged.
 
         Raises:
-            Forged: none did.
-            UnknownKey: it names a key that this process does not hold.
+            Forged: none of them did.
+            UnknownKey: it names a key that this process does not have.
         """
         if not envelope.headers.mac and self._accept_unsigned:
             return
@@ -85,7 +85,7 @@ class Sealer:
             raise Forged
 
     def seal(self, text: str, message_id: UUID, name: str, field: str) -> str:
-        """Encrypt and authenticate `text` for that field of that message."""
+        """Encrypt and authenticate `text` for this field of this message."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._keys[self._newest].encrypt(nonce, text.encode(), _place(message_id, name, field))
         return f"{SEALED_PREFIX}{self._newest}:{base64.urlsafe_b64encode(sealed).decode()}"
@@ -94,7 +94,7 @@ class Sealer:
         """Open what `seal` made for the same field of the same message.
 
         Raises:
-            Unsealable: it was altered, or it belongs elsewhere.
+            Unsealable: it was changed, or belongs elsewhere.
             UnknownKey: its key is not among ours.
         """
         prefix, _, rest = sealed.partition(":")
@@ -143,7 +143,7 @@ def _mac(envelope: Envelope, key: bytes) -> str:
 
 
 def _stable(value: Any) -> Any:
-    """The value as it is after any way through JSON and PostgreSQL's jsonb, which writes 1e22 as a whole number."""
+    """The value as it is after JSON and PostgreSQL's jsonb, which writes 1e22 as an integer."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

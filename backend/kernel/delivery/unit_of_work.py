@@ -57,7 +57,7 @@ class UnitOfWork:
 
     @property
     def accepted_at(self) -> datetime:
-        """When the message was accepted; now for a synchronous command."""
+        """When the message was accepted; the current time for a synchronous command."""
         return datetime.fromisoformat(self._accepted_at) if self._accepted_at else datetime.now(UTC)
 
     @property

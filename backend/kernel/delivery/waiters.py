@@ -21,7 +21,7 @@ class Waiters:
 
     @contextmanager
     def slot(self, operation_id: UUID, *, wanted: bool = True) -> Iterator[threading.Event | None]:
-        """A place to wait in until the operation is finished; None when none is free, or wanted."""
+        """A slot to wait in until the operation is finished; None if no slot is free, or none is wanted."""
         if not wanted or not self._free.acquire(blocking=False):
             yield None
             return
@@ -42,10 +42,10 @@ class Waiters:
             self._free.release()
 
     def hear(self, operation_id: str) -> None:
-        """The operation is finished: wake whoever waits for it."""
+        """Wake the requests that wait for this finished operation."""
         with self._lock:
             for finished in self._waiting.get(operation_id, ()):
                 finished.set()
 
     def catch_up(self) -> None:
-        """A notification that is missed costs an early answer, never the outcome."""
+        """Nothing to do: a missed notification costs an early answer, never the outcome."""

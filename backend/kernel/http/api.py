@@ -1,4 +1,4 @@
-"""What a view function may reach: the application's parts, and what is known of the request at hand."""
+"""What view functions use: the parts of the application, and the current request."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PREFIX = "/api/v1"
 
 @dataclass(frozen=True)
 class Api:
-    """The application's parts.
+    """The parts of the application.
 
     Attributes:
-        timeline: what the contexts add to the timeline of a request.
+        timeline: the contexts' parts of a timeline.
     """
 
     settings: Settings
@@ -43,14 +43,14 @@ class Api:
 
 @dataclass
 class CurrentRequest:
-    """What is known of the request at hand. It is gathered once, when the request begins.
+    """The current request. Its attributes are set once, when the request begins.
 
     Attributes:
-        environ: the request as WSGI has it (PEP 3333): a header is `HTTP_…`.
-        caller: who calls, None for somebody anonymous.
-        operation_id: of the operation that it asks for, once a view has asked.
+        environ: the WSGI environment (PEP 3333): a header is `HTTP_…`.
+        caller: None for an anonymous caller.
+        operation_id: of its operation, once a view has asked for it.
         fingerprint: of its body, "" without an Idempotency-Key.
-        before: what restores `current` when the request has ended.
+        before: restores `current` when the request has ended.
     """
 
     api: Api
@@ -65,20 +65,20 @@ class CurrentRequest:
 
 
 current: ContextVar[CurrentRequest] = ContextVar("current")
-"""Plain Flask keeps such things on `g`; each look through its proxies costs more than all of a context variable."""
+"""Plain Flask stores such things on `g`. Each access through its proxies costs more than a context variable."""
 
 
 def api() -> Api:
-    """The running application's parts; in a command of `flask` as well."""
+    """The parts of the running application, also in a `flask` command."""
     request = current.get(None)
     return request.api if request else cast("Api", current_app.extensions["api"])
 
 
 def bus() -> Bus:
-    """The running application's bus."""
+    """The bus of the running application."""
     return api().bus
 
 
 def caller() -> Caller | None:
-    """Who calls, None for somebody anonymous."""
+    """The caller; None for an anonymous one."""
     return current.get().caller

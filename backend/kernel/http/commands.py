@@ -1,4 +1,4 @@
-"""Commands over HTTP: accepted at once, waited for when asked, found again by their handle."""
+"""Commands over HTTP: accepted at once, waited for on request, polled by their handle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from backend.kernel.messages.refusals import NotFound
 from backend.kernel.postgres.faults import DatabaseAway
 
 LONGEST_WAIT = 10
-"""Seconds a request may wait for an outcome."""
+"""The most seconds that a request may wait for an outcome."""
 RETENTION = timedelta(days=30)
 _PURPOSE = "operation"
 _REUSED = "idempotency_key_reused"
@@ -40,11 +40,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Resource:
-    """What a command makes or changes.
+    """What a command creates or changes.
 
     Attributes:
         path: below the API's prefix, such as `/users/0190…`.
-        query: the question whose answer represents it.
+        query: the query whose view represents it.
     """
 
     path: str
@@ -58,11 +58,11 @@ class Resource:
 
 @dataclass(frozen=True)
 class Collection:
-    """Where a command makes a resource, which bears the operation's id.
+    """What a command creates, under the operation's id.
 
     Attributes:
         path: below the API's prefix, such as `/users`.
-        query: from the new id to the question whose answer represents the resource.
+        query: from the new id to the query whose view represents the resource.
     """
 
     path: str
@@ -71,10 +71,10 @@ class Collection:
 
 @dataclass(frozen=True)
 class Handle:
-    """What a caller holds of an operation. It is signed, so nothing is stored at acceptance.
+    """The signed name of an operation, for its caller. Nothing is stored at acceptance.
 
     Attributes:
-        owner: the signed-in caller, the only one beside admins who may read it; None: whoever holds it.
+        owner: the signed-in caller, who may read it besides admins; None: whoever holds the handle.
         fingerprint: of the body, "" without an Idempotency-Key.
     """
 
@@ -107,17 +107,17 @@ class Handle:
 
     @property
     def resource_url(self) -> str:
-        """The address of what the command makes or changes; "" when it is nothing in particular."""
+        """The address of what the command creates or changes; "" if there is none."""
         return PREFIX + self.resource if self.resource else ""
 
     @property
     def url(self) -> str:
-        """Where the operation is read."""
+        """The address of the operation."""
         return f"{PREFIX}/operations/{self}"
 
     @property
     def accepted_at(self) -> datetime | None:
-        """From the time in the id (RFC 9562); None for an id derived from an Idempotency-Key."""
+        """The time in the id (RFC 9562); None for an id derived from an Idempotency-Key."""
         milliseconds = self.operation_id.int >> 80
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
@@ -134,20 +134,20 @@ class OperationView:
     resource: str | None
     error: Problem | None
     progress: Progress | msgspec.UnsetType = msgspec.UNSET
-    """Only of a command that takes several steps."""
+    """Only for a command of several steps."""
 
 
 def accepts_command(view: F) -> F:
-    """Mark a route that dispatches a command: the OpenAPI document then tells its headers and answers."""
+    """Mark a route that dispatches a command: the OpenAPI document then describes its headers and answers."""
     note(view, command=True)
     return view
 
 
 def operation_id() -> UUID:
-    """The id of the operation that this request asks for; what it creates bears the same id.
+    """The id of the operation of this request, and of what it creates.
 
     With an Idempotency-Key it is derived from caller, method, path and key (and the body of
-    somebody anonymous), so the same request names the same operation on every process.
+    an anonymous caller), so the same request names the same operation in every process.
     """
     request = current.get()
     if request.operation_id is None:
@@ -173,9 +173,9 @@ def dispatched(
     """Send the command to the workers and answer as the caller prefers (RFC 7240).
 
     Args:
-        creates, updates: what the answer represents when the caller waited; neither is 204.
+        creates, updates: what the answer represents if the caller waited; with neither it is 204.
         capability: whoever holds the handle may read the operation, although its caller is signed in.
-        as_operation: whether a caller who waited is answered 202 with the finished operation, whatever came of it.
+        as_operation: whether a caller who waited gets 202 with the finished operation, whatever its outcome.
 
     Raises:
         Unavailable: nothing was accepted.
@@ -193,7 +193,7 @@ def dispatched(
     wait = wanted_wait()
     answers = _Answers(handle, resource, wait, created=creates is not None, as_operation=as_operation)
     if request.fingerprint and (known_outcome := _outcome_if_known(identity)):
-        return answers.known(known_outcome)  # sent before, with the same key: nothing is to be done again
+        return answers.known(known_outcome)  # sent before with the same key: do not send it again
     if not wait:
         bus.dispatch(command, identity, fingerprint=request.fingerprint, resource=handle.resource_url)
         return answers.accepted()
@@ -201,7 +201,7 @@ def dispatched(
 
 
 def _waited_for(command: Command, answers: _Answers) -> Response | None:
-    """Dispatch the command and wait for its outcome; None when there was none in time, or no slot to wait in."""
+    """Dispatch the command and wait for its outcome; None if there was none in time, or no slot to wait in."""
     request, handle = current.get(), answers.handle
     ready = request.api.listener.start(timeout=1)
     with request.api.waiters.slot(handle.operation_id, wanted=ready) as finished:
@@ -220,7 +220,7 @@ def _waited_for(command: Command, answers: _Answers) -> Response | None:
 
 
 def operation(handle_text: str) -> Response:
-    """The operation behind a handle, waited for when the caller prefers so.
+    """The operation of a handle, waited for if the caller prefers so.
 
     Raises:
         NotFound: forged, another caller's, or past its retention.
@@ -254,7 +254,7 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
 
 
 def wanted_wait() -> int:
-    """Seconds the caller prefers to wait, capped; 0 when not at all."""
+    """The seconds that the caller prefers to wait, capped; 0 for none."""
     given = current.get().environ.get("HTTP_PREFER")
     if given is None:
         return 0
@@ -289,12 +289,12 @@ class _Answers:
     as_operation: Callable[[], bool]
 
     def accepted(self) -> Response:
-        """It will be processed."""
+        """202: the command was accepted."""
         view = replace(view_of(self.handle, None), accepted_at=self.handle.accepted_at or datetime.now(UTC))
         return json_response(view, 202, {"Location": f"{PREFIX}/operations/{view.id}", "Retry-After": "1"})
 
     def known(self, outcome: Outcome) -> Response:
-        """A request was repeated under its key: the same operation; a reused key is refused at once."""
+        """A request repeated under its key: the same operation. A reused key is refused at once."""
         if self.wait:
             return self.of(outcome)
         error = _error(self.handle, outcome)
@@ -304,7 +304,7 @@ class _Answers:
         return json_response(view_of(self.handle, outcome), 202, headers)
 
     def of(self, outcome: Outcome) -> Response:
-        """What a synchronous API would have answered, or the finished operation where the route says so."""
+        """The answer of a synchronous API, or the finished operation if the route says so."""
         preferred = {"Preference-Applied": f"wait={self.wait}"}
         if self.as_operation():
             headers = {"Location": self.handle.url, **preferred}
@@ -320,7 +320,7 @@ class _Answers:
     def _represented(self, resource: Resource, outcome: Outcome, preferred: dict[str, str]) -> Response:
         try:
             response = shown(bus().ask(resource.query, fresh=True), 201 if self.created else 200)
-        except NotFound:  # removed again meanwhile: the operation still tells that it was done
+        except NotFound:  # deleted meanwhile: the operation still shows that it was done
             return json_response(view_of(self.handle, outcome), 202, {"Location": self.handle.url})
         if self.created:
             response.headers["Location"] = resource.url
@@ -335,7 +335,7 @@ def _error(handle: Handle, outcome: Outcome) -> Problem | None:
             422,
             current.get().request_id,
             "This Idempotency-Key was first sent with another body.",
-            [{"parameter": "Idempotency-Key", "detail": "First sent with another body."}],
+            [{"parameter": "Idempotency-Key", "detail": "Was first sent with another body."}],
         )
     return outcome.problem if outcome.status == Status.FAILED else None
 
@@ -352,7 +352,7 @@ def _readable(handle_text: str) -> Handle:
 
 
 def _awaited(identity: UUID, wait: int) -> Outcome | None:
-    """Its worker may not know that somebody waits, so look now and then as well."""
+    """The worker may not know that somebody waits, so also poll the outcome."""
     end = monotonic() + wait
     with api().waiters.slot(identity) as finished:
         while finished is not None and (left := end - monotonic()) > 0:
@@ -366,19 +366,19 @@ def _awaited(identity: UUID, wait: int) -> Outcome | None:
 def _progress(handle: Handle) -> Progress | msgspec.UnsetType:
     try:
         return bus().progress_of(handle.command, handle.operation_id) or msgspec.UNSET
-    except DatabaseAway:  # accepted all the same
+    except DatabaseAway:  # accepted, although the outcome cannot be read
         return msgspec.UNSET
 
 
 def _outcome_if_known(identity: UUID) -> Outcome | None:
     try:
         return _outcome(identity)
-    except DatabaseAway:  # accepted all the same
+    except DatabaseAway:  # accepted, although the outcome cannot be read
         return None
 
 
 def _outcome(identity: UUID) -> Outcome | None:
-    """The outcome, told once every API process knows of its effect, where it must."""
+    """The outcome. If its effect must be known to every API process, wait for that first."""
     outcome = bus().outcome_of(identity)
     handler = bus().registry.by_name.get(outcome.name) if outcome else None
     if outcome and handler and handler.spreads and outcome.finished_at > datetime.now(UTC) - _SPREADS_WITHIN:
@@ -390,13 +390,13 @@ def _fingerprint() -> str:
     body = request.get_data(cache=True)
     try:
         canonical = msgspec.json.encode(msgspec.json.decode(body), order="deterministic")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # none, not JSON, or one that nobody reads
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # empty, not JSON, or not decodable
         canonical = body
     return base64_encode(api().keyring.digest("fingerprint", canonical)[:12]).decode()
 
 
 def _derived_id(key: str, fingerprint: str) -> UUID:
-    """An id in UUIDv7's form whose time is zero: it says that it was derived, and sorts before all others."""
+    """An id in the form of a UUIDv7 with a time of zero, which marks it as derived."""
     known = caller()
     whose = str(known.user_id) if known else f"anonymous {fingerprint}"
     name = "\n".join((whose, request.method, request.path.rstrip("/"), key))

@@ -1,4 +1,4 @@
-"""Who may call: from an access token to the caller, and what a route demands of them."""
+"""Guards of routes: they authenticate the caller and check what the route requires."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def public(view: F) -> F:
-    """Anyone may call. A token that is presented must be good all the same."""
+    """Anyone may call. A token that is presented must still be valid."""
     return _guarded(view, "public")
 
 
 def signed_in(view: F) -> F:
-    """Whoever presents a good access token may call."""
+    """Callers with a valid access token may call."""
     return _guarded(view, "signed_in")
 
 
 def once_signed_in(view: F) -> F:
-    """As `signed_in`, even after the session has ended: signing out twice is fine."""
+    """As `signed_in`, also after the session has ended: signing out twice is fine."""
     return _guarded(view, "signed_in", session_may_have_ended=True)
 
 
@@ -36,10 +36,10 @@ def admin_only(view: F) -> F:
 
 
 def signed_in_caller() -> Caller:
-    """Who calls, where the route lets nobody anonymous in.
+    """The caller of a route that requires one.
 
     Raises:
-        InvalidToken: somebody anonymous.
+        InvalidToken: the caller is anonymous.
     """
     found = caller()
     if found is None:
@@ -48,7 +48,7 @@ def signed_in_caller() -> Caller:
 
 
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
-    @wraps(view)  # takes the notes of the view along
+    @wraps(view)  # copies the notes of the view
     def guarded(*args: Any, **kwargs: Any) -> Any:
         known = _identified(session_may_have_ended=session_may_have_ended)
         if known is None and access != "public":

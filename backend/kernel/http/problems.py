@@ -1,6 +1,6 @@
-"""Problem details (RFC 9457): every refusal and every HTTP error in one shape.
+"""Problem details (RFC 9457): every refusal and every HTTP error in one form.
 
-This is the one place that knows which HTTP status a kind of refusal has.
+Only this module maps kinds of refusals to HTTP statuses.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ _OTHER_TYPES = [
 
 
 class AmbiguousCode(Exception):
-    """Two refusals have one code: a client could not tell them apart."""
+    """Two refusals have the same code: a client could not distinguish them."""
 
 
 def problem_types(packages: Sequence[str]) -> dict[str, ProblemType]:
     """Every problem that a program can answer with, by code.
 
     Args:
-        packages: those whose refusals count: of the kernel, and of the program's contexts.
+        packages: whose refusals to include: the kernel's, and those of the program's contexts.
 
     Raises:
-        AmbiguousCode: two refusals have one code.
+        AmbiguousCode: two refusals have the same code.
     """
     plain = [ProblemType(code, status, _title(code), text) for status, (code, text) in _HTTP_TYPES.items()]
     known = {kind.code: kind for kind in (*plain, *_OTHER_TYPES)}
@@ -79,7 +79,7 @@ def problem_types(packages: Sequence[str]) -> dict[str, ProblemType]:
     for refusal in own:
         code = refusal.code()
         if code in known and refusal is not InternalError:
-            raise AmbiguousCode(f"{refusal.__module__}.{refusal.__name__} is not the only refusal with code {code}")
+            raise AmbiguousCode(f"{refusal.__module__}.{refusal.__name__} is not the only refusal with the code {code}")
         known.setdefault(code, ProblemType(code, status_of(refusal), _title(code), refusal.description()))
     return known
 
@@ -100,11 +100,11 @@ def problem_of(refusal: Refusal, request_id: str) -> Problem:
 
 
 def headers_of(refusal: Refusal) -> dict[str, str]:
-    """What an answer tells of the refusal in headers."""
+    """The headers of a refusal."""
     headers = {}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
-    if refusal.kind is RefusalKind.UNPROVEN:  # RFC 9110, 15.5.2 asks for it in every 401
+    if refusal.kind is RefusalKind.UNPROVEN:  # RFC 9110, 15.5.2 requires it in every 401
         headers["WWW-Authenticate"] = "Bearer"
     return headers
 
@@ -118,7 +118,7 @@ def http_problem(status: int, request_id: str, detail: str = "") -> Problem:
 def problem(
     code: str, status: int, request_id: str, detail: str = "", errors: Sequence[dict[str, str]] = ()
 ) -> Problem:
-    """Problem details from their parts; `detail` must hold no internals and no secrets."""
+    """Problem details from their parts. `detail` must contain no internals and no secrets."""
     body: Problem = {
         "type": f"/problems/{code}",
         "title": _title(code),
@@ -141,7 +141,7 @@ def _title(code: str) -> str:
 
 
 def _leaves(kind: type[Refusal]) -> Iterator[type[Refusal]]:
-    """The refusals that are raised: those that others are derived from only name a kind."""
+    """The refusals that are raised. Their base classes only name a kind."""
     for child in kind.__subclasses__():
         if child.__subclasses__():
             yield from _leaves(child)

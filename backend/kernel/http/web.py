@@ -1,4 +1,4 @@
-"""The web application: routes, request ids, and every error as a problem, rendered once."""
+"""The web application: routes, request ids, and problem details for every error."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def create_app(
     """The WSGI application. It connects to nothing before its first request.
 
     Args:
-        contexts: those of the program; the routes of the contexts that this process serves are registered.
-        authenticate: instead of the one that a context offers.
+        contexts: those of the program; the routes of those that this process serves are registered.
+        authenticate: replaces the function that a context offers.
     """
     settings = resources.settings
     served = [context for context in contexts if settings.serves(context.name)]
@@ -93,7 +93,7 @@ def _configured(settings: Settings) -> Flask:
     app = QuickFlask("backend", static_folder=None)
     app.config.update(API_TITLE="Backend", API_VERSION="v1", OPENAPI_VERSION="3.1.0", OPENAPI_URL_PREFIX="/")
     app.config.update(OPENAPI_JSON_PATH="openapi.json", API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}})
-    # A body whose length nobody has told is cut there: the byte too many shows it, and no more is kept in memory.
+    # A body without Content-Length is cut there. The extra byte shows that it is too large, and no more is stored.
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT + 1
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -106,7 +106,7 @@ def _configured(settings: Settings) -> Flask:
 
 
 def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authenticate: Authenticate | None) -> Api:
-    """What views may reach, once everything that has something to hear is listening."""
+    """The parts that views use, after every channel has been registered."""
     waiters = Waiters(resources.settings.wait_slots)
     resources.listen({inbox.CHANNEL: waiters})
     for context in contexts:
@@ -125,12 +125,12 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
 
 
 def _nobody(_token: str) -> Caller:
-    """No context of this program signs anybody in."""
+    """Used if no context of this program authenticates."""
     raise InvalidToken
 
 
 def _watch_requests(app: Flask) -> None:
-    """Gather what is known of each request when it begins, and count it when it ends."""
+    """Set up the current request when it begins, and count it when it ends."""
     parts: Api = app.extensions["api"]
 
     @app.before_request
@@ -167,19 +167,19 @@ def _watch_requests(app: Flask) -> None:
         asked = current.get(None)
         if asked is not None and asked.before is not None:
             current.reset(asked.before)
-            current_origin.set(Origin())  # what this thread does next was not asked for by this request
+            current_origin.set(Origin())  # what this thread does next does not belong to this request
             asked.trace.__exit__(type(error) if error else None, error, None)
 
 
 def _drain() -> None:
-    """Read what is left of a large body, within reason: a client that is still sending would not see the answer."""
+    """Read the rest of a large body, up to a limit: a client that is still sending would not see the answer."""
     body, left = request.environ["wsgi.input"], _MOST_DRAINED
     while left > 0 and (chunk := body.read(min(left, BODY_LIMIT))):
         left -= len(chunk)
 
 
 def _render_errors(app: Flask) -> None:
-    """Every error becomes problem details here, and nowhere else."""
+    """Turn every error into problem details. That happens nowhere else."""
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:

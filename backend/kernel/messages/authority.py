@@ -1,8 +1,8 @@
-"""Authority: what somebody must be at the moment when their command is processed, not only when it was accepted.
+"""Authority: what an actor must be when the command is processed, not only when it was accepted.
 
-A handler says what its actor must be: `@handlers.on(SetRoles, may=admin)`. The receiver asks in the transaction of the
-claim, so nobody who was deactivated or demoted meanwhile has anything done. A command in several steps is asked about
-at each step.
+A handler says what its actor must be: `@handlers.on(SetRoles, may=admin)`. The receiver checks it in the transaction
+of the claim, so a command of a user who was deactivated or demoted meanwhile is refused. A command of several steps
+is checked at each step.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from uuid import UUID
 
 ADMIN = "admin"
-"""The role of those who administer."""
+"""The role of administrators."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody whose account is active at present."""
+    """A user with an active account."""
 
     user_id: UUID
     roles: frozenset[str]
 
 
 May = Callable[[Any, Account], bool]
-"""From a message and the account of its actor to whether the actor may have it done."""
+"""Whether the account of the actor may have the message processed."""
 
 
 def admin(_message: Any, actor: Account) -> bool:
@@ -34,7 +34,7 @@ def admin(_message: Any, actor: Account) -> bool:
 
 
 def oneself(message: Any, actor: Account) -> bool:
-    """The user whom the message is about may; it names them in `user_id`."""
+    """The user whom the message concerns may; the message names it in `user_id`."""
     return bool(message.user_id == actor.user_id)
 
 

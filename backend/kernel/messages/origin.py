@@ -1,4 +1,4 @@
-"""Who asked for the work at hand, and on which request."""
+"""The origin of the current work: the request and the user that caused it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from uuid import UUID
 
 
 class Origin(NamedTuple):
-    """What the outside world says about the work at hand; it travels with commands and events.
+    """The origin of the current work. Commands and events contain it.
 
     Attributes:
-        request_id: of the request that caused it.
+        request_id: of the request that caused the work.
         actor: the signed-in user who asked, if any.
         ip, user_agent: of the request, as far as proxies are trusted.
-        traceparent: W3C trace context to continue.
+        traceparent: the W3C trace context to continue.
     """
 
     request_id: str = ""

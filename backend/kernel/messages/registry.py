@@ -18,14 +18,14 @@ R = TypeVar("R")
 
 
 class Kind(StrEnum):
-    """A kind of work that must not wait behind another kind. Each context has a lane of its own per kind."""
+    """A kind of work, which must not wait behind another kind. Each context has a lane per kind."""
 
     COMMANDS = "commands"  # short transactions
     HASHING = "hashing"  # saturates a core
-    EVENTS = "events"  # what subscribers do
+    EVENTS = "events"  # subscribers
     MAIL = "mail"  # waits for a mail server
-    CODES = "codes"  # mail that somebody waits for at a sign-in
-    MAINTENANCE = "maintenance"  # housekeeping on schedule; only one lane for all contexts
+    CODES = "codes"  # mail that a user waits for at a sign-in
+    MAINTENANCE = "maintenance"  # scheduled housekeeping; one lane for all contexts
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Handler:
     """A function that processes one message.
 
     Attributes:
-        name: `<context>.<function>`, its identity on the wire and in Flower.
-        attempts: tries before a fault that is not the database's absence ends in a dead letter.
-        audited: whether who had it done, and how it ended, goes into the audit log.
-        spreads: whether its effect must be known to every API process before its outcome is told.
-        may: what its actor must be when it is processed; None: whoever was accepted.
+        name: `<context>.<function>`, its name in messages and in Flower.
+        attempts: tries before a fault, other than an absent database, dead-letters the message.
+        audited: whether the audit log records it.
+        spreads: whether every API process must know its effect before its outcome is returned.
+        may: what its actor must be when the message is processed; None: anybody whom the API accepted.
         limit: seconds that one delivery may take (on RabbitMQ with the prefork pool); then it counts as failed.
         backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
     """
@@ -56,7 +56,7 @@ class Handler:
 
     @cached_property
     def lane(self) -> str:
-        """The queue its messages wait in."""
+        """The queue of its messages."""
         return f"{self.context}.{self.kind}"
 
     def pause_after(self, attempts: int) -> float:
@@ -71,7 +71,7 @@ class Handlers(Generic[Ports]):
     one in each context.
 
     Args:
-        audited: its commands and synchronous commands, not its events, go into the audit log.
+        audited: the audit log records its commands and synchronous commands, not its events.
     """
 
     def __init__(self, context: str, *, audited: bool = False) -> None:
@@ -79,7 +79,7 @@ class Handlers(Generic[Ports]):
         self._audited = audited
         self._handlers: dict[type, Handler] = {}
         self.within_transaction: dict[type[Event], Callable[[Any, Any], None]] = {}
-        """What is done about an event in the transaction in which it happens."""
+        """A subscriber in the transaction of the event."""
         self.given_up: dict[type, Callable[[Any, Any], None]] = {}
         """What is done about a message that is dead-lettered."""
 
@@ -97,7 +97,7 @@ class Handlers(Generic[Ports]):
         """Register the decorated function for `message`.
 
         Args:
-            kind: of work; by default `events` for an event and `commands` for the rest.
+            kind: of work; by default `events` for an event, `commands` for the rest.
             attempts, spreads, may, limit, backoff: see `Handler`.
         """
         if kind is None:
@@ -129,14 +129,14 @@ class Handlers(Generic[Ports]):
         return register
 
     def within(self, event: type[M]) -> Callable[[Callable[[M, Ports], None]], Callable[[M, Ports], None]]:
-        """Register the decorated function for `event`, to be called in the transaction in which it happens.
+        """Register the decorated function for `event`, to be called in the transaction of the event.
 
-        For what must not be later than the change itself. Whatever it raises undoes the change.
+        For what must not happen later than the change itself. Whatever it raises undoes the change.
         """
 
         def register(function: Callable[[M, Ports], None]) -> Callable[[M, Ports], None]:
             if not issubclass(event, Event):
-                raise TypeError(f"{event.__name__} is no event")
+                raise TypeError(f"{event.__name__} is not an event")
             self.within_transaction[event] = function
             return function
 
@@ -146,7 +146,7 @@ class Handlers(Generic[Ports]):
         return iter(self._handlers.values())
 
     def queued(self) -> Iterator[Handler]:
-        """Those that workers run: of commands and events, not of synchronous commands."""
+        """The handlers that workers run: those of commands and events, not of synchronous commands."""
         return (handler for handler in self if not issubclass(handler.message, SyncCommand))
 
 
@@ -155,7 +155,7 @@ class Unhandled(Exception):
 
 
 class _ByMessage(dict[type, Handler]):
-    """The one handler of each command."""
+    """The handler of each command."""
 
     def __missing__(self, message: type) -> Handler:
         raise Unhandled(f"no handler is registered for {message.__name__}")
@@ -166,7 +166,7 @@ class Registry:
 
     Attributes:
         by_name: every handler, by wire name.
-        handlers: the one of each command and synchronous command. A lookup raises Unhandled when there is none.
+        handlers: the handler of each command and synchronous command. A lookup raises Unhandled if there is none.
         given_up: what is done about a message that is given up, by its handler's wire name.
     """
 
@@ -195,11 +195,11 @@ class Registry:
             self._within.setdefault(event, []).append((handlers.context, function))
 
     def subscribers(self, routing_key: str) -> Iterable[Handler]:
-        """Those who are sent a message of their own when an event of that name has happened."""
+        """The handlers that get a message of their own for an event of that name."""
         return self._subscribers.get(routing_key, ())
 
     def within(self, event: type) -> Iterable[tuple[str, Callable[[Any, Any], None]]]:
-        """Those who act in its transaction, each with its context's name."""
+        """The subscribers in the event's transaction, each with the name of its context."""
         return self._within.get(event, ())
 
     def queued(self) -> dict[str, Handler]:
@@ -207,5 +207,5 @@ class Registry:
         return {name: one for name, one in self.by_name.items() if not issubclass(one.message, SyncCommand)}
 
     def lanes(self) -> list[str]:
-        """Every lane that a handler has."""
+        """The lanes of all handlers."""
         return sorted({handler.lane for handler in self.queued().values()})

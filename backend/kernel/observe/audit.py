@@ -1,8 +1,8 @@
-"""The `audit_log` table: who had what done, to whom, from where, and how it ended.
+"""The table `audit_log`: who did what, to whom, from where, and with what outcome.
 
 Guarantee: a command's entry is written in the transaction of its effect, so either both exist or
 neither. A refusal has an entry as well, beside its outcome. PostgreSQL itself refuses to change
-or delete entries (migrations/kernel/0001_audit_append_only.sql); the purge is the one way out.
+or delete entries (migrations/kernel/0001_audit_append_only.sql), except in the purge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from backend.kernel.postgres.statements import Statement, run
 from backend.kernel.postgres.tables import metadata
 
 _RETENTION_DAYS = 400
-"""A year, and time to look at it."""
+"""A year, and some time to investigate."""
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -50,13 +50,13 @@ values (%(id)s, %(actor)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One thing that was done, or refused.
+    """One action, done or refused.
 
     Attributes:
-        actor: the signed-in user who asked; None for somebody anonymous.
+        actor: the signed-in user who asked; None for an anonymous caller.
         action: the handler's name, such as `users.delete_user`.
-        about: the user or resource it was done to, as far as it is known.
-        outcome: `succeeded`, or the code of the problem it ended in.
+        about: the user or resource concerned, if known.
+        outcome: `succeeded`, or the code of the problem.
         ip: of the request, as far as proxies are trusted.
     """
 
@@ -71,7 +71,7 @@ class AuditEntry:
 
 
 def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str) -> None:
-    """Add an entry; actor, address and request are those of the current context."""
+    """Add an entry; actor, address and request are those of the current origin."""
     context = current_origin.get()
     entry = {
         "id": uuid7(),
@@ -86,7 +86,7 @@ def write(connection: sa.Connection, action: str, about: UUID | None, outcome: s
 
 
 def subject(kind: type[Any], fields: Mapping[str, Any]) -> UUID | None:
-    """What a message is about: the first of its fields that is named `…_id`, unless it holds no id."""
+    """The id that a message is about: its first field named `…_id`, if that is an id."""
     name = next((name for name in kind.__dataclass_fields__ if name.endswith("_id")), "")
     value = fields.get(name)
     try:
@@ -112,14 +112,14 @@ def entries(
 
 RETENTION = Retention(
     audit_log.c.at,
-    timedelta(days=400),  # a year, and time to look at it
+    timedelta(days=400),  # a year, and some time to investigate
     before=sa.select(sa.func.set_config("audit_log.purging", "on", True)),
 )
 
 
 @cache
 def _listing(given: frozenset[str]) -> Statement[AuditEntry]:
-    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
     columns = audit_log.c
     place = sa.tuple_(columns.at, columns.id)
     after = sa.tuple_(sa.bindparam("after_at", type_=columns.at.type), sa.bindparam("after_id", type_=columns.id.type))

@@ -1,7 +1,7 @@
-"""Figures for Prometheus, of all API processes together.
+"""Metrics for Prometheus, of all API processes together.
 
 With several processes set `PROMETHEUS_MULTIPROC_DIR` to an existing, empty directory of this run before any of them
-starts: each process writes its figures there and any of them answers a scrape for all. Without it a scrape sees the
+starts: each process writes its metrics there, and any of them answers a scrape for all. Without it a scrape sees the
 process that answers it.
 """
 
@@ -31,7 +31,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series pe
 
 
 def _gauge(name: str, text: str) -> Gauge:
-    # Summed over the processes that live: one that only imports this module adds 0 and changes nothing.
+    # Summed over the running processes. One that only imports this module adds 0.
     return Gauge(name, text, registry=_REGISTRY, multiprocess_mode="livesum")
 
 
@@ -45,19 +45,19 @@ _requests = Histogram(
 _accepted = Counter("commands_accepted", "Commands that can no longer be lost.", ["command", "way"], registry=_REGISTRY)
 _refused = Counter("commands_refused", "Commands answered with 503.", ["command"], registry=_REGISTRY)
 _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now.")
-_breakers = _gauge("breakers_open", "API processes that spare their requests the wait for the broker now.")
-_listeners = _gauge("listeners", "API processes that should hear of finished operations.")
-_connected = _gauge("listeners_connected", "API processes that hear of finished operations now.")
+_breakers = _gauge("breakers_open", "API processes whose circuit breaker for the broker is open now.")
+_listeners = _gauge("listeners", "API processes that should receive notifications of finished operations.")
+_connected = _gauge("listeners_connected", "API processes that receive notifications of finished operations now.")
 _requests_seen: dict[tuple[str, str | None, int], Histogram] = {}
-"""Saves the lookup of labels on every request: it costs more than the observation."""
+"""Saves the lookup of labels on every request, which costs more than the observation."""
 
 
 def observe_request(method: str, rule: str | None, status: int, seconds: float) -> None:
     """Count one answered request.
 
     Args:
-        method: the HTTP method as it came.
-        rule: the route's rule, None when no route matched. Never the path: it would make a series per resource.
+        method: the HTTP method of the request.
+        rule: the route's rule; None if no route matched. Never the path, which would create a series per resource.
         status: the HTTP status.
         seconds: from the request's arrival to its answer.
     """
@@ -66,45 +66,45 @@ def observe_request(method: str, rule: str | None, status: int, seconds: float) 
     if child is None:
         child = _requests.labels(method if method in _METHODS else "other", rule or "none", str(status))
         if method in _METHODS:
-            # Only known methods are remembered: a client invents others without end.
+            # Only known methods are cached: a client can invent any number of others.
             _requests_seen[key] = child
     child.observe(seconds)
 
 
 def command_accepted(command: str, way: str) -> None:
-    """Count a command that can no longer be lost, by its wire name and the way it took."""
+    """Count a command that can no longer be lost, by its wire name and whether broker or spool has it."""
     _accepted_of(command, way).inc()
 
 
 @cache
 def _accepted_of(command: str, way: str) -> Counter:
-    """Saves the lookup of labels, like `_requests_seen`."""
+    """Saves the lookup of labels, as `_requests_seen`."""
     return _accepted.labels(command, way)
 
 
 def command_refused(command: str) -> None:
-    """Count a command answered with 503: neither broker nor database took it."""
+    """Count a command answered with 503: neither broker nor database accepted it."""
     _refused.labels(command).inc()
 
 
 def set_waiting_slots(in_use: int) -> None:
-    """Say how many requests of this process wait for an outcome now."""
+    """Set how many requests of this process wait for an outcome now."""
     _waiting.set(in_use)
 
 
 def set_breaker_open(is_open: bool) -> None:  # noqa: FBT001 - the figure itself
-    """Say whether this process spares its requests the wait for the broker now."""
+    """Set whether the circuit breaker of this process is open."""
     _breakers.set(is_open)
 
 
 def set_listener_connected(connected: bool) -> None:  # noqa: FBT001 - the figure itself
-    """Say whether this process hears of finished operations now. Call it once at the start, with False."""
+    """Set whether this process receives notifications now. Call it once at the start, with False."""
     _listeners.set(1)
     _connected.set(connected)
 
 
 def register_backlog(read: Callable[[], Backlog]) -> None:
-    """Have `read` called at each scrape of this process. It may raise; it should give up within a few seconds."""
+    """Register `read` to be called at each scrape of this process. It may raise; it should take seconds at most."""
     _backlog.read = read
 
 
@@ -115,7 +115,7 @@ def metrics_response() -> tuple[bytes, str]:
 
 
 class _BacklogCollector(Collector):
-    """Asks the database while it is scraped; a database that does not answer is a figure too."""
+    """Asks the database during a scrape. That it does not answer is a metric, too."""
 
     read: Callable[[], Backlog] | None = None
 
@@ -127,26 +127,26 @@ class _BacklogCollector(Collector):
         except Exception:  # noqa: BLE001 - whatever keeps it from being read, the other figures still count
             _log.warning("backlog_unreadable", exc_info=True)
             families = []
-        yield GaugeMetricFamily("backlog_up", "1 when the backlog could be read from the database.", bool(families))
+        yield GaugeMetricFamily("backlog_up", "1 if the backlog could be read from the database.", bool(families))
         yield from families
 
 
 def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
     finished = GaugeMetricFamily(
-        "operations_finished_recently", "Operations that ended in the last five minutes, by status.", labels=["status"]
+        "operations_finished_recently", "Operations finished in the last five minutes, by status.", labels=["status"]
     )
     for status, number in backlog.finished.items():
         finished.add_metric([status], number)
     return [
         GaugeMetricFamily("outbox_rows", "Outbox rows not yet relayed to the broker.", backlog.rows),
-        GaugeMetricFamily("outbox_oldest_age_seconds", "Age of the oldest of them.", backlog.oldest_seconds),
-        GaugeMetricFamily("dead_letters_open", "Dead letters that wait for an operator.", backlog.dead_letters),
+        GaugeMetricFamily("outbox_oldest_age_seconds", "Age of the oldest outbox row.", backlog.oldest_seconds),
+        GaugeMetricFamily("dead_letters_open", "Open dead letters.", backlog.dead_letters),
         finished,
     ]
 
 
 def _processes() -> CollectorRegistry:
-    """Figures of all API processes together, or of this one alone."""
+    """Metrics of all API processes together, or of this one only."""
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return _REGISTRY
@@ -157,7 +157,7 @@ def _processes() -> CollectorRegistry:
 
 
 def _forget_dead_processes(directory: Path) -> None:
-    """Remove what a killed process left: a breaker that would stay open, slots that would stay taken."""
+    """Remove the gauges of killed processes: an open breaker or a taken slot would stay for ever."""
     pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*_*.db")}
     for pid in pids:
         if not _alive(pid):

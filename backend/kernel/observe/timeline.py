@@ -1,4 +1,4 @@
-"""One timeline of all that a request caused, from what PostgreSQL keeps of it."""
+"""A timeline of everything that a request caused, from what PostgreSQL has stored."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from backend.kernel.delivery.outbox import outbox
 from backend.kernel.observe.audit import audit_log
 
 _NOT_KEPT = """\
-not kept: which worker, redeliveries after a crash, when a message was published, \
+not stored: which worker, redeliveries after a crash, when a message was published, \
 and events for the outside world once they are published"""
-_NOTHING = "nothing is kept under that id; what still lies in the broker cannot be seen from here"
+_NOTHING = "nothing is stored under that id; messages that are still in the broker are not visible here"
 _NOTHING_YET = """\
-no outcome: the operation waits in the broker or is at work, or it was never accepted here, \
+no outcome: the operation waits in the broker or is being processed, or it was never accepted here, \
 or its 30 days are over"""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happened.
+    """One step of a timeline.
 
     Attributes:
         what: the kind of step.
         subject: the message, mail or action it is about.
-        detail: what else is known, in words.
+        detail: other details, in words.
     """
 
     at: datetime
@@ -43,11 +43,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a request.
+    """The timeline of a request.
 
     Attributes:
         steps: in the order of their times.
-        unknown: what cannot be seen from here, in words.
+        unknown: what is not visible here, in words.
     """
 
     request_ids: tuple[str, ...]
@@ -57,7 +57,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a timeline is asked for: every request that one id names."""
+    """The requests of a timeline: every one that the id names."""
 
     request_ids: tuple[str, ...]
     operation_id: UUID | None
@@ -70,10 +70,10 @@ StepsOf = Callable[[sa.Connection, Wanted], Iterable[Step]]
 def trace(
     connection: sa.Connection, request_id: str, operation_id: UUID | None, contexts: Iterable[StepsOf] = ()
 ) -> Trace:
-    """Everything that belongs to a request, which either its own id or that of one of its operations names.
+    """The timeline of a request, named by its own id or by that of one of its operations.
 
     Args:
-        contexts: what the contexts add to it.
+        contexts: the contexts' parts of it.
     """
     request_ids = _requests_of(connection, operation_id) or [request_id]
     wanted = Wanted(tuple(request_ids), operation_id)
@@ -137,5 +137,5 @@ def _of_waiting(row: Any) -> Step:
 
 def _of_dead_letter(row: Any) -> Step:
     error = f" · {row.error}" if row.error else ""
-    detail = f"{row.message_id} · {row.reason}{error} · died {row.times}x · {row.status} · dead letter {row.id}"
+    detail = f"{row.message_id} · {row.reason}{error} · failed {row.times}x · {row.status} · dead letter {row.id}"
     return Step(row.last_dead_at, "dead letter", row.task, detail)

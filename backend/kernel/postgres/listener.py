@@ -1,7 +1,7 @@
-"""LISTEN: what PostgreSQL tells this process.
+"""LISTEN: receives PostgreSQL's notifications.
 
 Guarantee: a channel that must miss nothing catches up at each connection, before it counts as connected. One that
-may miss something needs no guarantee. `await_everybody` returns once every listening process has heard what was
+may miss something needs no guarantee. `await_everybody` returns once every listening process has received what was
 committed before the call, or after half a second: notifications arrive in the order of the commits.
 """
 
@@ -26,30 +26,30 @@ _HEAL_EVERY = 1.0
 _LOOK_EVERY = 5.0
 """Seconds after which a silent connection is tested: a cut cable looks like silence."""
 _LONGEST_WAIT = 0.5
-"""Seconds that a slow process may hold up those who wait for everybody."""
+"""The most seconds that `await_everybody` waits for a slow process."""
 _APPLICATION_NAME = "listener"
-"""What PostgreSQL lists these connections under: as many processes listen."""
+"""The application name of these connections in PostgreSQL, which counts the listening processes."""
 _ROLL_CALL = "listeners"
-"""The channel on which processes confirm that they have heard everything before the question."""
+"""The channel on which processes confirm that they have received everything before the question."""
 
 log = structlog.get_logger(__name__)
 
 
 class Channel(Protocol):
-    """What a process does about the notifications of one channel. Called on the listener's thread."""
+    """Handles the notifications of one channel, on the listener's thread."""
 
     def hear(self, payload: str) -> None:
-        """Note what was notified."""
+        """Process one notification."""
 
     def catch_up(self) -> None:
-        """Note what was missed while there was no connection."""
+        """Read what was missed while there was no connection."""
 
 
 class Listener:
-    """One connection of this process that listens, on a thread of its own; it comes back by itself.
+    """The listening connection of this process, on a thread of its own. It reconnects by itself.
 
     Args:
-        channels: who hears what; looked at when a connection is made.
+        channels: the handler of each channel; read at each connection.
         direct: whether the operator vouches for the address: LISTEN works there.
     """
 
@@ -66,7 +66,7 @@ class Listener:
 
     @property
     def connected(self) -> bool:
-        """Whether notifications arrive at present. The first question starts the listener."""
+        """Whether notifications arrive now. The first call starts the listener."""
         if self._pid != os.getpid():
             self.start()
         return self._connected.is_set()
@@ -74,18 +74,18 @@ class Listener:
     def start(self, timeout: float = 0) -> bool:
         """Start the thread in this process, once; wait up to `timeout` seconds until it listens."""
         with self._lock:
-            if self._pid != os.getpid():  # a fork takes no threads along
+            if self._pid != os.getpid():  # a fork does not copy threads
                 self._pid = os.getpid()
                 self._set_connected(False)
                 threading.Thread(target=self._run, name="listener", daemon=True).start()
         return self._connected.wait(timeout)
 
     def stop(self) -> None:
-        """End the thread within its next look at the connection."""
+        """Stop the thread, at its next check of the connection."""
         self._stopped.set()
 
     def await_everybody(self, database: Database) -> None:
-        """Return once every process that listens has heard what is committed by now, half a second later at most."""
+        """Return once every listening process has received what is committed so far, after half a second at most."""
         if not self.start(timeout=_LONGEST_WAIT):  # the confirmations arrive there
             return
         question, confirmed = uuid4().hex, threading.Semaphore(0)
@@ -94,9 +94,9 @@ class Listener:
         try:
             listeners = database.read(lambda primary: _ask_everybody(primary, question), fresh=True)
             if not all(confirmed.acquire(timeout=max(until - monotonic(), 0)) for _ in range(listeners)):
-                log.warning("an API process did not confirm what it was notified of", listeners=listeners)
+                log.warning("an API process did not confirm a notification", listeners=listeners)
         except DatabaseAway:
-            log.warning("no API process could be asked to confirm what it was notified of")
+            log.warning("API processes could not be asked to confirm a notification")
         finally:
             del self._confirmations[question]
 
@@ -152,7 +152,7 @@ class Listener:
 
 
 def _ask_everybody(primary: ReadConnection, question: str) -> int:
-    """Returns how many processes will answer."""
+    """Ask every process to confirm; returns how many will answer."""
     asked = primary.execute(
         "select count(*), pg_notify(%s, %s) from pg_stat_activity"
         " where datname = current_database() and application_name = %s",

@@ -1,4 +1,4 @@
-"""Questions: which function of a context asks PostgreSQL for which view, and the reader that asks."""
+"""Queries: which function of a context answers which query, and the reader that calls it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 Answer = Callable[[Any, ReadConnection], Any]
 TellProgress = Callable[[UUID, ReadConnection], Progress | None]
-"""From an operation's id to how far it is; None when nothing is known of it."""
+"""Returns the progress of an operation; None if it has none yet."""
 
 
 class Queries:
-    """The questions that one context answers: a query's type and the function that asks PostgreSQL."""
+    """The queries of a context: the type of each, and the function that answers it."""
 
     def __init__(self) -> None:
         self.answers: dict[type, Answer] = {}
@@ -30,7 +30,7 @@ class Queries:
     def on(
         self, query: type[Query[R]]
     ) -> Callable[[Callable[[Any, ReadConnection], R]], Callable[[Any, ReadConnection], R]]:
-        """Register the decorated function as the answer to `query`."""
+        """Register the decorated function to answer `query`."""
 
         def register(function: Callable[[Any, ReadConnection], R]) -> Callable[[Any, ReadConnection], R]:
             self.answers[query] = function
@@ -39,7 +39,7 @@ class Queries:
         return register
 
     def progress_of(self, command_name: str) -> Callable[[TellProgress], TellProgress]:
-        """Register the decorated function as what tells how far an operation of that command is."""
+        """Register the decorated function to report the progress of a command's operation."""
 
         def register(function: TellProgress) -> TellProgress:
             self.progress[command_name] = function
@@ -49,7 +49,7 @@ class Queries:
 
 
 class Reader:
-    """Answers every question of a program."""
+    """Answers every query of a program."""
 
     def __init__(self, database: Database, contexts: Iterable[Queries]) -> None:
         self._database = database
@@ -61,10 +61,10 @@ class Reader:
         self.steps = frozenset(self._progress)
 
     def ask(self, query: Query[R], *, fresh: bool = False) -> R:
-        """Answer a question.
+        """Answer a query.
 
         Args:
-            fresh: see the caller's own write even when queries go to a replica.
+            fresh: ask the primary, so that the caller sees its own write even if queries go to a replica.
 
         Raises:
             Refusal: such as NotFound.
@@ -74,11 +74,11 @@ class Reader:
         return cast("R", self._database.read(lambda connection: answer(query, connection), fresh=fresh))
 
     def ask_within(self, connection: sa.Connection, query: Query[R]) -> R:
-        """Answer a question in the connection's transaction."""
+        """Answer a query in the connection's transaction."""
         return cast("R", self._answer_to(query)(query, driver_of(connection)))
 
     def progress_of(self, command_name: str, operation_id: UUID) -> Progress | None:
-        """How far an operation is, None for a command that is done in one step."""
+        """The progress of an operation; None for a command of one step."""
         tell = self._progress.get(command_name)
         return self._database.read(lambda connection: tell(operation_id, connection), fresh=True) if tell else None
 

@@ -1,4 +1,4 @@
-"""Retention: which rows are deleted once they are old, and the purge that deletes them."""
+"""Retention: for how long rows are kept, and the purge that deletes older ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Retention:
-    """How long the rows of a table are kept.
+    """For how long the rows of a table are kept.
 
     Attributes:
-        since: the column whose time counts.
+        since: the column with the time that counts.
         age: rows older than this are deleted.
-        only: which rows; all of the table by default.
-        before: run first in the transaction of each deletion.
+        only: which rows; all by default.
+        before: a statement that runs first in the transaction of each deletion.
     """
 
     since: sa.Column[object]
@@ -31,7 +31,7 @@ class Retention:
 
 
 def purge(database: Database, retentions: Iterable[Retention], batch: int = _BATCH) -> int:
-    """Delete what is past its retention, a batch a transaction; returns how many rows went."""
+    """Delete what is past its retention, one batch per transaction; returns how many rows."""
     return sum(_purge(database, retention, batch) for retention in retentions)
 
 
