@@ -17,7 +17,9 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import make_url
 
+import backend.program  # noqa: F401 - imports every context's tables into the metadata
 from backend.development import postgres_url, start_postgres
+from backend.kernel.postgres.tables import metadata
 from backend.settings import ROOT
 
 if TYPE_CHECKING:
@@ -116,11 +118,17 @@ def database_beside(url: str, name: str, options: LiteralString = "") -> Iterato
 
 @pytest.fixture
 def earlier_database(database_url: str) -> Iterator[str]:
-    """A database as the release before left it; not migrated yet."""
+    """A database as the release before left it; not migrated yet. The tables of a context that is not here are gone."""
     with database_beside(database_url, "earlier_test") as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute((ROOT / "tests/earlier_release/database.sql").read_bytes())
+            for name in _tables(connection) - {*metadata.tables, "alembic_version"}:
+                connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(name)))
         yield url
+
+
+def _tables(connection: psycopg.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
 
 
 def alembic_config(url: str) -> Config:

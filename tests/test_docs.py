@@ -1,4 +1,4 @@
-"""The documents: pictures drawn from their source, links that lead somewhere, the program's code, plain words."""
+"""The documents: pictures drawn from their source, links that lead somewhere, numbered decisions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,6 @@ def test_a_picture_is_what_its_script_draws(script: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not missing
-
-
-def test_the_code_of_the_readme_is_that_of_the_program() -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    source = "".join(path.read_text() for path in (ROOT / "backend/contexts/products").rglob("*.py"))
-    shown = [line for line in block.splitlines() if line.strip() and not line.startswith("#")]
-    assert [line for line in shown if line not in source.splitlines()] == []
 
 
 def test_decisions_are_numbered_without_holes() -> None:

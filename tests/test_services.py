@@ -25,12 +25,13 @@ from tests.settings import settings_with
 from tests.worker import environment
 
 ACCOUNTS, CATALOGUE = (deployment.served_by(service) for service in ("accounts", "catalogue"))
+SIGN_IN, OPERATIONS = ("auth", "users"), ("notifications", "operators")
+"""Two services of our own."""
 ROOT_USER = {"email": "root@example.com", "password": "correct horse battery"}
-LAPTOP = {"name": "Laptop HP", "price": 899.99, "stock": 6}
 _KEY = new_key("jwt-EdDSA.pem")
 _ID = UUID("01900000-0000-7000-8000-00000000000a")
 _LANES = set(Program(settings_with()).registry.lanes())
-_PRODUCTS = {lane for lane in _LANES if lane.startswith("products.")}
+_USERS, _MAIL = ({lane for lane in _LANES if lane.startswith(name)} for name in ("users.", "notifications."))
 _ASK = """
 from celery.signals import celeryd_after_setup
 from tasks.app import app
@@ -71,8 +72,8 @@ def signed_in(accounts: FlaskClient) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("contexts", "answered", "unknown"),
     [
-        (CATALOGUE, ["/products"], ["/users", "/users/me", "/auth/login", "/auth/register", "/auth/sessions"]),
-        (ACCOUNTS, ["/users/me", "/auth/login", "/auth/register"], ["/products", "/products/import"]),
+        (OPERATIONS, ["/audit", "/dead-letters"], ["/users", "/users/me", "/auth/login", "/auth/sessions"]),
+        (SIGN_IN, ["/users/me", "/auth/login", "/auth/register"], ["/audit", "/dead-letters"]),
     ],
 )
 def test_a_service_answers_the_routes_of_its_contexts_and_404_for_the_others(
@@ -91,7 +92,7 @@ def test_a_service_answers_the_routes_of_its_contexts_and_404_for_the_others(
 @pytest.mark.parametrize("contexts", [CATALOGUE, ACCOUNTS])
 def test_every_service_has_what_belongs_to_no_context(service: Service, contexts: tuple[str, ...]) -> None:
     client = service(contexts)
-    for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/problems/sku_taken"):
+    for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/problems/email_taken"):
         assert client.get(path).status_code == 200
     for path in ("/api/v1/dead-letters", "/api/v1/audit"):
         assert client.get(path).status_code == 401
@@ -99,28 +100,27 @@ def test_every_service_has_what_belongs_to_no_context(service: Service, contexts
 
 
 def test_a_session_of_one_service_is_known_and_ended_in_the_other(service: Service) -> None:
-    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
-    headers = signed_in(accounts)
-    assert catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).status_code == 201
-    assert catalogue.post("/api/v1/products", json=LAPTOP).status_code == 401
+    sign_in, operations = service(SIGN_IN), service(OPERATIONS)
+    headers = signed_in(sign_in)
+    assert operations.get("/api/v1/audit", headers=headers).status_code == 200
+    assert operations.get("/api/v1/audit").status_code == 401
 
-    assert accounts.post("/api/v1/auth/logout", headers=headers).status_code == 204
-    assert catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).status_code == 401
+    assert sign_in.post("/api/v1/auth/logout", headers=headers).status_code == 204
+    assert operations.get("/api/v1/audit", headers=headers).status_code == 401
 
 
 def test_an_operation_of_one_service_is_found_in_the_other(service: Service) -> None:
-    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
-    headers = signed_in(accounts)
-    accepted = catalogue.post("/api/v1/products", json=LAPTOP, headers={**headers, "Prefer": "respond-async"})
-    operation = accounts.get(accepted.headers["Location"], headers=headers).json
-    assert (operation["command"], operation["status"]) == ("products.create_product", "succeeded")
+    sign_in, operations = service(SIGN_IN), service(OPERATIONS)
+    headers = {**signed_in(sign_in), "Prefer": "respond-async"}
+    accepted = sign_in.patch("/api/v1/users/me", json={"name": "Ada"}, headers=headers)
+    operation = operations.get(accepted.headers["Location"], headers={**headers, "Prefer": "wait=10"}).json
+    assert (operation["command"], operation["status"]) == ("users.update_profile", "succeeded")
 
 
 def test_events_of_one_service_reach_the_queues_of_the_other(service: Service, queue: InlineQueue) -> None:
-    accounts, catalogue = service(ACCOUNTS), service(CATALOGUE)
-    headers = signed_in(accounts)
-    product = catalogue.post("/api/v1/products", json=LAPTOP, headers=headers).json
-    catalogue.post(f"/api/v1/products/{product['id']}/stock/remove", json={"quantity": 1}, headers=headers)
+    sign_in, _operations = service(SIGN_IN), service(OPERATIONS)
+    signed_in(sign_in)
+    assert sign_in.post("/api/v1/auth/forgot-password", json={"email": ROOT_USER["email"]}).status_code == 202
     queue.drain()
     assert "notifications.mail" in [envelope.lane for envelope in queue.sent]
 
@@ -128,14 +128,10 @@ def test_events_of_one_service_reach_the_queues_of_the_other(service: Service, q
 @pytest.mark.parametrize(
     ("contexts", "lanes", "consumed"),
     [
-        ("products", "", {lane for lane in _LANES if lane.startswith("products.")} | {"maintenance"}),
-        ("products", "commands", {"products.commands"}),
-        (
-            "-users,-auth,-notifications",
-            "",
-            {lane for lane in _LANES if lane.startswith("products.")} | {"maintenance"},
-        ),
-        ("products", "hashing", {"maintenance"}),
+        ("notifications", "", _MAIL | {"maintenance"}),
+        ("notifications", "codes", {"notifications.codes"}),
+        ("-users,-auth", "", _LANES - _USERS | {"maintenance"}),
+        ("notifications", "hashing", {"maintenance"}),
         ("users, auth", "commands,hashing", {"users.commands", "users.hashing"}),
         ("", "hashing", {"users.hashing"}),
         ("", "", _LANES | {"maintenance"}),

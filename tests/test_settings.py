@@ -129,7 +129,7 @@ def test_production_refuses_what_is_known_or_weak(monkeypatch: pytest.MonkeyPatc
         ("DATABASE_URL", "sqlite://"),
         ("BROKER_URL", "redis://localhost"),
         ("MAIL_URL", "http://mail"),
-        ("CONTEXTS", "products,typing-error"),
+        ("CONTEXTS", "users,typing-error"),
         ("CONTEXTS", "-typing-error"),
     ],
 )
@@ -142,9 +142,9 @@ def test_a_malformed_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, 
     ("contexts", "served"),
     [
         ("", _EVERY),
-        ("products, users", {"products", "users"}),
-        ("-products, -users", _EVERY - {"products", "users"}),
-        ("products, users, -users", {"products"}),
+        ("auth, users", {"auth", "users"}),
+        ("-auth, -users", _EVERY - {"auth", "users"}),
+        ("auth, users, -users", {"auth"}),
     ],
 )
 def test_a_process_serves_every_context_unless_some_are_named(
@@ -156,8 +156,8 @@ def test_a_process_serves_every_context_unless_some_are_named(
 
 def test_who_needs_the_settings_of_the_kernel_alone_may_be_told_of_any_context(monkeypatch: pytest.MonkeyPatch) -> None:
     """Migrations run with the environment of the service beside them."""
-    monkeypatch.setenv("CONTEXTS", "products")
-    assert load_settings().serves("products")
+    monkeypatch.setenv("CONTEXTS", "users")
+    assert load_settings().serves("users")
 
 
 def test_lists_may_be_written_with_spaces_and_end_in_a_comma(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.faults import DUPLICATES
 from tests.chaos.run import run
-from tests.chaos.subjects import StockAdditions
+from tests.chaos.subjects import subjects
 from tests.chaos.world import World
 
 _COMMANDS = 60
@@ -27,6 +27,7 @@ def world() -> Iterator[World]:
 @pytest.mark.rabbitmq
 @pytest.mark.parametrize("fault", ["kill worker", "kill api", "stop broker", "stop database", DUPLICATES])
 def test_the_promise_is_kept_under(world: World, fault: str) -> None:
-    result = run(world, fault, StockAdditions(), _COMMANDS, _SEED)
+    subject, *_ = subjects().values()
+    result = run(world, fault, subject(), _COMMANDS, _SEED)
     assert result.accepted == result.carried_out == _COMMANDS, str(result)
     assert result.kept, str(result)

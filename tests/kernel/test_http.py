@@ -12,6 +12,8 @@ from flask import Flask
 
 from backend.kernel.http.answers import expected_version
 from backend.kernel.http.caller import Authenticate, Caller
+from backend.kernel.http.commands import OperationView
+from backend.kernel.http.openapi import OperationSchema
 from backend.program import Process, Program
 from tests.client import Client, believing
 from tests.inline import InlineQueue
@@ -490,3 +492,7 @@ def test_the_openapi_document_is_valid_and_shows_every_route_with_its_errors(cli
     assert {"201", "202", "400", "401", "409", "413", "415", "422", "500", "503"} <= post["responses"].keys()
     assert "email_taken" in post["responses"]["409"]["content"]["application/problem+json"]["examples"]
     assert {"Prefer", "Idempotency-Key"} <= {parameter["name"] for parameter in post["parameters"]}
+
+
+def test_the_document_shows_the_fields_of_an_operation() -> None:
+    assert set(OperationView.__dataclass_fields__) == set(OperationSchema().fields)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.contexts.products.context import context as products
+from backend.contexts.notifications.context import context as notifications
+from backend.contexts.operators.context import context as operators
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery.envelope import Envelope
@@ -22,8 +23,8 @@ from tests.tasks.conftest import Broker, envelope
 def test_two_programs_live_side_by_side_in_one_process(broker: Broker, embedded_broker: Path) -> None:
     """Each has its own broker, settings, contexts, lanes and web application, whichever was made first."""
     ours = _app(users, broker_url=broker.url, public_url="https://ours.example")
-    theirs = _app(products, broker_url="filesystem://", public_url="https://theirs.example")
-    sent, other = envelope(), envelope("products.commands")
+    theirs = _app(notifications, operators, broker_url="filesystem://", public_url="https://theirs.example")
+    sent, other = envelope(), envelope("notifications.mail")
 
     _send(ours, sent)
     _send(theirs, other)
@@ -36,7 +37,7 @@ def test_two_programs_live_side_by_side_in_one_process(broker: Broker, embedded_
 
     for app, task, lane, path in (
         (ours, "users.create_user", "users.hashing", "/api/v1/users/{user_id}"),
-        (theirs, "products.add_stock", "products.commands", "/api/v1/products/{product_id}"),
+        (theirs, "notifications.mail_low_stock", "notifications.mail", "/api/v1/audit"),
     ):
         beside = theirs if app is ours else ours
         assert task in app.tasks
@@ -53,13 +54,13 @@ def test_two_programs_live_side_by_side_in_one_process(broker: Broker, embedded_
 def test_what_is_made_first_is_not_changed_by_what_is_made_later(broker: Broker) -> None:
     first = _app(users, broker_url=broker.url)
     before = dict(first.conf)
-    _app(products, broker_url="filesystem://")
+    _app(notifications, operators, broker_url="filesystem://")
     assert dict(first.conf) == before
 
 
 @pytest.mark.usefixtures("embedded_broker")
 def test_making_an_application_opens_nothing(tmp_path: Path) -> None:
-    app = _app(users, products, broker_url="filesystem://")
+    app = _app(users, operators, broker_url="filesystem://")
     assert _documented(app)
     assert list(tmp_path.iterdir()) == []
     app.close_process()

@@ -18,8 +18,8 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import SignInCodeRequested
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken, Template
+from backend.contexts.notifications.application.readings import StockLow
 from backend.contexts.notifications.infrastructure.ledger import SqlMails
-from backend.contexts.products.domain.events import StockLow
 from backend.contexts.users.application.commands import CreateUser
 from backend.contexts.users.domain.events import PasswordResetRequested
 from backend.contexts.users.domain.user import PersonName
@@ -45,6 +45,14 @@ class Say(SyncCommand[None]):
     """Have something happened."""
 
     event: Any
+
+
+class StockWasLow(StockLow):
+    """As another context publishes it."""
+
+    @property
+    def subject(self) -> str:
+        return str(self.product_id)
 
 
 someone = Handlers[UnitOfWork]("someone")
@@ -224,5 +232,5 @@ def test_low_stock_is_mailed_to_active_administrators_alone(world: World) -> Non
     with psycopg.connect(world.url) as connection:
         connection.execute("update users set roles = '{admin}' where name <> 'ordinary'")
         connection.execute("update users set is_active = false where name = 'inactive'")
-    world.tell(StockLow(uuid7(), "Laptop HP", "HP-15", 3, 5))
+    world.tell(StockWasLow(uuid7(), "Laptop HP", "HP-15", 3, 5))
     assert [mail["To"] for mail in world.mails if "Laptop HP" in mail["Subject"]] == ["active@example.com"]

@@ -1,0 +1,16 @@
+"""What the OpenAPI document says of an answer, and what the answer is, are written in two places: they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+import pytest
+
+from backend.contexts.users.application.queries import PublicUserView, UserView
+from backend.contexts.users.infrastructure.schemas import PublicUserSchema, UserSchema
+
+
+@pytest.mark.parametrize(("view", "schema"), [(UserView, UserSchema), (PublicUserView, PublicUserSchema)])
+def test_a_view_has_the_fields_of_its_schema(view: Any, schema: type[ma.Schema]) -> None:
+    assert set(view.__dataclass_fields__) == set(schema().fields)
