@@ -27,6 +27,7 @@ from backend.kernel.http.web import create_app
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.registry import Registry
 from backend.kernel.observe import audit
+from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Reader
 from backend.kernel.postgres.retention import purge
 from backend.kernel.postgres.tables import metadata
@@ -156,7 +157,7 @@ class Process:
         return Handling(self.registry, open_ports, self.resources.codec)
 
 
-def _no_account(_connection: sa.Connection, _user_id: UUID) -> Account | None:
+def _no_account(_connection: ReadConnection, _user_id: UUID) -> Account | None:
     """Used if no context of this program has accounts."""
     return None
 

@@ -108,6 +108,8 @@ class Settings:
     """The database without the pooler that `database_url` leads through: for LISTEN and for migrations."""
     broker_ca_file: str = ""
     """The authority that has signed the certificates of `amqps://` brokers; empty: one that the system trusts."""
+    metrics_token: str = ""
+    """What `/metrics` asks for; without one production does not show it."""
     publish_deadline: float = 2.0
     """Seconds a request waits at most for its command to be accepted by broker or spool."""
     spool_limit: int = 10_000
@@ -188,6 +190,7 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
         trusted_proxies=env.int("TRUSTED_PROXIES", 0),
         log_format=env.str("LOG_FORMAT", "text" if developing else "json"),
         otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        metrics_token=environment.key("METRICS_TOKEN"),
         accept_unsigned=env.bool("ACCEPT_UNSIGNED_MESSAGES", False),
         served=listed(env.str("CONTEXTS", "")),
         of_contexts=tuple(kind.load(environment) for kind in of_contexts),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from backend.addresses import UnreadableAddress, broker, broker_urls, database_parameters, web_address_problem
+from backend.kernel.http.origins import is_origin
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -30,6 +31,11 @@ def malformed(settings: Settings, contexts: Sequence[str]) -> Iterator[str]:
         yield "CONTEXTS must be some of " + ", ".join(contexts)
     if settings.trusted_proxies < 0:
         yield "TRUSTED_PROXIES must not be negative"
+    if not all(map(is_origin, settings.cors_origins)):
+        yield (
+            "CORS_ORIGINS must be a list of origins such as https://app.example.org or https://*.example.org, "
+            "without a path"
+        )
     if settings.log_format not in ("json", "text"):
         yield "LOG_FORMAT must be 'json' or 'text'"
     if settings.secret_keys and all(key.startswith(COMING) for key in settings.secret_keys):
@@ -68,6 +74,8 @@ def unsafe(settings: Settings) -> Iterator[str]:
         yield "BROKER_URL must be RabbitMQ (amqp:// or amqps://)"
     elif any(_is_guest(address) for address in broker_urls(settings.broker_url)):
         yield "BROKER_URL carries RabbitMQ's default user, no password, or a known one"
+    if settings.metrics_token and _weak(settings.metrics_token):
+        yield "METRICS_TOKEN is shorter than 32 characters, or a known default"
     if any_weak(settings.secret_keys):
         yield "SECRET_KEYS is missing, shorter than 32 characters, or a known default"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 
 from backend.kernel.context import AnyContext, Context
@@ -19,18 +18,20 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.messages.authority import ADMIN, Account
 from backend.kernel.messages.registry import Handlers
+from backend.kernel.postgres.database import ReadConnection
 from backend.program import CONTEXTS, Process, Program
 from backend.settings import Settings
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
 
-def account_of(connection: sa.Connection, user_id: UUID) -> Account | None:
+def account_of(connection: ReadConnection, user_id: UUID) -> Account | None:
     """Somebody whom only the token of a test knows administers; whoever has an account is what the account says."""
-    known = connection.execute(sa.text("select is_active, roles from users where id = :id"), {"id": user_id}).first()
+    known = connection.execute("select is_active, roles from users where id = %s", [user_id]).fetchone()
     if known is None:
         return Account(user_id, frozenset({ADMIN}))
-    return Account(user_id, frozenset(known.roles)) if known.is_active else None
+    is_active, roles = known
+    return Account(user_id, frozenset(roles)) if is_active else None
 
 
 _WHAT_TOKENS_SAY: AnyContext = Context(

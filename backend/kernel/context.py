@@ -43,6 +43,7 @@ class Context(Generic[P]):
         settings: the environment variables it reads.
         channels: its listeners in every API process, by NOTIFY channel.
         authenticate: turns an access token into a caller. One context of a program has it.
+        authenticate_now: the same, with the session as the database has it at this moment.
         account_of: the current account of a user, in a transaction. One context of a program has it.
     """
 
@@ -58,6 +59,7 @@ class Context(Generic[P]):
     settings: type[ContextSettings] | None = None
     channels: Callable[[Resources], Mapping[str, Channel]] | None = None
     authenticate: Callable[[Resources], Authenticate] | None = None
+    authenticate_now: Callable[[Resources], Authenticate] | None = None
     account_of: AccountOf | None = None
 
     @property

@@ -243,12 +243,17 @@ def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
     client: Client, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     queue.down = True
-    client.with_token("admin").post("/users", ADA, X_Request_ID="spooled.1")
-    assert "waits to be published, for users.hashing" in flask("trace", "spooled.1")
+    laptop = {"name": "Laptop HP", "price": "899.99", "stock": 10}
+    client.with_token("admin").post("/products", laptop, X_Request_ID="spooled.1")
+    assert "waits to be published, for products.commands" in flask("trace", "spooled.1")
     queue.down = False
     queue.sweep()
     told = flask("trace", "spooled.1")
     assert f"actor {UUID(int=3)} · spooled: the broker was away" in told
+
+
+def test_discarding_looks_for_the_dead_letter_before_the_body(admin: Client) -> None:
+    assert admin.post(f"/dead-letters/{UUID(int=5)}/discard", data="{").status_code == 404
 
 
 def test_a_trace_says_what_it_cannot_know(flask: Callable[..., str]) -> None:

@@ -68,8 +68,16 @@ def _revocations(resources: Resources) -> Revocations:
     return Revocations(resources.database, resources.once(_access_tokens).lifetime)
 
 
+def _gate(resources: Resources) -> Gate:
+    return Gate(resources.once(_access_tokens), resources.once(_revocations), resources.listener)
+
+
 def _authenticate(resources: Resources) -> Authenticate:
-    return Gate(resources.once(_access_tokens), resources.once(_revocations), resources.listener).authenticate
+    return resources.once(_gate).authenticate
+
+
+def _authenticate_now(resources: Resources) -> Authenticate:
+    return resources.once(_gate).authenticate_now
 
 
 def _channels(resources: Resources) -> Mapping[str, Channel]:
@@ -92,4 +100,5 @@ context = Context(
     settings=AuthSettings,
     channels=_channels,
     authenticate=_authenticate,
+    authenticate_now=_authenticate_now,
 )

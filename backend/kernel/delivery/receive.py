@@ -24,10 +24,11 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
-from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
+from backend.kernel.postgres.statements import driver_of
 
-AccountOf = Callable[[sa.Connection, UUID], Account | None]
+AccountOf = Callable[[ReadConnection, UUID], Account | None]
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +168,7 @@ class Receiver:
         actor = headers.replayed_by if headers.replay else headers.actor
         if headers.replay and actor is None:
             return  # an operator at the command line, who needs no account
-        account = self.account_of(connection, actor) if actor else None
+        account = self.account_of(driver_of(connection), actor) if actor else None
         if account is None or not (handler.may and handler.may(message, account)):
             raise Forbidden
 

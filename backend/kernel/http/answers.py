@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
+from uuid import UUID
 
 import msgspec
 from flask import Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_etags
 
-from backend.kernel.http.api import current
+from backend.kernel.http.api import current, root
 from backend.kernel.http.problems import CONTENT_TYPE, Problem
 from backend.kernel.http.shortcuts import Finished
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
-_OUR_TAG = re.compile(r'(?<!W/)"([0-9]{1,18})"')
+_OUR_TAG = re.compile(r'(?<!W/)"([0-9a-f-]{36})\.([0-9]{1,18})"')
 
 
 def fail(body: Problem, headers: Mapping[str, str] | None = None) -> NoReturn:
@@ -27,7 +32,13 @@ def fail(body: Problem, headers: Mapping[str, str] | None = None) -> NoReturn:
 
 def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Problem details as a response."""
-    return json_response(body, body["status"], headers, CONTENT_TYPE)
+    current.get().problem = body["code"]
+    return json_response(rooted(body), body["status"], headers, CONTENT_TYPE)
+
+
+def rooted(body: Problem) -> Problem:
+    """Problem details whose page has its address here: a worker that made them knows no proxies."""
+    return {**body, "type": root() + body["type"]} if root() else body
 
 
 def json_response(
@@ -47,6 +58,10 @@ class Versioned(Protocol):
     """A view of a single resource."""
 
     @property
+    def id(self) -> UUID:
+        """Of this resource and no other."""
+
+    @property
     def version(self) -> int:
         """Raised with each change of the resource."""
 
@@ -54,19 +69,22 @@ class Versioned(Protocol):
 def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
     """A single resource with its ETag; 304 if the caller has this version already.
 
+    The tag names resource and version: what a browser keeps of one user at `/users/me` must not pass for
+    the next user's.
+
     Args:
         part: the part of the view to show, if not all of it.
     """
-    etag = f"{view.version}" if part is None else f"{view.version}-part"
+    etag = f"{view.id}.{view.version}" if part is None else f"{view.id}.{view.version}-part"
     if status == HTTPStatus.OK and parse_etags(current.get().environ.get("HTTP_IF_NONE_MATCH")).contains_weak(etag):
         return Response(status=304, headers={"ETag": f'"{etag}"'})
     return json_response(view if part is None else part, status, {"ETag": f'"{etag}"'})
 
 
-def expected_version() -> int | None:
-    """The version that If-Match demands (RFC 9110, 13.1.1); None without the header, or for `*`.
+def expected_version(resource_id: UUID) -> int | None:
+    """The version of the resource that If-Match demands (RFC 9110, 13.1.1); None without the header, or for `*`.
 
-    Versions only grow, so the highest of several decides. A tag that is not ours matches no
+    Versions only grow, so the highest of several decides. A tag of another resource matches no
     version: it is read as -1, because a condition must never become an unconditional write.
     """
     condition = current.get().environ.get("HTTP_IF_MATCH")
@@ -74,4 +92,21 @@ def expected_version() -> int | None:
         return None
     if not _ENTITY_TAGS.fullmatch(condition):
         return -1
-    return max((int(version) for version in _OUR_TAG.findall(condition)), default=-1)
+    tags = _OUR_TAG.findall(condition)
+    return max((int(version) for of, version in tags if of == str(resource_id)), default=-1)
+
+
+def tell_caches(response: Response, environ: WSGIEnvironment) -> None:
+    """What was asked for with credentials, or does something, is kept by nobody; the rest is asked for again.
+
+    A view may say otherwise of what is the same for everybody.
+    """
+    headers = response.headers
+    if "public" in headers.get("Cache-Control", ""):
+        return
+    asks = environ["REQUEST_METHOD"] in _SAFE
+    if not asks or "HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ:
+        headers["Cache-Control"] = "no-store"
+    else:
+        headers.setdefault("Cache-Control", "no-cache")
+    headers.add("Vary", "Authorization, Cookie")

@@ -29,6 +29,7 @@ class Api:
     """The parts of the application.
 
     Attributes:
+        authenticate_now: as `authenticate`, with session and roles as the database has them at this moment.
         timeline: the contexts' parts of a timeline.
     """
 
@@ -38,6 +39,7 @@ class Api:
     listener: Listener
     waiters: Waiters
     authenticate: Authenticate
+    authenticate_now: Authenticate
     timeline: tuple[StepsOf, ...] = ()
 
 
@@ -47,9 +49,11 @@ class CurrentRequest:
 
     Attributes:
         environ: the WSGI environment (PEP 3333): a header is `HTTP_…`.
+        ip: the address it came from, as far as proxies are trusted.
         caller: None for an anonymous caller.
         operation_id: of its operation, once a view has asked for it.
         fingerprint: of its body, "" without an Idempotency-Key.
+        problem: the code of the problem in its answer, "" for none.
         before: restores `current` when the request has ended.
     """
 
@@ -57,15 +61,22 @@ class CurrentRequest:
     environ: WSGIEnvironment
     request_id: str
     started: float
+    ip: str
     trace: AbstractContextManager[None]
     caller: Caller | None = None
     operation_id: UUID | None = None
     fingerprint: str = ""
+    problem: str = ""
     before: Token[CurrentRequest] | None = None
 
 
 current: ContextVar[CurrentRequest] = ContextVar("current")
 """Plain Flask stores such things on `g`. Each access through its proxies costs more than a context variable."""
+
+
+def root() -> str:
+    """Where proxies have put the API, such as `/backend`; "" mostly. It begins every address that we give."""
+    return str(current.get().environ.get("SCRIPT_NAME", ""))
 
 
 def api() -> Api:

@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 from werkzeug.http import parse_list_header
 
 from backend.kernel.delivery.inbox import Outcome, Status
-from backend.kernel.http.answers import json_response, problem_response, shown
-from backend.kernel.http.api import PREFIX, api, bus, caller, current
+from backend.kernel.http.answers import json_response, problem_response, rooted, shown
+from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
 from backend.kernel.http.bodies import invalid
 from backend.kernel.http.problems import Problem, problem
 from backend.kernel.http.shortcuts import note
@@ -52,8 +52,8 @@ class Resource:
 
     @property
     def url(self) -> str:
-        """Its address on this server."""
-        return PREFIX + self.path
+        """Its address."""
+        return root() + PREFIX + self.path
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class Handle:
 
     @property
     def resource_url(self) -> str:
-        """The address of what the command creates or changes; "" if there is none."""
+        """The address of what the command creates or changes, below `root()`; "" if there is none."""
         return PREFIX + self.resource if self.resource else ""
 
     @property
     def url(self) -> str:
         """The address of the operation."""
-        return f"{PREFIX}/operations/{self}"
+        return f"{root()}{PREFIX}/operations/{self}"
 
     @property
     def accepted_at(self) -> datetime | None:
@@ -232,8 +232,10 @@ def operation(handle_text: str) -> Response:
         outcome = _awaited(handle.operation_id, wait)
     if outcome is None and handle.accepted_at and handle.accepted_at < datetime.now(UTC) - RETENTION:
         raise NotFound
-    headers = {} if outcome else {"Retry-After": "1"}
-    if outcome and wait:
+    headers = {"Cache-Control": "no-store"}  # the handle is all that an anonymous caller holds
+    if outcome is None:
+        headers["Retry-After"] = "1"
+    elif wait:
         headers["Preference-Applied"] = f"wait={wait}"
     return json_response(view_of(handle, outcome), 200, headers)
 
@@ -247,8 +249,8 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
         status=("failed" if error else outcome.status) if outcome else "pending",
         accepted_at=handle.accepted_at or (outcome.accepted_at if outcome else None),
         finished_at=outcome.finished_at if outcome else None,
-        resource=handle.resource_url or None,
-        error=error,
+        resource=root() + handle.resource_url if handle.resource else None,
+        error=rooted(error) if error else None,
         progress=_progress(handle) if handle.command in api().bus.reader.steps else msgspec.UNSET,
     )
 
@@ -291,7 +293,8 @@ class _Answers:
     def accepted(self) -> Response:
         """202: the command was accepted."""
         view = replace(view_of(self.handle, None), accepted_at=self.handle.accepted_at or datetime.now(UTC))
-        return json_response(view, 202, {"Location": f"{PREFIX}/operations/{view.id}", "Retry-After": "1"})
+        location = f"{root()}{PREFIX}/operations/{view.id}"  # not `handle.url`: that would sign it once more
+        return json_response(view, 202, {"Location": location, "Retry-After": "1"})
 
     def known(self, outcome: Outcome) -> Response:
         """A request repeated under its key: the same operation. A reused key is refused at once."""

@@ -6,13 +6,24 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from backend.kernel.http.answers import fail
 from backend.kernel.http.api import caller, current
 from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
-from backend.kernel.http.shortcuts import note
+from backend.kernel.http.problems import http_problem
+from backend.kernel.http.refused import audit_refusal
+from backend.kernel.http.shortcuts import note, noted
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def without_token(view: F) -> F:
+    """Anyone may call, and nobody is asked who: the route takes credentials of its own, or none.
+
+    A stale `Authorization` header must not keep somebody from signing in.
+    """
+    return _guarded(view, "none")
 
 
 def public(view: F) -> F:
@@ -35,6 +46,20 @@ def admin_only(view: F) -> F:
     return _guarded(view, "admin")
 
 
+def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
+    """Look for the route's resource first: that there is none is told before what is wrong with body or query.
+
+    Args:
+        look: takes what the route takes from the path; raises NotFound.
+    """
+
+    def mark(view: F) -> F:
+        note(view, look=look)
+        return view
+
+    return mark
+
+
 def signed_in_caller() -> Caller:
     """The caller of a route that requires one.
 
@@ -48,20 +73,36 @@ def signed_in_caller() -> Caller:
 
 
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
+    look = noted(view).get("look")
+
     @wraps(view)  # copies the notes of the view
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        known = _identified(session_may_have_ended=session_may_have_ended)
-        if known is None and access != "public":
-            raise InvalidToken
-        if access == "admin" and not (known and known.is_admin):
-            raise Forbidden
+        """In the order of the contract: 401, 403, 404, 415, then what the view finds in body and query."""
+        if access != "none":
+            known = _identified(access, session_may_have_ended=session_may_have_ended)
+            if known is None and access != "public":
+                raise InvalidToken
+            if access == "admin" and not (known and known.is_admin):
+                audit_refusal(current.get())
+                raise Forbidden
+        if look is not None:
+            look(**kwargs)
+        _refuse_encoded()
         return view(*args, **kwargs)
 
     note(guarded, access=access)
     return cast("F", guarded)
 
 
-def _identified(*, session_may_have_ended: bool) -> Caller | None:
+def _refuse_encoded() -> None:
+    """A body is read as it is: what is unpacked may be of any size."""
+    environ = current.get().environ
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("identity", ""):
+        detail = "The body must be sent as it is, without Content-Encoding."
+        fail(http_problem(415, current.get().request_id, detail), {"Accept-Encoding": "identity"})
+
+
+def _identified(access: str, *, session_may_have_ended: bool) -> Caller | None:
     request = current.get()
     authorization = request.environ.get("HTTP_AUTHORIZATION")
     if authorization is None:
@@ -71,6 +112,8 @@ def _identified(*, session_may_have_ended: bool) -> Caller | None:
         raise InvalidToken
     try:
         found = request.api.authenticate(token.strip())
+        if access == "admin" or found.is_admin:  # that somebody administers is never taken from a token alone
+            found = request.api.authenticate_now(token.strip())
     except SessionEnded as ended:
         if not session_may_have_ended:
             raise

@@ -55,6 +55,8 @@ _IF_NONE_MATCH = {
     "description": "The ETag of the version you have. If it is current, the answer is 304.",
 }
 
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {"none": [], "public": [{}, {"bearer": []}]}
+
 
 class FieldErrorSchema(ma.Schema):
     """One error: its place in the body, or the query parameter or header."""
@@ -201,7 +203,7 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
     responses, parameters = doc.setdefault("responses", {}), doc.setdefault("parameters", [])
     refusals: tuple[type[Refusal], ...] = info.get("refusals", ())
     access = info.get("access", "public")
-    doc["security"] = [{"bearer": []}] if access != "public" else [{}, {"bearer": []}]
+    doc["security"] = _SECURITY.get(access, [{"bearer": []}])
     if info.get("command"):
         parameters += _COMMAND_HEADERS
         responses[202] = _response("Accepted. Poll the operation for its outcome.", OperationSchema)
@@ -223,7 +225,9 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
 
 def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int]:
     """The errors that follow from the kind of operation."""
-    statuses = {401, 404, 500, 503}
+    statuses = {404, 500, 503}
+    if info.get("access") != "none":
+        statuses.add(401)
     if info.get("access") == "admin":
         statuses.add(403)
     if "requestBody" in doc:

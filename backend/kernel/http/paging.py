@@ -61,4 +61,4 @@ class Listing(Generic[V]):
 
 def _with_cursor(cursor: str) -> str:
     query = {**request.args.to_dict(), "cursor": cursor}
-    return f"{request.path}?{urlencode(query)}"
+    return f"{request.root_path}{request.path}?{urlencode(query)}"

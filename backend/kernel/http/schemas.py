@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from unicodedata import normalize
 
 import marshmallow as ma
 
@@ -20,7 +21,7 @@ def example(value: object, text: str = "") -> dict[str, Any]:
 
 
 class Text(ma.fields.String):
-    """A text that a rule of the domain checks and normalizes.
+    """A text that a rule of the domain checks and normalizes. It is stored, and searched for, in NFC.
 
     Args:
         rule: raises Invalid, or returns the normalized text.
@@ -36,7 +37,7 @@ class Text(ma.fields.String):
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if _UNSTORABLE.search(text):
             raise self.make_error("unstorable")
-        spelled: str = ruled(self._rule, text)
+        spelled: str = ruled(self._rule, normalize("NFC", text))
         return spelled
 
 

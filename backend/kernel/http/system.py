@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 
 from flask import Blueprint, Response
+from werkzeug.exceptions import NotFound
 
 from backend.kernel.http.answers import json_response, problem_response
-from backend.kernel.http.api import bus, current
+from backend.kernel.http.api import api, bus, current
+from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
 
@@ -38,9 +41,21 @@ def ready() -> Response:
 
 
 def figures() -> Response:
-    """Prometheus metrics."""
+    """Prometheus metrics, for whoever has METRICS_TOKEN; in development without one for everybody."""
+    _may_see_figures()
     body, content_type = metrics.metrics_response()
     return Response(body, content_type=content_type)
+
+
+def _may_see_figures() -> None:
+    settings, request = api().settings, current.get()
+    if not settings.metrics_token:
+        if settings.production:
+            raise NotFound
+        return
+    given = request.environ.get("HTTP_AUTHORIZATION", "")
+    if not compare_digest(given.encode(), f"Bearer {settings.metrics_token}".encode()):
+        raise InvalidToken
 
 
 def _answers(check: Callable[[], object]) -> str:

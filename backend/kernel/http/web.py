@@ -9,23 +9,25 @@ from typing import cast
 
 import structlog
 from flask import Flask, Response, request
-from flask_cors import CORS
 from uuid_utils import uuid7
-from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.exceptions import HTTPException, NotFound, RequestHeaderFieldsTooLarge
 
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery import dead_letters, inbox
 from backend.kernel.delivery.dispatch import Bus, Unavailable
 from backend.kernel.delivery.waiters import Waiters
-from backend.kernel.http.answers import problem_response
+from backend.kernel.http.answers import problem_response, tell_caches
 from backend.kernel.http.api import PREFIX, Api, CurrentRequest, current
 from backend.kernel.http.bodies import BODY_LIMIT
 from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.kernel.http.cors import share_with
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
+from backend.kernel.http.origins import Origins
 from backend.kernel.http.pages import pages_blueprint
 from backend.kernel.http.problems import headers_of, http_problem, problem, problem_of, problem_types
+from backend.kernel.http.proxies import TrustedProxies, address_of
+from backend.kernel.http.refused import note_refusal
 from backend.kernel.http.shortcuts import QuickFlask
 from backend.kernel.http.system import system_blueprint
 from backend.kernel.messages.origin import Origin, current_origin
@@ -38,18 +40,9 @@ from backend.kernel.resources import Resources
 from backend.settings import Settings
 
 _MOST_DRAINED = 16 * 1024 * 1024
+_LONGEST_HEADER = 16 * 1024
+_HEADERS = ("HTTP_", "CONTENT_TYPE")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_EXPOSED = ["Location", "Retry-After", "ETag", "Link", "X-Request-ID", "Preference-Applied"]
-_ALLOWED = [
-    "Authorization",
-    "Content-Type",
-    "Prefer",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "X-Request-ID",
-    "traceparent",
-]
 _DESCRIPTION = """\
 Writes are commands: `202 Accepted` is a promise that the command takes effect once. Poll the operation in \
 `Location` for the outcome, or send `Prefer: wait=N` to get the answer that a synchronous API would give.
@@ -74,6 +67,8 @@ def create_app(
     app.extensions["api"] = _parts(resources, bus, contexts, authenticate)
     metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog))
     _watch_requests(app)
+    if settings.cors_origins:
+        share_with(Origins(settings.cors_origins), app)
     _render_errors(app)
     documented = DocumentedApi(app)
     for blueprint in (operation_routes, *(routes for context in served for routes in context.routes)):
@@ -98,10 +93,7 @@ def _configured(settings: Settings) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     if settings.trusted_proxies:
-        hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_port=hops)  # type: ignore[method-assign]
-    if settings.cors_origins:
-        CORS(app, origins=list(settings.cors_origins), expose_headers=_EXPOSED, allow_headers=_ALLOWED, max_age=600)
+        app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     return app
 
 
@@ -112,16 +104,36 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
     for context in contexts:
         if context.channels is not None:
             resources.listen(context.channels(resources))
-    offered = [context.authenticate for context in contexts if context.authenticate is not None]
+    as_known, as_stored = (authenticate, authenticate) if authenticate else _offered(resources, contexts)
     return Api(
         settings=resources.settings,
         bus=bus,
         keyring=resources.keyring,
         listener=resources.listener,
         waiters=waiters,
-        authenticate=authenticate or (offered[0](resources) if offered else _nobody),
+        authenticate=as_known,
+        authenticate_now=as_stored,
         timeline=tuple(context.timeline for context in contexts if context.timeline is not None),
     )
+
+
+def _offered(resources: Resources, contexts: Sequence[AnyContext]) -> tuple[Authenticate, Authenticate]:
+    """How the contexts make a caller of an access token: as this process knows, and as the database has it."""
+    known = next((one.authenticate for one in contexts if one.authenticate), None)
+    stored = next((one.authenticate_now for one in contexts if one.authenticate_now), None)
+    account_of = next((one.account_of for one in contexts if one.account_of), None)
+    if known is None or stored is None or account_of is None:
+        return _nobody, _nobody
+    authenticate_now, account_of_caller = stored(resources), account_of
+
+    def with_present_roles(token: str) -> Caller:
+        found = authenticate_now(token)
+        account = resources.database.read(lambda primary: account_of_caller(primary, found.user_id), fresh=True)
+        if account is None:
+            raise InvalidToken
+        return found._replace(roles=tuple(sorted(account.roles)))
+
+    return known(resources), with_present_roles
 
 
 def _nobody(_token: str) -> Caller:
@@ -140,17 +152,22 @@ def _watch_requests(app: Flask) -> None:
         request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
         bind_request(request_id)
         trace = continued(environ.get("HTTP_TRACEPARENT"), rule)
-        asked = CurrentRequest(parts, environ, request_id, perf_counter(), trace)
+        ip = address_of(environ.get("REMOTE_ADDR", ""))
+        asked = CurrentRequest(parts, environ, request_id, perf_counter(), ip, trace)
         asked.before = current.set(asked)
         trace.__enter__()
         current_origin.set(
             Origin(
                 request_id=request_id,
-                ip=environ.get("REMOTE_ADDR", ""),
+                ip=ip,
                 user_agent=environ.get("HTTP_USER_AGENT", "")[:200],
                 traceparent=current_traceparent() or "",
             )
         )
+        if any(len(value) > _LONGEST_HEADER for name, value in environ.items() if name.startswith(_HEADERS)):
+            raise RequestHeaderFieldsTooLarge
+        if environ["PATH_INFO"].startswith("//"):
+            raise NotFound  # the router takes it for the path with one slash; whoever guards paths before us does not
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -158,6 +175,8 @@ def _watch_requests(app: Flask) -> None:
         if (request.content_length or 0) > BODY_LIMIT:
             _drain()
         response.headers["X-Request-ID"] = asked.request_id
+        tell_caches(response, asked.environ)
+        note_refusal(asked, response.status_code)
         rule = str(request.url_rule) if request.url_rule else None
         metrics.observe_request(request.method, rule, response.status_code, perf_counter() - asked.started)
         return response

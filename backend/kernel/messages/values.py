@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import email_validator
 
 from backend.kernel.messages.refusals import FieldError, Invalid
 
 # Only sending a mail shows whether it arrives. Names reserved for tests and intranets are well formed.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""What Unicode calls letters or symbols although nothing is drawn: fillers and the empty Braille pattern."""
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of it is seen: a letter, number, mark of punctuation or symbol."""
+    return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
 
 
 def email_address(text: str, field: str = "email") -> str:

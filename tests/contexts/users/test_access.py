@@ -139,3 +139,23 @@ def test_where_verification_is_required_a_right_password_is_answered_like_a_wron
     token = mailbox.token(EmailVerificationRequested, email)
     assert visitor.post("/auth/verify-email", {"token": token}).status_code == 204
     assert sign_in().is_let_in
+
+
+def test_an_admin_route_asks_the_database_for_roles_whatever_the_token_says(
+    root: Session, ada_id: str, sign_in: SignIn, sql: Callable[..., Any]
+) -> None:
+    ada, path = sign_in(), f"/users/{ada_id}"
+    assert ada.get("/users").status_code == 403
+    sql("update users set roles = '{}' where email = 'root@example.com'")
+    sql("update users set roles = '{admin}' where email = 'ada@example.com'")
+    assert (root.get("/users").status_code, root.post(f"{path}/deactivate").status_code) == (403, 403)
+    assert "email" not in root.get(path).json  # what only admins see is no admin route, but theirs all the same
+    assert ada.get("/users").status_code == 200
+    sql("update users set is_active = false where email = 'ada@example.com'")
+    assert ada.get("/users").status_code == 401
+
+
+def test_an_admin_route_asks_the_database_for_the_session_too(root: Session, sql: Callable[..., Any]) -> None:
+    assert root.get("/users").status_code == 200
+    sql("update sessions set ended_at = now()")  # and no process is notified
+    assert root.get("/users").status_code == 401

@@ -40,7 +40,31 @@ def test_a_user_sees_the_full_view_of_themself_and_never_a_password(ada: Person,
     assert me.status_code == 200
     assert set(me.json) == FULL_VIEW
     assert me.json == ada.account == ada.get(ada.path).json
-    assert me.headers["ETag"] == '"1"'
+    assert me.headers["ETag"] == f'"{ada.id}.1"'
+
+
+@pytest.mark.parametrize("path", ["/users/me", "/auth/me"])
+def test_what_a_browser_kept_of_one_user_never_passes_for_another(path: str, register: Register) -> None:
+    """Alice signs out, Boris signs in: the browser revalidates, and saves, with what it has of Alice."""
+    alice, boris = register(name="Alice"), register(name="Boris")
+    tag = alice.get(path).headers["ETag"]
+    seen = boris.get(path, If_None_Match=tag)
+    assert (seen.status_code, seen.json["name"]) == (200, "Boris")
+    saved = boris.patch("/users/me", {"name": "Alice"}, If_Match=tag)
+    assert (saved.status_code, saved.json["code"]) == (412, "stale_version")
+    assert boris.get(path).json["name"] == "Boris"
+
+
+def test_another_users_tag_never_lets_an_admin_write(ada: Person, register: Register, admin: Client) -> None:
+    bob = register()
+    tag = admin.get(bob.path).headers["ETag"]
+    for refused in (
+        admin.post(f"{ada.path}/deactivate", If_Match=tag),
+        admin.put(f"{ada.path}/roles", {"roles": []}, If_Match=tag),
+        admin.delete(ada.path, If_Match=tag),
+    ):
+        assert (refused.status_code, refused.json["code"]) == (412, "stale_version")
+    assert admin.get(ada.path, If_None_Match=tag).status_code == 200
 
 
 def test_others_see_id_name_and_creation_only(ada: Person, register: Register, admin: Client) -> None:

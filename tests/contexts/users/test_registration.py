@@ -74,6 +74,9 @@ def test_null_at_creation_is_the_same_as_absent(visitor: Client) -> None:
         ({"email": "ada@"}, "/email"),
         ({"name": None}, "/name"),
         ({"name": None, "last_name": "Lovelace"}, "/first_name"),
+        ({"name": "\u200b\u2060"}, "/name"),
+        ({"name": "\u3164 \u2800"}, "/name"),
+        ({"last_name": "\u200b"}, "/last_name"),
         ({"name": "Ada", "full_name": "Eve"}, "/full_name"),
         ({"confirm_password": "correct horse batterY"}, "/confirm_password"),
         ({"password": "1234567"}, "/password"),
@@ -89,7 +92,7 @@ def test_null_at_creation_is_the_same_as_absent(visitor: Client) -> None:
 def test_what_cannot_be_registered_is_told_by_its_pointer(visitor: Client, change: Any, pointer: str) -> None:
     refused = visitor.post("/users", {**ADA, **change})
     assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
-    assert [error["pointer"] for error in refused.json["errors"]] == [pointer]
+    assert {error["pointer"] for error in refused.json["errors"]} == {pointer}
 
 
 @pytest.mark.parametrize("length", [8, 128])
@@ -130,12 +133,6 @@ class TestBesideOneAnother:
         outcomes = [process.bus.outcome_of(command.user_id) for command in commands]
         codes = sorted(str(outcome.problem and outcome.problem["code"]) for outcome in outcomes if outcome)
         assert codes == ["None"] + ["email_taken"] * 7
-
-
-def test_a_signed_in_caller_who_creates_a_user_is_the_caller(ada: Person, visitor: Client) -> None:
-    accepted = ada.post("/users", {**ADA, "email": "child@example.com"}, Prefer="respond-async")
-    assert visitor.get(accepted.headers["Location"]).status_code == 404
-    assert ada.get(accepted.headers["Location"], Prefer="wait=5").json["status"] == "succeeded"
 
 
 def test_the_handle_of_an_anonymous_registration_is_readable_by_whoever_holds_it(visitor: Client, ada: Person) -> None:

@@ -33,7 +33,7 @@ from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.guards import once_signed_in, public, signed_in, signed_in_caller
+from backend.kernel.http.guards import once_signed_in, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.kernel.messages.secret import Secret
@@ -50,7 +50,7 @@ def sign_in(credentials: dict[str, Any]) -> Response:
 class SignInView(MethodView):
     """Sign-in."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.Credentials)
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
@@ -66,7 +66,7 @@ class SignInView(MethodView):
 class ShortSignInView(MethodView):
     """Sign-in, at the shorter address."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.Credentials)
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
@@ -79,7 +79,7 @@ class ShortSignInView(MethodView):
 class CodeView(MethodView):
     """The second step of a sign-in."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.ChallengeAnswer)
     @blueprint.response(200, schemas.TokenPairSchema)
     @refuses(InvalidCode, TooManyAttempts)
@@ -95,7 +95,7 @@ class CodeView(MethodView):
 class ResendView(MethodView):
     """Request for another code."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.ChallengeName)
     @blueprint.response(202, schemas.CodeOnItsWay)
     @refuses(InvalidCode, TooManyAttempts)
@@ -112,7 +112,7 @@ class ResendView(MethodView):
 class RefreshView(MethodView):
     """Exchange of a refresh token."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.RefreshRequest)
     @blueprint.response(200, schemas.TokenPairSchema)
     @refuses(InvalidRefreshToken)
@@ -179,7 +179,7 @@ class SessionItem(MethodView):
 class TokenCheck(MethodView):
     """Validation of an access token."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.TokenToCheck)
     @blueprint.response(200, schemas.TokenValidity)
     def post(self, given: dict[str, Any]) -> Response:

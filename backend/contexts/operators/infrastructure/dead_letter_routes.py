@@ -18,11 +18,11 @@ from backend.contexts.operators.application.commands import (
 )
 from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
 from backend.contexts.operators.infrastructure import dead_letters as letters
-from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
+from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary, DeadLetterView
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
-from backend.kernel.http.guards import admin_only
+from backend.kernel.http.guards import admin_only, looks_for
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.http.schemas import Text
@@ -133,6 +133,11 @@ class ReplayedSchema(ma.Schema):
     )
 
 
+def _found(dead_letter_id: UUID) -> DeadLetterView:
+    read = bus().database.read
+    return read(lambda connection: letters.dead_letter(connection, dead_letter_id), fresh=True)
+
+
 @blueprint.route("/dead-letters")
 class DeadLetterCollection(MethodView):
     """All dead letters."""
@@ -189,7 +194,7 @@ class DeadLetterItem(MethodView):
     @blueprint.response(200, DeadLetterSchema)
     def get(self, dead_letter_id: UUID) -> Response:
         """Show a dead letter"""
-        return _shown(dead_letter_id)
+        return json_response(_found(dead_letter_id))
 
 
 @blueprint.route("/dead-letters/<uuid:dead_letter_id>/replay")
@@ -207,7 +212,7 @@ class DeadLetterReplay(MethodView):
         and `times` is one higher.
         """
         bus().execute(ReplayDeadLetter(dead_letter_id))
-        return _shown(dead_letter_id)
+        return json_response(_found(dead_letter_id))
 
 
 @blueprint.route("/dead-letters/<uuid:dead_letter_id>/discard")
@@ -215,6 +220,7 @@ class DeadLetterDiscard(MethodView):
     """Discarding of a dead letter."""
 
     @admin_only
+    @looks_for(_found)
     @blueprint.arguments(Discarding)
     @refuses(DeadLetterNotFound, DeadLetterSettled)
     @blueprint.response(200, DeadLetterSchema)
@@ -224,9 +230,4 @@ class DeadLetterDiscard(MethodView):
         Its operation stays `failed`. A discarded dead letter can still be replayed.
         """
         bus().execute(DiscardDeadLetter(dead_letter_id, **discarding))
-        return _shown(dead_letter_id)
-
-
-def _shown(dead_letter_id: UUID) -> Response:
-    read = bus().database.read
-    return json_response(read(lambda connection: letters.dead_letter(connection, dead_letter_id), fresh=True))
+        return json_response(_found(dead_letter_id))

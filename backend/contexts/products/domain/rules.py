@@ -7,6 +7,7 @@ import unicodedata
 from decimal import Decimal
 
 from backend.kernel.messages.refusals import FieldError, Invalid
+from backend.kernel.messages.values import is_visible
 
 LARGEST_COUNT = 2**31 - 1
 """The largest stock, threshold or quantity: PostgreSQL's integer."""
@@ -22,8 +23,8 @@ _LINE_BREAKS = "\t\n\r"
 
 
 def name(text: str, field: str = "name") -> str:
-    """A name: trimmed, 1 to 200 characters, no control characters."""
-    return _text(text, field, 1, _LONGEST_NAME)
+    """A name: trimmed, 1 to 200 characters, something of it visible, no control characters."""
+    return _visible(_text(text, field, 1, _LONGEST_NAME), field)
 
 
 def description(text: str, field: str = "description") -> str:
@@ -33,7 +34,7 @@ def description(text: str, field: str = "description") -> str:
 
 def sku(text: str, field: str = "sku") -> str:
     """A stock keeping unit: trimmed, 1 to 64 characters, no control characters; compared as it is spelled."""
-    return _text(text, field, 1, _LONGEST_SKU)
+    return _visible(_text(text, field, 1, _LONGEST_SKU), field)
 
 
 def reason(text: str, field: str = "reason") -> str:
@@ -81,6 +82,12 @@ def _text(text: str, field: str, shortest: int, longest: int, allowed: str = "")
     if any(unicodedata.category(one) in ("Cc", "Cs") and one not in allowed for one in trimmed):
         raise _invalid(field, "Must not contain control characters.")
     return trimmed
+
+
+def _visible(text: str, field: str) -> str:
+    if not is_visible(text):
+        raise _invalid(field, "Must hold something visible.")
+    return text
 
 
 def _places(amount: Decimal) -> int:

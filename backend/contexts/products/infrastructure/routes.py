@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +31,7 @@ from backend.contexts.products.infrastructure import schemas, transfer
 from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import bus, caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.guards import admin_only, public
+from backend.kernel.http.guards import admin_only, looks_for, public
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
 from backend.kernel.messages.refusals import StaleVersion
@@ -48,15 +46,9 @@ def product_resource(product_id: UUID) -> Resource:
     return Resource(f"/products/{product_id}", GetProduct(product_id, hidden=True))
 
 
-def of_a_product(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Look up the product first: a missing product is reported before an invalid query."""
-
-    @wraps(view)
-    def looked_for(*args: Any, product_id: UUID) -> Response:
-        bus().ask(GetProduct(product_id, hidden=True))
-        return view(*args, product_id=product_id)
-
-    return looked_for
+def find_product(product_id: UUID) -> None:
+    """Raises ProductNotFound if there is none."""
+    bus().ask(GetProduct(product_id, hidden=True))
 
 
 def sees_hidden() -> bool:
@@ -139,7 +131,7 @@ class ProductItem(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def put(self, changes: ProductChanges, product_id: UUID) -> Response:
         """Change the given fields of a product"""
-        command = UpdateProduct(product_id, expected_version(), changes)
+        command = UpdateProduct(product_id, expected_version(product_id), changes)
         return dispatched(command, updates=product_resource(product_id))
 
     patch = put
@@ -156,7 +148,7 @@ class StockAddition(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
         """Add stock"""
-        command = AddStock(product_id, expected_version(), operation_id(), **movement)
+        command = AddStock(product_id, expected_version(product_id), operation_id(), **movement)
         return dispatched(command, updates=product_resource(product_id))
 
 
@@ -171,7 +163,7 @@ class StockRemoval(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, movement: dict[str, Any], product_id: UUID) -> Response:
         """Remove stock: the whole quantity or nothing"""
-        command = RemoveStock(product_id, expected_version(), operation_id(), **movement)
+        command = RemoveStock(product_id, expected_version(product_id), operation_id(), **movement)
         return dispatched(command, updates=product_resource(product_id))
 
 
@@ -180,7 +172,7 @@ class StockMovements(MethodView):
     """The ledger of a product's stock."""
 
     @admin_only
-    @of_a_product
+    @looks_for(find_product)
     @blueprint.arguments(PageArguments, location="query")
     @refuses(ProductNotFound)
     @blueprint.response(200, schemas.MovementPage)
@@ -200,7 +192,7 @@ class ProductActivation(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, product_id: UUID) -> Response:
         """Activate a product: everybody can see it"""
-        command = ActivateProduct(product_id, expected_version())
+        command = ActivateProduct(product_id, expected_version(product_id))
         return dispatched(command, updates=product_resource(product_id))
 
 
@@ -214,5 +206,5 @@ class ProductDeactivation(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def post(self, product_id: UUID) -> Response:
         """Deactivate a product: only administrators can see it"""
-        command = DeactivateProduct(product_id, expected_version())
+        command = DeactivateProduct(product_id, expected_version(product_id))
         return dispatched(command, updates=product_resource(product_id))

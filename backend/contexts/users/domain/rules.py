@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from backend.kernel.messages.refusals import FieldError, Invalid
+from backend.kernel.messages.values import is_visible
 
 _USERNAME = re.compile(r"[A-Za-z0-9_.-]{3,32}")
 _PHONE = re.compile(r"\+[0-9]{7,15}")
@@ -20,10 +21,12 @@ _OLDEST = 150
 
 
 def person_name(text: str, field: str = "name") -> str:
-    """A name: trimmed, 1 to 200 characters, no control characters."""
+    """A name: trimmed, 1 to 200 characters, something of it visible, no control characters."""
     trimmed = unicodedata.normalize("NFC", text).strip()
     if not 1 <= len(trimmed) <= _LONGEST_NAME:
         raise _invalid(field, f"Must have 1 to {_LONGEST_NAME} characters.")
+    if not is_visible(trimmed):
+        raise _invalid(field, "Must hold something visible.")
     return _printable(trimmed, field)
 
 

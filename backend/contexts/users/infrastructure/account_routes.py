@@ -23,7 +23,7 @@ from backend.contexts.users.infrastructure.routes import register, show_me, upda
 from backend.kernel.http.answers import expected_version, json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.commands import accepts_command, dispatched
-from backend.kernel.http.guards import public, signed_in, signed_in_caller
+from backend.kernel.http.guards import signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import TooManyAttempts
@@ -35,7 +35,7 @@ blueprint = Blueprint("account", __name__, description="Your account: address, p
 class Registration(MethodView):
     """Registration."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.NewUser)
     @accepts_command
     @blueprint.response(201, schemas.UserSchema)
@@ -86,7 +86,9 @@ class PasswordChange(MethodView):
         """
         known = signed_in_caller()
         return dispatched(
-            ChangePassword(known.user_id, known.session_id, expected_version=expected_version(), **passwords)
+            ChangePassword(
+                known.user_id, known.session_id, expected_version=expected_version(known.user_id), **passwords
+            )
         )
 
 
@@ -94,7 +96,7 @@ class PasswordChange(MethodView):
 class PasswordRequest(MethodView):
     """Request for a link that resets the password."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.Address)
     @blueprint.response(202, schemas.MailOnItsWay)
     def post(self, address: dict[str, Any]) -> Response:
@@ -110,7 +112,7 @@ class PasswordRequest(MethodView):
 class PasswordReset(MethodView):
     """Reset of the password with a link."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.PasswordReset)
     @blueprint.response(204)
     @refuses(InvalidLink)
@@ -127,7 +129,7 @@ class PasswordReset(MethodView):
 class EmailVerification(MethodView):
     """Verification of an e-mail address."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.LinkToken)
     @blueprint.response(204)
     @refuses(InvalidLink, EmailTaken)
@@ -144,7 +146,7 @@ class EmailVerification(MethodView):
 class VerificationRequest(MethodView):
     """Request for another verification link."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.Address)
     @blueprint.response(202, schemas.MailOnItsWay)
     def post(self, address: dict[str, Any]) -> Response:

@@ -16,9 +16,8 @@ from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.refusals import Refusal
-from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.retention import Retention
-from backend.kernel.postgres.statements import run
 
 _TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
 _ADMINS = sa.func.hashtextextended("users.admins", 0)
@@ -103,9 +102,9 @@ class SqlUsers:
         return [self.unit.track(user) for user in found]
 
 
-def account_of(connection: sa.Connection, user_id: UUID) -> Account | None:
+def account_of(connection: ReadConnection, user_id: UUID) -> Account | None:
     """The current account of a user; None if it does not exist or is not active."""
-    roles = run(connection, "select roles from users where id = %(id)s and is_active", {"id": user_id}).fetchone()
+    roles = connection.execute("select roles from users where id = %s and is_active", [user_id]).fetchone()
     return Account(user_id, frozenset(roles[0])) if roles else None
 
 

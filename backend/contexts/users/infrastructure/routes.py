@@ -24,7 +24,7 @@ from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.guards import admin_only, public, signed_in, signed_in_caller
+from backend.kernel.http.guards import admin_only, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing
 from backend.kernel.messages.refusals import StaleVersion
@@ -63,19 +63,19 @@ def show_me() -> Response:
 def update_me(changes: dict[str, Any]) -> Response:
     """Dispatch changes of the caller's own profile."""
     user_id = signed_in_caller().user_id
-    return dispatched(UpdateProfile(user_id, changes, expected_version()), updates=user_resource(user_id))
+    return dispatched(UpdateProfile(user_id, changes, expected_version(user_id)), updates=user_resource(user_id))
 
 
 def delete(user_id: UUID) -> Response:
     """Dispatch the deletion of an account. Its owner can no longer sign in, so the handle alone gives the outcome."""
-    return dispatched(DeleteUser(user_id, expected_version()), capability=True)
+    return dispatched(DeleteUser(user_id, expected_version(user_id)), capability=True)
 
 
 @blueprint.route("/users")
 class UserCollection(MethodView):
     """All users."""
 
-    @public
+    @without_token
     @blueprint.arguments(schemas.NewUser)
     @accepts_command
     @blueprint.response(201, schemas.UserSchema)
@@ -176,7 +176,7 @@ class UserActivation(MethodView):
     @refuses(UserNotFound, StaleVersion)
     def post(self, user_id: UUID) -> Response:
         """Activate a user"""
-        return dispatched(ActivateUser(user_id, expected_version()), updates=user_resource(user_id))
+        return dispatched(ActivateUser(user_id, expected_version(user_id)), updates=user_resource(user_id))
 
 
 @blueprint.route("/users/<uuid:user_id>/deactivate")
@@ -192,7 +192,7 @@ class UserDeactivation(MethodView):
 
         Every session of the user ends at once.
         """
-        return dispatched(DeactivateUser(user_id, expected_version()), updates=user_resource(user_id))
+        return dispatched(DeactivateUser(user_id, expected_version(user_id)), updates=user_resource(user_id))
 
 
 @blueprint.route("/users/<uuid:user_id>/roles")
@@ -209,7 +209,7 @@ class UserRoles(MethodView):
 
         Earlier access tokens are refused from the next request on. A refresh returns tokens with the new roles.
         """
-        return dispatched(SetRoles(user_id, roles, expected_version()), updates=user_resource(user_id))
+        return dispatched(SetRoles(user_id, roles, expected_version(user_id)), updates=user_resource(user_id))
 
 
 def _shown_to(viewer: Caller, user: UserView) -> Response:

@@ -1,0 +1,32 @@
+"""The origins whose pages may use the API: each is exact, or has `*` for its first label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+_HOST = rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])"
+_ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(\*\.(?=[^.]+\.))?{_HOST}(:(?P<port>[1-9][0-9]{{0,4}}))?")
+_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
+_LONGEST_ORIGIN = 300
+
+
+def is_origin(text: str) -> bool:
+    """Whether it is an origin as a browser sends it, or one with `*` for its first label and at least two more."""
+    found = _ORIGIN.fullmatch(text)
+    return found is not None and (found["scheme"], found["port"]) not in _DEFAULT_PORTS
+
+
+class Origins:
+    """The origins that are allowed: each exact, or any one label where it has `*`."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._exact = frozenset(allowed)
+        patterns = (re.escape(origin).replace(r"\*", _LABEL, 1) for origin in allowed if "*" in origin)
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+
+    def __contains__(self, origin: str) -> bool:
+        if len(origin) > _LONGEST_ORIGIN or "*" in origin:
+            return False
+        return origin in self._exact or any(pattern.fullmatch(origin) for pattern in self._patterns)

@@ -1,0 +1,53 @@
+"""What proxies say of a request, as far as TRUSTED_PROXIES says that they are ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_WITH_PORT = re.compile(r"\[(?P<v6>[^]]*)\](:[0-9]*)?|(?P<v4>[0-9.]+):[0-9]*")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+class TrustedProxies:
+    """Believes the last `hops` proxies about address, scheme, host, port and prefix."""
+
+    def __init__(self, app: WSGIApplication, hops: int) -> None:
+        self._app = app
+        self._fixed = ProxyFix(self._tidy, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._fixed(environ, start_response)
+
+    def _tidy(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """What is no address counts as the peer's, and what is no path as no prefix."""
+        told = environ["werkzeug.proxy_fix.orig"]
+        if not address_of(environ.get("REMOTE_ADDR", "")):
+            environ["REMOTE_ADDR"] = told["REMOTE_ADDR"]
+        prefix = environ.get("SCRIPT_NAME", "").rstrip("/")
+        environ["SCRIPT_NAME"] = prefix if _PREFIX.fullmatch(prefix) else told["SCRIPT_NAME"]
+        return self._app(environ, start_response)
+
+
+@lru_cache(1000)
+def address_of(text: str) -> str:
+    """The address alone, in its one spelling: without port, brackets and zone; "" for what is no address.
+
+    Raw text would be an identity that a client chooses anew with each request.
+    """
+    found = _WITH_PORT.fullmatch(text.strip())
+    bare = (found["v6"] or found["v4"] or "") if found else text.strip()
+    try:
+        address = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

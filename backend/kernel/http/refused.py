@@ -1,0 +1,77 @@
+"""A trace of who was refused: one log line each, and an audit entry where an administrator's route was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from uuid import UUID
+
+import structlog
+from flask import request
+
+from backend.kernel.http.api import CurrentRequest, bus
+from backend.kernel.observe import audit
+from backend.kernel.postgres.faults import DatabaseAway
+
+_MOST_NAMES = 1000
+_TOLD = (401, 403, 429)
+log = structlog.get_logger(__name__)
+
+
+class Allowance:
+    """At most `times` within `seconds` for each name. It forgets everybody rather than grow without a bound."""
+
+    def __init__(self, times: int, seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        self._times, self._seconds, self._clock = times, seconds, clock
+        self._lock = Lock()
+        self._spent: dict[str, tuple[float, int]] = {}
+
+    def take(self, name: str) -> int | None:
+        """How often it was refused to that name before, in the window that has ended; None when it is refused now."""
+        now = self._clock()
+        with self._lock:
+            since, spent = self._spent.get(name, (now, 0))
+            left_out = 0
+            if now - since > self._seconds:
+                since, spent, left_out = now, 0, max(0, spent - self._times)
+            if len(self._spent) >= _MOST_NAMES and name not in self._spent:
+                self._spent.clear()
+            self._spent[name] = since, spent + 1
+        return left_out if spent < self._times else None
+
+
+_lines = Allowance(times=10, seconds=60)
+_entries = Allowance(times=10, seconds=60)
+
+
+def note_refusal(asked: CurrentRequest, status: int) -> None:
+    """Write a line about a request that is answered 401, 403 or 429, at most ten a minute for each address."""
+    if status not in _TOLD:
+        return
+    ip = asked.ip
+    left_out = _lines.take(ip)
+    if left_out is None:
+        return
+    log.warning(
+        "request refused",
+        status=status,
+        problem=asked.problem,
+        method=request.method,
+        rule=str(request.url_rule),  # not the path: it may hold a handle
+        ip=ip,
+        actor=str(asked.caller.user_id) if asked.caller else None,
+        **({"left_out": left_out} if left_out else {}),
+    )
+
+
+def audit_refusal(asked: CurrentRequest) -> None:
+    """Keep that somebody who is no administrator tried what only administrators may."""
+    if asked.caller is None or _entries.take(str(asked.caller.user_id)) is None:
+        return
+    about = next((value for value in (request.view_args or {}).values() if isinstance(value, UUID)), None)
+    try:
+        with bus().database.transaction() as connection:
+            audit.write(connection, f"{request.method} {request.url_rule}", about, "forbidden")
+    except DatabaseAway:
+        log.warning("a refusal could not be audited: the database is away")
