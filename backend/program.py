@@ -82,7 +82,11 @@ class Process:
         return Resources(
             self.settings,
             self.registry,
-            lambda database: Reader(database, (context.queries for context in contexts)),
+            lambda resources: Reader(
+                resources.database,
+                (context.queries for context in contexts),
+                (context.offered(resources) for context in contexts if context.offered is not None),
+            ),
         )
 
     @cached_property

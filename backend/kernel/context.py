@@ -16,7 +16,7 @@ from backend.kernel.http.openapi import Blueprint
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.observe.timeline import StepsOf
 from backend.kernel.postgres.listener import Channel
-from backend.kernel.postgres.queries import Queries
+from backend.kernel.postgres.queries import Offered, Queries
 from backend.kernel.postgres.retention import Retention
 from backend.settings import ContextSettings
 
@@ -35,6 +35,7 @@ class Context(Generic[P]):
         handlers: its handlers, and others under its wire names.
         open_ports: opens the handlers' ports for one unit of work.
         queries: the queries it answers.
+        offered: the queries whose answers need more than a connection, with these answers.
         routes: under the API's prefix.
         root_routes: at the root of the web application, such as well-known addresses.
         cli: its `flask` commands.
@@ -51,6 +52,7 @@ class Context(Generic[P]):
     handlers: Handlers[P]
     open_ports: Callable[[Resources, UnitOfWork], P]
     queries: Queries = field(default_factory=Queries)
+    offered: Callable[[Resources], Offered] | None = None
     routes: tuple[Blueprint, ...] = ()
     root_routes: Callable[[Resources], tuple[flask.Blueprint, ...]] | None = None
     cli: tuple[click.Command, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from threading import RLock
 from typing import Any, TypeVar, cast
 
@@ -25,12 +26,12 @@ class Resources:
         listener: receives PostgreSQL's notifications; it starts on first use.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, make_reader: Callable[[Database], Reader]) -> None:
+    def __init__(self, settings: Settings, registry: Registry, make_reader: Callable[[Resources], Reader]) -> None:
         self.settings = settings
         self.registry = registry
         self.keyring = Keyring(settings.secret_keys)
         self.database = Database(settings.database_url, settings.database_read_url)
-        self.reader = make_reader(self.database)
+        self._make_reader = make_reader
         self.channels: dict[str, Channel] = {}
         direct = settings.database_direct_url
         self.listener = Listener(direct or settings.database_url, self.channels, direct=bool(direct))
@@ -38,6 +39,11 @@ class Resources:
         self.codec = Codec(registry, self.sealer)
         self._made: dict[Callable[[Any], object], object] = {}
         self._making = RLock()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Answers every question of the program."""
+        return self._make_reader(self)
 
     def once(self, make: Callable[[Resources], T]) -> T:
         """What `make` creates from these resources: created by the first call, the same for every later one."""

@@ -26,7 +26,6 @@ from backend.contexts.auth.infrastructure.routes import jwks_blueprint
 from backend.contexts.auth.infrastructure.settings import AuthSettings
 from backend.contexts.auth.infrastructure.throttle import FAILURES, SqlGuesses, throttle_of, turns_of
 from backend.contexts.auth.infrastructure.tokens import AccessTokens, SignedTokens
-from backend.contexts.users.infrastructure.passwords import hasher_of
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Authenticate
@@ -38,7 +37,7 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> AuthPorts:
     """What the handlers may reach, for one transaction."""
     return AuthPorts(
         accounts=SqlAccounts(resources.reader, unit),
-        guesses=SqlGuesses(unit, resources.once(throttle_of), resources.once(turns_of), resources.once(hasher_of)),
+        guesses=SqlGuesses(unit, resources.once(throttle_of), resources.once(turns_of), resources.reader),
         sessions=SqlSessions(unit),
         challenges=SqlChallenges(unit),
         tokens=resources.once(_signed_tokens),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from backend.contexts.auth.infrastructure.throttle import SqlAttempts, throttle_of, turns_of
 from backend.contexts.users.application.handlers import handlers
 from backend.contexts.users.application.ports import UsersPorts
+from backend.contexts.users.application.queries import ProvePassword
 from backend.contexts.users.infrastructure.account_routes import blueprint as account_routes
 from backend.contexts.users.infrastructure.cli import users as users_cli
 from backend.contexts.users.infrastructure.links import LINKS, SqlLinks
 from backend.contexts.users.infrastructure.passwords import hasher_of
+from backend.contexts.users.infrastructure.proofs import proofs_of
 from backend.contexts.users.infrastructure.queries import queries
 from backend.contexts.users.infrastructure.repository import REGISTRATIONS, SqlUsers, account_of
 from backend.contexts.users.infrastructure.routes import blueprint as routes
 from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.postgres.queries import Offered
 from backend.kernel.resources import Resources
 
 
@@ -29,6 +32,10 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
     )
 
 
+def _offered(resources: Resources) -> Offered:
+    return {ProvePassword: proofs_of(resources).prove}
+
+
 def _verification_required(resources: Resources) -> bool:
     return resources.settings.of(UsersSettings).require_email_verification
 
@@ -38,6 +45,7 @@ context = Context(
     handlers,
     open_ports,
     queries=queries,
+    offered=_offered,
     routes=(routes, account_routes),
     cli=(users_cli,),
     retention=(LINKS, REGISTRATIONS),

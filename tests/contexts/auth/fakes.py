@@ -40,9 +40,9 @@ class CountedGuesses:
     def __init__(self) -> None:
         self.failures = 0
 
-    def password(self, login: str, account: Account | None, password: Secret) -> bool:
+    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
         self.failures += 1
-        return account is not None and account.password_hash == password.value
+        return account.password_version if account and password.value == PASSWORD else None
 
     def code(self, user_id: UUID) -> None:
         self.failures += 1
@@ -165,5 +165,5 @@ def account(*, is_active: bool = True, email_verified: bool = True, two_step: bo
         is_active=is_active,
         email_verified=email_verified,
         two_step=two_step,
-        password_hash=PASSWORD,
+        password_version=1,
     )

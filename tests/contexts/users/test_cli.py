@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,11 +10,8 @@ from click.testing import Result
 from flask import Flask
 from structlog.testing import capture_logs
 
-from backend.contexts.users.application.queries import FindCredentials, ListUsers
-from backend.contexts.users.infrastructure.passwords import BcryptHasher
-from backend.contexts.users.infrastructure.settings import UsersSettings
+from backend.contexts.users.application.queries import FindAccount, ListUsers, ProvePassword
 from backend.kernel.delivery.dispatch import Bus
-from backend.kernel.keys import Keyring
 from backend.kernel.messages.secret import Secret
 from backend.settings import Settings
 from tests.client import Client
@@ -41,11 +38,10 @@ def test_an_admin_is_created_verified_and_with_the_password_of_the_environment(
 ) -> None:
     done = flask(app, "create-admin", "--email", "Root@Example.com", "--name", " Root ")
     assert (done.exit_code, "root@example.com" in done.output) == (0, True)
-    root = bus.ask(FindCredentials(email="root@example.com"))
+    root = bus.ask(FindAccount(email="root@example.com"))
     assert root is not None
     assert (root.name, root.roles, root.email_verified, root.pending) == ("Root", ["admin"], True, False)
-    hasher = BcryptHasher(Keyring(settings.secret_keys), settings.of(UsersSettings).bcrypt_rounds)
-    assert hasher.verify(Secret(PASSWORD), root.password_hash)
+    assert bus.ask(ProvePassword(root.id, Secret(PASSWORD))) == 1
 
 
 def test_without_the_environment_the_password_is_asked_for_twice_and_never_shown(
@@ -55,7 +51,7 @@ def test_without_the_environment_the_password_is_asked_for_twice_and_never_shown
     typed = f"{PASSWORD}\n{PASSWORD}\n"
     done = flask(app, "create-admin", "--email", "root@example.com", "--name", "Root", input=typed)
     assert (done.exit_code, PASSWORD in done.output) == (0, False)
-    assert bus.ask(FindCredentials(email="root@example.com")) is not None
+    assert bus.ask(FindAccount(email="root@example.com")) is not None
 
 
 @pytest.mark.parametrize(
@@ -120,6 +116,18 @@ def test_what_cannot_be_done_is_told(app: Flask, ada: Person, arguments: tuple[s
     assert reason in refused.output
 
 
+def test_hashes_are_counted_by_key_and_cost_so_that_an_earlier_key_can_go(
+    app: Flask, register: Register, sql: Callable[..., Any]
+) -> None:
+    people = [register() for _ in range(3)]
+    (line,) = flask(app, "hashes").output.splitlines()
+    assert line.endswith("(newest)  cost 4  3")
+    sql("update users set password_hash = 'nobody$2b$12$' || repeat('.', 53) where id = %s", people[0].id)
+    assert sorted(flask(app, "hashes").output.splitlines()) == sorted(
+        ["nobody (earlier)  cost 12  1", line.removesuffix("3") + "2"]
+    )
+
+
 def test_the_last_admin_stays(app: Flask, ada: Person) -> None:
     flask(app, "set-roles", ada.email, "admin")
     assert "last active admin" in flask(app, "set-roles", ada.email).output
@@ -129,7 +137,7 @@ def test_the_last_admin_stays(app: Flask, ada: Person) -> None:
 def test_an_admin_takes_an_address_that_others_only_wait_for(app: Flask, visitor: Client, bus: Bus) -> None:
     visitor.post("/users", {"name": "Eve", "email": "root@example.com", "password": PASSWORD})
     assert flask(app, "create-admin", "--email", "root@example.com", "--name", "Root").exit_code == 0
-    root = bus.ask(FindCredentials(email="root@example.com"))
+    root = bus.ask(FindAccount(email="root@example.com"))
     assert root is not None
     assert root.name == "Root"
 

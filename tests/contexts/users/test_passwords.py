@@ -19,5 +19,5 @@ _KEYRING = Keyring(("a key of the tests, long enough for them",))
 def test_a_password_is_checked_behind_everything_else_the_process_does() -> None:
     hasher = BcryptHasher(_KEYRING, rounds=4)
     assert hasher.verify(Secret("correct horse"), hasher.hash(Secret("correct horse")))
-    checking = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("password-check")]
+    checking = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("password_")]
     assert {os.getpriority(os.PRIO_PROCESS, one or 0) for one in checking} == {min(os.nice(0) + 15, 19)}

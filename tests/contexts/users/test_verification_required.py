@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from backend.contexts.auth.domain.events import UnverifiedSignIn
-from backend.contexts.users.application.queries import FindCredentials, GetCredentials
+from backend.contexts.users.application.queries import FindAccount, GetAccount
 from backend.contexts.users.domain.events import (
     EmailVerificationRequested,
     PasswordResetRequested,
@@ -155,7 +155,7 @@ def test_of_several_registrations_the_one_whose_link_is_used_wins(
     late = visitor.post("/auth/verify-email", {"token": second_token})
     assert (late.status_code, late.json["code"]) == (422, "invalid_link")
     assert admin.get(f"/users/{second}").status_code == 404
-    found = bus.ask(FindCredentials(email=EMAIL))
+    found = bus.ask(FindAccount(email=EMAIL))
     assert found is not None
     assert (str(found.id), found.pending) == (first, False)
 
@@ -223,11 +223,11 @@ def test_whoever_signs_in_by_address_is_the_one_who_has_it_before_those_who_wait
 ) -> None:
     waiting, _ = newcomers.register()
     newest, _ = newcomers.register()
-    found = bus.ask(FindCredentials(email="ADA@example.com"))
+    found = bus.ask(FindAccount(email="ADA@example.com"))
     assert found is not None
     assert (str(found.id), found.pending, found.email_verified) == (newest, True, False)
-    assert bus.ask(FindCredentials(username="Ada")) is None
-    assert bus.ask(GetCredentials(UUID(waiting))) is not None
+    assert bus.ask(FindAccount(username="Ada")) is None
+    assert bus.ask(GetAccount(UUID(waiting))) is not None
     assert "hash" not in repr(found)
 
 

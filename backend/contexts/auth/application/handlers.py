@@ -42,10 +42,10 @@ handlers = Handlers[AuthPorts]("auth", audited=True)
 def sign_in(command: SignIn, ports: AuthPorts) -> TokenPair | CodeSent:
     """Whatever is wrong, the answer is the same."""
     seen = ports.accounts.named(command.login)
-    right = ports.guesses.password(command.login, seen, command.password)
-    if not right or seen is None or not seen.is_active:
+    version = ports.guesses.password(command.login, seen, command.password)
+    if seen is None or version is None:
         raise InvalidCredentials
-    account = _admitted(seen, ports)
+    account = _admitted(seen.user_id, version, ports)
     if account.two_step:
         return _challenge(account, ports)
     return _start_session(account, ports)
@@ -140,10 +140,10 @@ def refuse_tokens_with_old_roles(event: UserRolesChanged, ports: AuthPorts) -> N
     ports.sessions.refuse_tokens(event.user_id)
 
 
-def _admitted(seen: Account, ports: AuthPorts) -> Account:
+def _admitted(user_id: UUID, password_version: int, ports: AuthPorts) -> Account:
     """The account as it is now, after its password was checked, locked against changes."""
-    account = ports.accounts.held(seen.user_id)
-    if account is None or not account.is_active or account.password_hash != seen.password_hash:
+    account = ports.accounts.held(user_id)
+    if account is None or not account.is_active or account.password_version != password_version:
         raise InvalidCredentials
     if ports.verification_required and not account.email_verified:
         account.record(UnverifiedSignIn(account.user_id))

@@ -35,8 +35,8 @@ class Guesses(Protocol):
     Every method raises TooManyAttempts: there were too many recently, and a correct one is refused as well.
     """
 
-    def password(self, login: str, account: Account | None, password: Secret) -> bool:
-        """Whether it is the account's password. For an account that does not exist: False, as slowly.
+    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
+        """The version of the account's password if this is it. For an account that does not exist: None, as slowly.
 
         Raises:
             Busy: too many passwords are being checked; this one was neither checked nor counted.

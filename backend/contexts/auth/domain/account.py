@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from backend.kernel.messages.aggregate import Aggregate
@@ -10,7 +10,11 @@ from backend.kernel.messages.aggregate import Aggregate
 
 @dataclass(eq=False)
 class Account(Aggregate):
-    """What a sign-in needs of a user. It records the events of signing in."""
+    """What a sign-in needs of a user. It records the events of signing in.
+
+    Attributes:
+        password_version: raised with each change of the password.
+    """
 
     user_id: UUID
     email: str
@@ -20,4 +24,4 @@ class Account(Aggregate):
     is_active: bool
     email_verified: bool
     two_step: bool
-    password_hash: str = field(repr=False)
+    password_version: int

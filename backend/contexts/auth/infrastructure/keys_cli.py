@@ -21,7 +21,8 @@ def rotate() -> None:
 
     In development the new key is written under var/. Where the environment sets the keys, the new value is printed.
     Then restart every process, API processes last. The previous key stays valid, because what it signed is still in
-    use. Two JWT keys are kept. No secret key is dropped, because password hashes depend on them.
+    use. Two JWT keys are kept. No secret key is dropped, because password hashes depend on them until their owners sign
+    in: `flask users hashes` counts those.
     """
     for variable, (name, content) in _rotated(api().settings).items():
         if os.environ.get(variable) or os.environ.get(f"{variable}_FILE"):

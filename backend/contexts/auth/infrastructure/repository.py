@@ -17,7 +17,7 @@ from backend.contexts.auth.domain.errors import InvalidCode, InvalidRefreshToken
 from backend.contexts.auth.domain.session import Session
 from backend.contexts.auth.infrastructure.revocation import CHANNEL, notice
 from backend.contexts.auth.infrastructure.tables import challenges, sessions
-from backend.contexts.users.application.queries import CredentialsView, FindCredentials, GetCredentials
+from backend.contexts.users.application.queries import AccountView, FindAccount, GetAccount
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Query
 from backend.kernel.postgres.queries import Reader
@@ -108,21 +108,21 @@ class SqlAccounts:
 
     def named(self, login: str) -> Account | None:
         """A username contains no `@`, an address always does."""
-        query = FindCredentials(email=login) if "@" in login else FindCredentials(username=login)
+        query = FindAccount(email=login) if "@" in login else FindAccount(username=login)
         return self._known(self._reader.ask(query, fresh=True))
 
     def held(self, user_id: UUID) -> Account | None:
-        """Locked against changes, not against other readers."""
-        return self._within(GetCredentials(user_id, hold=True))
+        """Locked against changes and against other sign-ins."""
+        return self._within(GetAccount(user_id, hold=True))
 
     def of(self, session: Session) -> Account | None:
         """The user of a locked session."""
-        return self._within(GetCredentials(session.user_id))
+        return self._within(GetAccount(session.user_id))
 
-    def _within(self, query: Query[CredentialsView | None]) -> Account | None:
+    def _within(self, query: Query[AccountView | None]) -> Account | None:
         return self._known(self._reader.ask_within(self._unit.connection, query))
 
-    def _known(self, found: CredentialsView | None) -> Account | None:
+    def _known(self, found: AccountView | None) -> Account | None:
         if found is None:
             return None
         self._unit.about = found.id
@@ -136,7 +136,7 @@ class SqlAccounts:
                 found.is_active,
                 found.email_verified,
                 found.two_step,
-                found.password_hash,
+                found.password_version,
             )
         )
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from threading import Condition
-from typing import Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -31,6 +30,7 @@ from backend.contexts.auth.domain.throttle import (
     Failures,
 )
 from backend.contexts.auth.infrastructure.tables import failures
+from backend.contexts.users.application.queries import ProvePassword
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.origin import current_origin
@@ -38,6 +38,7 @@ from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.queries import Reader
 from backend.kernel.postgres.retention import Retention
 from backend.kernel.resources import Resources
 
@@ -46,17 +47,6 @@ _PLACES_TO_WAIT = 40
 """Fewer than a process has threads (64): a request that waits for a turn occupies one."""
 
 Change = Callable[[Failures], Failures]
-
-
-class Hasher(Protocol):
-    """Checks passwords, slowly."""
-
-    @property
-    def nobodys_hash(self) -> str:
-        """A hash that no password matches, as slow as any other."""
-
-    def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether the password matches the hash."""
 
 
 class Turns:
@@ -148,18 +138,18 @@ class Throttle:
 class SqlGuesses:
     """`Guesses` within one unit of work."""
 
-    def __init__(self, unit: UnitOfWork, throttle: Throttle, turns: Turns, hasher: Hasher) -> None:
+    def __init__(self, unit: UnitOfWork, throttle: Throttle, turns: Turns, reader: Reader) -> None:
         self._unit = unit
         self._throttle = throttle
         self._turns = turns
-        self._hasher = hasher
+        self._reader = reader
 
-    def password(self, login: str, account: Account | None, password: Secret) -> bool:
-        """One hash is checked for any account, so that the time reveals nothing."""
+    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
+        """A password is checked for any name, so that the time reveals nothing."""
         who = str(account.user_id) if account else _normalized(login)
         with self._turns.one(who):
             self._throttle.reserve(who)
-            return self._hasher.verify(password, account.password_hash if account else self._hasher.nobodys_hash)
+            return self._reader.ask(ProvePassword(account.user_id if account else None, password))
 
     def code(self, user_id: UUID) -> None:
         """Count an attempt with a code."""

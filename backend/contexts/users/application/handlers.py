@@ -252,7 +252,7 @@ def _check_password(user: User, password: Secret, ports: UsersPorts) -> None:
 def _unchanged(seen: User, ports: UsersPorts) -> User:
     """The user to change, if the password that was checked is still the current one."""
     user = ports.users.get(seen.id)
-    if user.password_hash != seen.password_hash:
+    if user.password_version != seen.password_version:
         raise WrongPassword
     return user
 

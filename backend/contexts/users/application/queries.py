@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from backend.kernel.messages.message import Query
 from backend.kernel.messages.paging import Page
+from backend.kernel.messages.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,14 @@ class ListUsers(Query[Page[UserView]]):
 
 
 @dataclass(frozen=True)
-class CredentialsView:
-    """What a sign-in is checked against. It never leaves the program.
+class AccountView:
+    """What a sign-in needs of a user. The password hash is not part of it: see `ProvePassword`.
 
     Attributes:
         pending: registered while verification was required, and not verified yet: it holds neither
             address nor username, and several accounts may wait for one address.
         language: of mails, `en` or `es`.
+        password_version: raised with each change of the password.
     """
 
     id: UUID
@@ -91,11 +93,11 @@ class CredentialsView:
     email_verified: bool
     pending: bool
     two_step: bool
-    password_hash: str = field(repr=False)
+    password_version: int
 
 
 @dataclass(frozen=True)
-class FindCredentials(Query[CredentialsView | None]):
+class FindAccount(Query[AccountView | None]):
     """The account that signs in with this address or this username. Give one of them; case is ignored.
 
     An account that holds the address comes before a pending one, then the newest.
@@ -106,15 +108,48 @@ class FindCredentials(Query[CredentialsView | None]):
 
 
 @dataclass(frozen=True)
-class GetCredentials(Query[CredentialsView | None]):
-    """The credentials of one user by id.
+class GetAccount(Query[AccountView | None]):
+    """The account of one user by id.
 
     Attributes:
-        hold: lock the user against changes until the transaction of the query ends.
+        hold: lock the user against changes and other holders until the transaction of the query ends.
     """
 
     user_id: UUID
     hold: bool = False
+
+
+@dataclass(frozen=True)
+class ProvePassword(Query[int | None]):
+    """The version of a user's password if it matches, else None.
+
+    It takes as long for any user, and holds no connection while it hashes.
+
+    Attributes:
+        user_id: None for an account that does not exist: no password matches.
+    """
+
+    user_id: UUID | None
+    password: Secret
+
+
+@dataclass(frozen=True)
+class HashCount:
+    """How many passwords have hashes of one kind.
+
+    Attributes:
+        key: the id of the secret key's pepper.
+        rounds: the cost.
+    """
+
+    key: str
+    rounds: int
+    accounts: int
+
+
+@dataclass(frozen=True)
+class CountHashes(Query[list[HashCount]]):
+    """Every kind of password hash in use."""
 
 
 @dataclass(frozen=True)

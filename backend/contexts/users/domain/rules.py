@@ -65,14 +65,20 @@ def password(text: str, unlike: Iterable[str | None] = (), field: str = "passwor
     Args:
         unlike: what it must not equal, ignoring case: the user's e-mail, username and name.
     """
-    if not _SHORTEST_PASSWORD <= len(text) <= _LONGEST_PASSWORD:
+    spelled = password_spelling(text)
+    if not _SHORTEST_PASSWORD <= len(spelled) <= _LONGEST_PASSWORD:
         raise _invalid(field, f"Must have {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.")
-    folded = text.casefold()
+    folded = spelled.casefold()
     if folded in _common_passwords():
         raise _invalid(field, "This is one of the most common passwords.")
-    if folded in {one.casefold() for one in unlike if one}:
+    if folded in {password_spelling(one).casefold() for one in unlike if one}:
         raise _invalid(field, "Must not be your e-mail address, username or name.")
-    return text
+    return spelled
+
+
+def password_spelling(text: str) -> str:
+    """The one spelling of a password (NFKC): keyboards and systems differ in how they write the same characters."""
+    return unicodedata.normalize("NFKC", text)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A user: the profile, the roles, and what an account needs to sign in."""
+"""A user: the profile, the roles, and the credentials. Sessions belong to `auth`."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ class User(Aggregate):
             holds neither its address nor a username: the first to verify the address gets both.
         wanted_username: what a pending account gets when it is verified, if still free.
         language: of mails.
+        password_version: raised with each change of the password, not when its hash is renewed.
         version: raised by the mapper with each change.
     """
 
@@ -101,6 +102,7 @@ class User(Aggregate):
     two_step: bool
     language: str
     password_hash: str
+    password_version: int
     version: int
 
     @classmethod
@@ -119,7 +121,7 @@ class User(Aggregate):
         user = cls()
         user.id = user_id
         user.email = email
-        user.password_hash = password_hash
+        user.password_hash, user.password_version = password_hash, 1
         user._call(name)
         user.take_username(None if pending else profile.username)
         user.wanted_username = profile.username if pending else None
@@ -189,6 +191,7 @@ class User(Aggregate):
     def change_password(self, password_hash: str, session_id: UUID | None = None) -> None:
         """Set a new password hash, and mail a notice."""
         self.password_hash = password_hash
+        self.password_version += 1
         self.record(PasswordChanged(self.id, self.email, self.name, self.language, session_id))
 
     def switch_two_step(self, *, enabled: bool) -> None:

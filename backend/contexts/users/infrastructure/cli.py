@@ -15,10 +15,11 @@ from flask.cli import AppGroup
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import ActivateUser, CreateAdmin, DeactivateUser, SetRoles
-from backend.contexts.users.application.queries import FindCredentials, ListUsers, UserView
+from backend.contexts.users.application.queries import CountHashes, FindAccount, ListUsers, UserView
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.domain.user import ROLES, PersonName
+from backend.contexts.users.infrastructure.passwords import newest_key
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
 from backend.kernel.messages.message import Command
@@ -79,6 +80,20 @@ def set_roles(user: str, roles: tuple[str, ...]) -> None:
     _execute(SetRoles(_id_of(user), sorted(set(roles))))
 
 
+@users.command("hashes")
+@reports_refusals
+def hashes() -> None:
+    """Count the password hashes by key and cost.
+
+    A sign-in renews the hash with the newest key and the current cost. Drop an earlier secret key once no hash needs
+    it. Users who have not signed in until then have to reset their password.
+    """
+    newest = newest_key(api().keyring)
+    for found in api().bus.ask(CountHashes(), fresh=True):
+        age = "newest" if found.key == newest else "earlier"
+        click.echo(f"{found.key} ({age})  cost {found.rounds}  {found.accounts}")
+
+
 def _execute(command: Command) -> None:
     api().bus.execute(cast("Any", command))
     click.echo("Done.")
@@ -93,7 +108,7 @@ def _id_of(user: str) -> UUID:
     try:
         return UUID(user)
     except ValueError:
-        found = api().bus.ask(FindCredentials(email=email_address(user, field="user")), fresh=True)
+        found = api().bus.ask(FindAccount(email=email_address(user, field="user")), fresh=True)
     if found is None:
         raise UserNotFound
     return found.id

@@ -8,7 +8,6 @@ guessed against. A hash names its key, `<key id>$2b$…`, so that keys can be ro
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import os
 import sys
@@ -16,56 +15,91 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 
+from backend.contexts.users.domain import rules
 from backend.contexts.users.infrastructure.settings import UsersSettings
-from backend.kernel.keys import Keyring
+from backend.kernel.keys import Keyring, key_id
 from backend.kernel.messages.secret import Secret
 from backend.kernel.resources import Resources
 
 _LOW_PRIORITY = 15
-"""Niceness of the threads that check passwords: 36 shares of a core where a read has 1024 (sched(7))."""
+"""Niceness of the threads that hash passwords: 36 shares of a core where a read has 1024 (sched(7))."""
+_PEPPER = "password pepper"
 
 
 class BcryptHasher:
     """`PasswordHasher`: hashes with the newest key, verifies with every key.
+
+    Both run in threads of low priority: hashing takes what other work leaves of the cores.
 
     Args:
         rounds: the cost; each step doubles the time.
     """
 
     def __init__(self, keyring: Keyring, rounds: int) -> None:
-        self._keys = {hashlib.sha256(key).hexdigest()[:8]: key for key in keyring.derived("password pepper")}
-        self._newest = next(iter(self._keys))
-        self._rounds = rounds
-        self._checks = ThreadPoolExecutor(os.cpu_count() or 1, "password-check", _lower_priority)
-
-    @property
-    def nobodys_hash(self) -> str:
-        """A hash that no password matches, as slow as any other: the stand-in for an account that does not exist."""
-        return f"nobody$2b${self._rounds:02}${'.' * 53}"
+        self._keys = {key_id(key): key for key in keyring.derived(_PEPPER)}
+        self._newest = newest_key(keyring)
+        self.rounds = rounds
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "password", _lower_priority)
 
     def hash(self, password: Secret) -> str:
         """The hash of a password, with the id of its key."""
-        hashed = bcrypt.hashpw(_digest(self._keys[self._newest], password), bcrypt.gensalt(self._rounds))
+        digest = self._digest(self._newest, rules.password_spelling(password.value))
+        hashed: bytes = self._threads.submit(bcrypt.hashpw, digest, bcrypt.gensalt(self.rounds)).result()
         return self._newest + hashed.decode()
 
     def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether the password matches the hash. False, as slowly, if the key is gone.
+        """Whether the password matches the hash. False, as slowly, when the key is gone."""
+        return self.spelling_of(password, password_hash, 0) is not None
 
-        A thread of low priority checks it: sign-ins use the cores that nothing else needs.
+    def spelling_of(self, password: Secret, password_hash: str | None, rounds: int) -> str | None:
+        """The spelling of the password that matches the hash; None when none does, or there is no hash.
+
+        A password is tried as it was typed, too, because release 0.1 hashed it so.
+
+        Args:
+            rounds: take as long for each spelling as a hash of this cost, at least. The number of spellings depends on
+                the password alone, so the time does not reveal whose hash it is, or that there is none.
         """
-        key_id, dollar, rest = password_hash.partition("$")
-        key = self._keys.get(key_id, b"")
-        check = self._checks.submit(bcrypt.checkpw, _digest(key, password), (dollar + rest).encode())
-        return check.result() and key != b""
+        spellings = dict.fromkeys((rules.password_spelling(password.value), password.value))
+        known = password_hash or f"nobody{_never(rounds)}"
+        right = (one for one in spellings if self._threads.submit(self._matches, one, known, rounds).result())
+        return next(right, None)
+
+    def is_current(self, password_hash: str, spelling: str) -> bool:
+        """Whether `hash` would make such a hash of that spelling now."""
+        made_now = password_hash.startswith(f"{self._newest}$2b${self.rounds:02}$")
+        return made_now and spelling == rules.password_spelling(spelling)
+
+    def _matches(self, text: str, password_hash: str, rounds: int) -> bool:
+        key, dollar, rest = password_hash.partition("$")
+        right = bcrypt.checkpw(self._digest(key, text), (dollar + rest).encode()) and key in self._keys
+        for cheaper in range(_rounds_of(password_hash), rounds):  # 2^a + 2^a + 2^(a+1) + … + 2^(b-1) = 2^b
+            bcrypt.checkpw(b"", _never(cheaper).encode())
+        return right
+
+    def _digest(self, key: str, text: str) -> bytes:
+        data = text.encode("utf-8", "surrogatepass")
+        return base64.b64encode(hmac.digest(self._keys.get(key, b""), data, "sha256"))
+
+
+def newest_key(keyring: Keyring) -> str:
+    """The id of the key that `hash` uses."""
+    return key_id(keyring.derived(_PEPPER)[0])
+
+
+def _rounds_of(password_hash: str) -> int:
+    """`0a1b2c3d$2b$12$…` was made with 12."""
+    return int(password_hash.split("$")[2])
+
+
+def _never(rounds: int) -> str:
+    """A hash that no password matches, as slow as any other of this cost."""
+    return f"$2b${rounds:02}${'.' * 53}"
 
 
 def _lower_priority() -> None:
     if sys.platform == "linux":  # elsewhere niceness applies to the whole process
         os.nice(_LOW_PRIORITY)
-
-
-def _digest(key: bytes, password: Secret) -> bytes:
-    return base64.b64encode(hmac.digest(key, password.value.encode("utf-8", "surrogatepass"), "sha256"))
 
 
 def hasher_of(resources: Resources) -> BcryptHasher:

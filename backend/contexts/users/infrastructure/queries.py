@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
 from backend.contexts.users.application.queries import (
+    AccountView,
     AdminContact,
-    CredentialsView,
-    FindCredentials,
-    GetCredentials,
+    CountHashes,
+    FindAccount,
+    GetAccount,
     GetUser,
+    HashCount,
     ListAdmins,
     ListUsers,
     UserView,
 )
 from backend.contexts.users.domain.errors import UserNotFound
-from backend.contexts.users.infrastructure.tables import users
+from backend.contexts.users.infrastructure.tables import PASSWORD_COST, PASSWORD_KEY, users
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.values import email_address
@@ -30,19 +33,15 @@ queries = Queries()
 _VIEW = sa.select(*(users.c[name] for name in UserView.__dataclass_fields__))
 _BY_ID = Statement(_VIEW.where(users.c.id == sa.bindparam("id")), UserView)
 
-_CREDENTIALS = sa.select(*(users.c[name] for name in CredentialsView.__dataclass_fields__))
-_CREDENTIALS_BY_ID = Statement(_CREDENTIALS.where(users.c.id == sa.bindparam("id")), CredentialsView)
-_HELD_CREDENTIALS = Statement(
-    _CREDENTIALS.where(users.c.id == sa.bindparam("id")).with_for_update(read=True), CredentialsView
-)
-_CREDENTIALS_BY_USERNAME = Statement(
-    _CREDENTIALS.where(users.c.username_key == sa.bindparam("username")), CredentialsView
-)
-_CREDENTIALS_BY_EMAIL = Statement(
-    _CREDENTIALS.where(users.c.email == sa.bindparam("email"))
+_ACCOUNT = sa.select(*(users.c[name] for name in AccountView.__dataclass_fields__))
+_ACCOUNT_BY_ID = Statement(_ACCOUNT.where(users.c.id == sa.bindparam("id")), AccountView)
+_HELD_ACCOUNT = Statement(_ACCOUNT.where(users.c.id == sa.bindparam("id")).with_for_update(key_share=True), AccountView)
+_ACCOUNT_BY_USERNAME = Statement(_ACCOUNT.where(users.c.username_key == sa.bindparam("username")), AccountView)
+_ACCOUNT_BY_EMAIL = Statement(
+    _ACCOUNT.where(users.c.email == sa.bindparam("email"))
     .order_by(users.c.pending, users.c.created_at.desc(), users.c.id.desc())
     .limit(1),
-    CredentialsView,
+    AccountView,
 )
 
 
@@ -55,19 +54,19 @@ def get_user(query: GetUser, connection: ReadConnection) -> UserView:
     return user
 
 
-@queries.on(GetCredentials)
-def get_credentials(query: GetCredentials, connection: ReadConnection) -> CredentialsView | None:
-    """One user's credentials."""
-    statement = _HELD_CREDENTIALS if query.hold else _CREDENTIALS_BY_ID
+@queries.on(GetAccount)
+def get_account(query: GetAccount, connection: ReadConnection) -> AccountView | None:
+    """One user's account."""
+    statement = _HELD_ACCOUNT if query.hold else _ACCOUNT_BY_ID
     return statement.one(connection, id=query.user_id)
 
 
-@queries.on(FindCredentials)
-def find_credentials(query: FindCredentials, connection: ReadConnection) -> CredentialsView | None:
-    """The credentials behind an address or a username."""
+@queries.on(FindAccount)
+def find_account(query: FindAccount, connection: ReadConnection) -> AccountView | None:
+    """The account behind an address or a username."""
     if query.email is not None:
-        return _CREDENTIALS_BY_EMAIL.one(connection, email=_normalized(query.email))
-    return _CREDENTIALS_BY_USERNAME.one(connection, username=(query.username or "").lower())
+        return _ACCOUNT_BY_EMAIL.one(connection, email=_normalized(query.email))
+    return _ACCOUNT_BY_USERNAME.one(connection, username=(query.username or "").lower())
 
 
 @queries.on(ListUsers)
@@ -116,6 +115,26 @@ _ADMINS = Statement(
 def list_admins(query: ListAdmins, connection: ReadConnection) -> list[AdminContact]:
     """Every active administrator."""
     return _ADMINS.all(connection)
+
+
+_KINDS: dict[str, sa.ColumnElement[Any]] = {
+    "key": PASSWORD_KEY,
+    "rounds": sa.cast(PASSWORD_COST, sa.Integer),
+    "accounts": sa.func.count(),
+}
+_HASHES = Statement(
+    sa.select(*(column.label(name) for name, column in _KINDS.items()))
+    .select_from(users)
+    .group_by("key", "rounds")
+    .order_by("key", "rounds"),
+    HashCount,
+)
+
+
+@queries.on(CountHashes)
+def count_hashes(query: CountHashes, connection: ReadConnection) -> list[HashCount]:
+    """Each kind of hash in use."""
+    return _HASHES.all(connection)
 
 
 def _normalized(email: str) -> str:

@@ -34,7 +34,7 @@ class NewUser(ProfileFields):
     password = SecretText(
         rules.password, required=True, metadata=example("correct horse battery", "8 to 128 characters.")
     )
-    confirm_password = SecretText(allow_none=True, metadata=example("correct horse battery"))
+    confirm_password = SecretText(rules.password_spelling, allow_none=True, metadata=example("correct horse battery"))
 
     @ma.validates_schema(skip_on_field_errors=False)
     def _agree(self, data: dict[str, Any], **_: Any) -> None:

@@ -6,6 +6,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from backend.contexts.users.domain.user import User
 from backend.kernel.postgres.tables import mapper_registry, metadata
 
+# Of a hash such as `0a1b2c3d$2b$12$…`. Literals, not parameters: the index is on just this expression.
+PASSWORD_KEY: sa.ColumnElement[str] = sa.literal_column("split_part(password_hash, '$', 1)", sa.Text)
+PASSWORD_COST: sa.ColumnElement[str] = sa.literal_column("split_part(password_hash, '$', 3)", sa.Text)
+
 users = sa.Table(
     "users",
     metadata,
@@ -28,6 +32,7 @@ users = sa.Table(
     sa.Column("two_step", sa.Boolean, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("password_version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
@@ -36,6 +41,8 @@ users = sa.Table(
     # Several pending accounts may share an address; one account holds it.
     sa.Index("users_email_key", "email", unique=True, postgresql_where=sa.text("not pending")),
     sa.Index("users_pending_email_idx", "email", postgresql_where=sa.text("pending")),
+    # What the most expensive hash in use costs is asked at each sign-in.
+    sa.Index("users_password_cost_idx", PASSWORD_COST),
     sa.Index(None, "roles", postgresql_using="gin"),
     sa.Index(None, "created_at", "id"),
     # Prefix searches, whatever the database's collation.
