@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _run() -> NoReturn:
-    settings = load_program().settings  # makes the development keys once, before several processes would race for it
+    settings = load_program().settings  # makes the development keys once, before several processes race to make them
     if settings.production:
         raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)

@@ -1,6 +1,6 @@
-"""The environment variables that the program reads, typed and checked once at start.
+"""The environment variables that the program reads, typed and validated once at start.
 
-Here stand those of the kernel. A context declares its own as a `ContextSettings`.
+These are the kernel's. A context declares its own as a `ContextSettings`.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from backend.settings_checks import NOT_SERVED, malformed, passwords, unsafe, us
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 DATABASE_URL_FILE = VAR / "database-url"
-"""Where `make run` leaves the address of the embedded PostgreSQL for the other processes."""
+"""The file in which `make run` stores the address of the embedded PostgreSQL for the other processes."""
 
 PORTS = range(1, 65536)
 COMING = "coming:"
-"""Marks a secret key that every process knows before any process uses it: see `backend.kernel.keys`."""
+"""The mark of a secret key that every process must have before any process signs with it: `backend.kernel.keys`."""
 
 
 class SettingsError(SystemExit):
-    """The environment holds a value the program must not start with: a process that does not catch it ends with its
+    """The environment has a value with which the program must not start. A process that does not catch it ends with its
     sentence, and without a traceback.
     """
 
 
 class Environment:
-    """The variables, as a context's settings read them.
+    """The environment variables, as a context's settings read them.
 
     Attributes:
-        developing: whether what is missing may be made up.
+        developing: whether missing keys may be generated.
         read: the variables of the process, by type: `read.str("NAME", default)`.
-        keys: what signs, seals or opens, by variable: each value must be good for one thing only.
+        keys: the keys, by variable: each value may be used for one purpose only.
     """
 
     def __init__(self, read: Env, *, developing: bool) -> None:
@@ -52,7 +52,7 @@ class Environment:
         self.keys: dict[str, tuple[str, ...]] = {}
 
     def private(self, variable: str, default: str = "") -> str:
-        """A value that holds a secret: that of its variable, or the content of the file that `<variable>_FILE` names.
+        """A secret value: that of its variable, or the content of the file that `<variable>_FILE` names.
 
         Raises:
             SettingsError: both are given, or the file cannot be read.
@@ -63,25 +63,25 @@ class Environment:
         return (_content_of(variable, path) if path else given) or default
 
     def key(self, variable: str) -> str:
-        """A secret of ours, or several with commas between them: see `keys`."""
+        """A secret of ours, or several separated by commas: see `keys`."""
         given = self.private(variable)
         self.keys[variable] = listed(given)
         return given
 
     def secret(self, variable: str, file_name: str) -> str:
-        """A key from its variable; in development one that is made once under `var/` and kept."""
+        """A key from its variable; in development one that is generated once and kept under `var/`."""
         return self.key(variable) or (_kept(file_name) if self.developing else "")
 
 
 class ContextSettings(Protocol):
-    """A context's own settings: a frozen dataclass that reads itself."""
+    """A context's own settings: a frozen dataclass that loads itself."""
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
         """From the environment."""
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Each reason why the program must not start with them, in a sentence without secrets."""
+        """Every reason not to start with these settings, as a sentence without secrets."""
 
 
 C = TypeVar("C", bound=ContextSettings)
@@ -89,38 +89,38 @@ C = TypeVar("C", bound=ContextSettings)
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """The kernel's configuration, and that of the contexts. Never printed: it holds secrets."""
+    """The settings of the kernel and of the contexts. Never printed, because they contain secrets."""
 
     app_env: str
     database_url: str
     database_read_url: str
-    """A replica that answers queries; the database itself when there is none."""
+    """A replica that answers queries; the database itself if there is none."""
     broker_url: str
-    """Several addresses with `;` between them, for the nodes of a cluster."""
+    """One address, or several separated by `;`, for the nodes of a cluster."""
     secret_keys: tuple[str, ...]
-    """Newest first. The first seals and signs; every one of them opens and verifies."""
+    """Newest first. The first seals and signs; each opens and verifies."""
     public_url: str
     cors_origins: tuple[str, ...]
     trusted_proxies: int
     log_format: str
     otlp_endpoint: str
     database_direct_url: str = ""
-    """The database without the pooler that `database_url` leads through: for LISTEN and for migrations."""
+    """The database itself, if `database_url` leads through a pooler: for LISTEN and for migrations."""
     broker_ca_file: str = ""
-    """The authority that has signed the certificates of `amqps://` brokers; empty: one that the system trusts."""
+    """The authority that signed the certificates of `amqps://` brokers; empty: one that the system trusts."""
     metrics_token: str = ""
     """What `/metrics` asks for; without one production does not show it."""
     publish_deadline: float = 2.0
-    """Seconds a request waits at most for its command to be accepted by broker or spool."""
+    """The most seconds that a request waits for broker or spool to accept its command."""
     spool_limit: int = 10_000
-    """Messages that may wait in the outbox before commands the broker cannot take are refused."""
+    """Messages in the outbox above which commands that the broker cannot take are refused."""
     wait_slots: int = 32
-    """Requests per API process that may wait for an outcome at the same time."""
+    """Requests of an API process that may wait for an outcome at the same time."""
     accept_unsigned: bool = False
-    """Whether workers take messages without a MAC: for the update from a release before 0.2, while its queues drain."""
+    """Whether workers accept messages without a MAC: for the update from a release before 0.2, while queues drain."""
     served: tuple[str, ...] = ()
-    """The contexts whose routes this process answers and whose lanes it consumes, or, each with a `-` before it, those
-    of which it does not; empty: all.
+    """The contexts whose routes this process serves and whose lanes it consumes, or, each with the prefix `-`, those
+    that it does not; empty: all.
     """
     of_contexts: tuple[ContextSettings, ...] = ()
 
@@ -130,7 +130,7 @@ class Settings:
 
     @property
     def on_rabbitmq(self) -> bool:
-        """False on the embedded filesystem transport, which has no confirms and no dead letters."""
+        """False for the embedded filesystem transport, which has no confirms and no dead letters."""
         return self.broker_url.startswith(("amqp", "pyamqp"))
 
     def of(self, kind: type[C]) -> C:
@@ -138,7 +138,7 @@ class Settings:
         return next(one for one in self.of_contexts if type(one) is kind)
 
     def serves(self, context: str) -> bool:
-        """Whether this process answers that context's routes and consumes its lanes."""
+        """Whether this process serves the context's routes and consumes its lanes."""
         named = [name for name in self.served if not name.startswith(NOT_SERVED)]
         return NOT_SERVED + context not in self.served and (not named or context in named)
 
@@ -148,7 +148,7 @@ def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: S
 
     Args:
         of_contexts: the settings that the contexts declare.
-        contexts: the names that CONTEXTS may hold; without any they are not checked.
+        contexts: the names allowed in CONTEXTS; if empty, names are not checked.
 
     Raises:
         SettingsError: a value is missing, malformed, or unsafe in production.
@@ -228,7 +228,7 @@ def _kept(name: str) -> str:
 
 
 def keep_key(name: str, content: str, *, replace: bool) -> None:
-    """Write one of development's keys, whole or not at all: several processes start side by side."""
+    """Write a development key, completely or not at all: several processes start at the same time."""
     path = VAR / "keys" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner only
@@ -236,12 +236,12 @@ def keep_key(name: str, content: str, *, replace: bool) -> None:
         file.flush()
         if replace:
             path.unlink(missing_ok=True)
-        with suppress(FileExistsError):  # another process was quicker: its key is the one
+        with suppress(FileExistsError):  # another process wrote its key first: use that one
             os.link(file.name, path)
 
 
 def new_key(name: str) -> str:
-    """A new key for the file of that name: PEM (PKCS #8) for `jwt-<algorithm>.pem`, else 48 random bytes as text."""
+    """A new key for the file: PEM (PKCS #8) for `jwt-<algorithm>.pem`, else 48 random bytes as text."""
     key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     match name:
         case "jwt-EdDSA.pem":

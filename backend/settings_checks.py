@@ -1,4 +1,4 @@
-"""What the program refuses to start with: each reason is a sentence that quotes no value."""
+"""Checks of the settings: each reason not to start is a sentence that quotes no value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 COMING = "coming:"
-"""Marks a secret key that every process knows before any process uses it: see `backend.kernel.keys`."""
+"""The mark of a secret key that every process must have before any process signs with it: `backend.kernel.keys`."""
 NOT_SERVED = "-"
-"""Before the name of a context that a process does not serve."""
+"""The prefix of a context that a process does not serve."""
 
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change-me", "changeme", "secret", "development", "example", "please-change")
@@ -26,7 +26,7 @@ _KNOWN_PASSWORDS = {"", "guest", "postgres", "password", "admin", "root", "secre
 
 
 def malformed(settings: Settings, contexts: Sequence[str]) -> Iterator[str]:
-    """What no program can run with."""
+    """Settings that no program can run with."""
     if contexts and not {name.removeprefix(NOT_SERVED) for name in settings.served} <= set(contexts):
         yield "CONTEXTS must be some of " + ", ".join(contexts)
     if settings.trusted_proxies < 0:
@@ -41,7 +41,7 @@ def malformed(settings: Settings, contexts: Sequence[str]) -> Iterator[str]:
     if settings.secret_keys and all(key.startswith(COMING) for key in settings.secret_keys):
         yield f"SECRET_KEYS has no key that may sign: each is marked {COMING}"
     if settings.broker_ca_file and not Path(settings.broker_ca_file).is_file():
-        yield "BROKER_CA_FILE names no file"
+        yield "BROKER_CA_FILE is not a file"
     yield from _unreadable(settings)
     web = web_address_problem("PUBLIC_URL", settings.public_url, production=settings.production)
     if web is not None:
@@ -62,18 +62,18 @@ def _unreadable(settings: Settings) -> Iterator[str]:
 
 
 def unsafe(settings: Settings) -> Iterator[str]:
-    """What production must not run with."""
+    """Settings that are unsafe in production."""
     if not settings.database_url:
         yield "DATABASE_URL is missing"
     for name, url in _databases(settings).items():
         if _opens_to_anybody(url):
-            yield f"{name} carries no password, or a known default one"
+            yield f"{name} contains no password, or a known default one"
     if not settings.broker_url:
         yield "BROKER_URL is missing"
     elif not settings.on_rabbitmq:
         yield "BROKER_URL must be RabbitMQ (amqp:// or amqps://)"
     elif any(_is_guest(address) for address in broker_urls(settings.broker_url)):
-        yield "BROKER_URL carries RabbitMQ's default user, no password, or a known one"
+        yield "BROKER_URL contains RabbitMQ's default user, no password, or a known default one"
     if settings.metrics_token and _weak(settings.metrics_token):
         yield "METRICS_TOKEN is shorter than 32 characters, or a known default"
     if any_weak(settings.secret_keys):
@@ -85,7 +85,7 @@ def _opens_to_anybody(url: str) -> bool:
         parameters = database_parameters(url)
         hosts = str(parameters.get("host") or parameters.get("hostaddr") or "").split(",")
         local = all(not host or host.startswith(("/", "@")) for host in hosts)
-        elsewhere = {"service", "passfile", "sslcert"} & parameters.keys()  # where libpq finds what proves us
+        elsewhere = {"service", "passfile", "sslcert"} & parameters.keys()  # where libpq finds our credentials
         password = str(parameters.get("password", ""))
         return password in _KNOWN_PASSWORDS if password else not (local or elsewhere)
     return False
@@ -99,7 +99,7 @@ def _is_guest(address: str) -> bool:
 
 
 def passwords(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Those in addresses, by variable."""
+    """The passwords in addresses, by variable."""
     found: dict[str, tuple[str, ...]] = {}
     with suppress(UnreadableAddress):
         for name, url in _databases(settings).items():
@@ -111,15 +111,15 @@ def passwords(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 def used_twice(keys: Mapping[str, Sequence[str]], shared: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Whoever finds out one of two equal secrets has both. Those of addresses may be equal among themselves."""
+    """Equal secrets: a leak of one is a leak of both. Those in addresses may equal each other."""
     bare = {name: {value.removeprefix(COMING) for value in values} for name, values in {**shared, **keys}.items()}
     for name, other in combinations(bare, 2):
         if bare[name] & bare[other] - {""} and not {name, other} <= shared.keys():
-            yield f"{name} and {other} hold the same value: each needs its own"
+            yield f"{name} and {other} have the same value: each needs its own"
 
 
 def any_weak(found: Sequence[str]) -> bool:
-    """Whether there is no secret at all, or one that is short, repetitive or known."""
+    """Whether there is no secret, or one that is short, repetitive or a known default."""
     return not found or any(_weak(secret) for secret in found)
 
 

@@ -45,7 +45,7 @@ class ProgramApp(Celery):  # type: ignore[misc]
         self._processes: dict[int, Process] = {}
 
     def process(self) -> Process:
-        """The parts of this process, opened on first use: connections do not survive the fork of a pool's child."""
+        """The parts of this process, created on first use: connections do not survive the fork of a pool's child."""
         found = self._processes.get(os.getpid())
         if found is None:
             with self._opening:
@@ -55,7 +55,7 @@ class ProgramApp(Celery):  # type: ignore[misc]
         return found
 
     def close_process(self) -> None:
-        """Publish what waits, and take leave of broker and database."""
+        """Publish what is pending, and close the connections."""
         found = self._processes.pop(os.getpid(), None)
         if found is not None:
             found.close()
@@ -63,10 +63,10 @@ class ProgramApp(Celery):  # type: ignore[misc]
 
 
 def make_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
-    """The Celery application of that program. Several may live side by side in one process.
+    """The Celery application of a program. Several may exist in one process.
 
     Args:
-        open_process: what the tasks work with; by default the program's own.
+        open_process: creates the parts that the tasks use; by default the program's own.
     """
     app = ProgramApp(program, open_process or program.process)
     app.config_from_object("celeryconfig")
@@ -80,7 +80,7 @@ def make_app(program: Program, open_process: OpenProcess | None = None) -> Progr
 
 
 def worker_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
-    """The one that a worker or beat runs: besides, it looks after the process itself."""
+    """The application that a worker or beat runs. It also sets up the process itself."""
     app = make_app(program, open_process)
     app.set_current()
     take_no_orders()
@@ -89,7 +89,7 @@ def worker_app(program: Program, open_process: OpenProcess | None = None) -> Pro
 
 
 def _look_after(app: ProgramApp) -> None:
-    """Connect to Celery's signals, which are one for all applications of a process."""
+    """Connect to Celery's signals, which are shared by all applications of a process."""
 
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def configure(**_: Any) -> None:
@@ -98,13 +98,13 @@ def _look_after(app: ProgramApp) -> None:
     @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def trace(**_: Any) -> None:
-        """In each process that may work: a pool's child, or with threads the worker itself."""
+        """Set up each process that runs tasks: a pool's child, or with threads the worker itself."""
         configure_tracing(app.program.settings, "worker")
 
     @worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
     @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
     def close(**_: Any) -> None:
-        """A pool's child ends without `atexit`."""
+        """A pool's child exits without `atexit`."""
         app.close_process()
         shutdown_tracing()
 
@@ -114,7 +114,7 @@ def _look_after(app: ProgramApp) -> None:
         try:
             check_delivery(app)
         except UnsafeDelivery as unsafe:
-            raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and goes on
+            raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and continues
 
     @celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
     def select(**_: Any) -> None:
@@ -130,11 +130,11 @@ def _select_lanes(app: ProgramApp) -> None:
     program = app.program
     others = {context.name for context in program.contexts if not program.settings.serves(context.name)}
     ours = [lane for lane in lanes if lane.partition(".")[0] not in others]
-    app.amqp.queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for all
+    app.amqp.queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for "all"
 
 
 def __getattr__(name: str) -> Any:
-    """`app`, the application of the program that the environment configures: built when Celery asks for it."""
+    """`app`, the application of the program that the environment configures: created when Celery asks for it."""
     if name != "app":
         raise AttributeError(name)
     built = globals()["app"] = worker_app(load_program())

@@ -1,7 +1,7 @@
-"""The worker's consumer: every malformed message goes to the dead letters, and only its ids to the log.
+"""The worker's consumer: it dead-letters every malformed message, and logs only its ids.
 
-Celery's own acknowledges (and so loses) what it cannot decode, logs whole bodies, and its main
-process ends on several malformed messages, each of which then kills the next worker.
+Celery's own consumer acknowledges (and so loses) what it cannot decode, logs whole bodies, and its main
+process stops on several kinds of malformed messages, each of which then stops the next worker.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, for messages that must not be lost."""
 
     def connect(self) -> Any:
-        """A connection to a broker that has what messages need: a worker may be the first to meet it."""
+        """A connection to a broker with everything declared: a worker may be the first to connect."""
         connection = super().connect()
         declare_topology(connection, self.app.conf.task_queues)
         return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """Celery's handler, behind a check of the message's form and a net below it."""
+        """Celery's handler, with a check of the message's form before it and a safety net after it."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_message(message: Any) -> None:
@@ -38,32 +38,32 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
             try:
                 handle(message)
             except (*self.connection_errors, MemoryError):
-                raise  # not the message's fault: it is delivered again
+                raise  # not the message's fault: it is redelivered
             except Exception as error:  # noqa: BLE001 - otherwise the worker's main process ends
                 self._bury(message, type(error).__name__)
 
         return on_message
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Its body is not what its headers say."""
+        """The body is not what the headers say."""
         self._bury(message, type(exc).__name__)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """It is no task."""
+        """The message is not a task."""
         self._bury(message, "not a task")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """No handler has its name."""
+        """No handler has the message's name."""
         self._bury(message, "unknown task")
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Its headers make no sense."""
+        """The headers are invalid."""
         self._bury(message, type(exc).__name__)
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         """The connection of the events for Flower, without confirms.
 
-        On the thread pool waiting for them deadlocks, and an event may be lost.
+        On the thread pool, waiting for confirms deadlocks, and losing an event does no harm.
         """
         options = {**self.app.conf.broker_transport_options, "confirm_publish": False}
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat, transport_options=options)
@@ -76,7 +76,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
 
 def malformed(message: Any) -> str | None:
-    """Why Celery could not bear the message; None when it can."""
+    """Why Celery could not handle the message; None if it can."""
     headers = message.headers
     if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
         return "no task name"

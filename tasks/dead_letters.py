@@ -1,8 +1,8 @@
-"""The recorder: moves what lies in the dead-letter queue into the table `dead_letters`.
+"""The recorder: moves messages from the dead-letter queue to the table `dead_letters`.
 
 A message leaves the queue after its row is committed. A recorder killed in between records it a
 second time, which changes nothing. The embedded broker has no such queue: what a handler could not
-process is in the table all the same, but what is malformed is lost.
+process is still recorded, but malformed messages are lost.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Any) -> None:
-    """Make the task."""
+    """Create the task."""
     app.task(bind=True, name="maintenance.record_dead_letters", shared=False)(record_dead_letters)
 
 
 def record_dead_letters(task: Task) -> None:
-    """Drain the dead-letter queue, up to 500 messages. What fails is tried again by the next run."""
+    """Drain the dead-letter queue, up to 500 messages. The next run retries what fails."""
     with task.app.pool.acquire(block=True, timeout=2) as connection:
         if connection.transport.driver_type != "amqp":
             return
@@ -44,18 +44,18 @@ def record_dead_letters(task: Task) -> None:
             recorded = _drain(connection, task.app)
         except DatabaseAway:
             log.warning("dead letters not recorded: the database is away")
-        except Exception as error:  # a recorder that dies would be the next dead letter
+        except Exception as error:  # a recorder that fails would become the next dead letter
             log.error("dead letters not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
-            connection.collect()  # the pool must not keep a connection that may be dead
+            connection.collect()  # the pool must not keep a connection that may be broken
         else:
             if recorded:
                 log.info("dead letters recorded", messages=recorded)
 
 
 def _drain(connection: Connection, app: Any) -> int:
-    """Closing the channel gives back what was not acknowledged."""
+    """Closing the channel requeues what was not acknowledged."""
     process = app.process()
-    process.resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or else take nothing
+    process.resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or nothing
     with connection.channel() as channel:
         for recorded in range(_MOST_AT_ONCE):
             taken = channel.basic_get(DEAD_LETTERS)
@@ -68,7 +68,7 @@ def _drain(connection: Connection, app: Any) -> int:
 
 
 def _record(process: Process, message: Any) -> None:
-    """Record the message. One whose headers defy that is recorded as bytes: it must not hold up those that follow.
+    """Record the message. If its headers prevent that, record it as bytes: it must not block those that follow.
 
     Raises:
         DatabaseAway: PostgreSQL cannot be reached.
@@ -91,9 +91,9 @@ def _as_bytes(message: Any) -> DeadLetter:
 
 
 def letter_of(message: Any, registry: Registry, sealer: Sealer) -> DeadLetter:
-    """The dead letter that a message from the queue is, whatever it looks like.
+    """The dead letter of a message from the queue, whatever it looks like.
 
-    One that does not prove its author is recorded under an id of its own, so that it touches no operation.
+    A message that does not prove its author is recorded under a new id, so that it changes no operation.
     """
     message.accept = {"application/json"}
     headers = message.headers if isinstance(message.headers, dict) else {}
@@ -116,7 +116,7 @@ def letter_of(message: Any, registry: Registry, sealer: Sealer) -> DeadLetter:
 
 
 def _envelope(headers: Mapping[str, Any], task: str, lane: str, body: Mapping[str, Any] | None) -> Envelope | None:
-    """The envelope that our publisher wrote, as far as its looks go."""
+    """The envelope, if the message has the form of one."""
     try:
         return Envelope(UUID(headers.get("id")), task, lane, body or {}, Headers.parse(headers.get("envelope")))
     except (MalformedHeaders, TypeError, ValueError, AttributeError):
@@ -124,7 +124,7 @@ def _envelope(headers: Mapping[str, Any], task: str, lane: str, body: Mapping[st
 
 
 def _doubt(envelope: Envelope, sealer: Sealer) -> Reason | None:
-    """Why the message does not prove its author; None when it does."""
+    """Why the message does not prove its author; None if it does."""
     try:
         sealer.check(envelope)
     except Forged:
@@ -145,14 +145,14 @@ def _reason(task: str, death: Mapping[str, Any], why: str | None, registry: Regi
 
 
 def _death(headers: Mapping[str, Any], lanes: Sequence[str]) -> Mapping[str, Any]:
-    """Where it died, and why; RabbitMQ puts the latest first. Delays are deaths to it as well."""
+    """The queue and the reason of the last dead-lettering; RabbitMQ puts the latest first, and lists delays as well."""
     deaths = headers.get("x-death")
     entries = [entry for entry in deaths if isinstance(entry, dict)] if isinstance(deaths, list) else []
     return next((entry for entry in entries if entry.get("queue") in lanes), {})
 
 
 def _arguments(message: Any) -> dict[str, Any] | None:
-    """The fields of the message; None when they cannot be kept as they are."""
+    """The fields of the message; None if they cannot be stored as they are."""
     positional, fields, _ = message.payload
     return fields if not positional and storable(fields) == fields else None
 
@@ -162,7 +162,7 @@ def _bytes(body: Any) -> bytes:
 
 
 def _derived_id(message: Any, headers: Mapping[str, Any]) -> UUID:
-    """An id for a message that has none: the same each time this copy of it is taken from the queue."""
+    """An id for a message without one: the same each time this copy is taken from the queue."""
     lasting = {name: value for name, value in headers.items() if name != "x-delivery-count"}
     identity = repr((_bytes(message.body), lasting))
     return UUID(bytes=hashlib.sha256(identity.encode(errors="replace")).digest()[:16])

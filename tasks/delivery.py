@@ -1,4 +1,4 @@
-"""The delivery settings, checked at start: a combination that can lose a message does not run."""
+"""A check of the delivery settings at start: it refuses a combination that can lose a message."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _lane_reasons(queue: Any) -> list[str]:
 
 
 def _routes(app: Any) -> Iterator[Mapping[str, Any]]:
-    """Where each handler's messages are sent; an empty route for one that no router knows."""
+    """The route of each handler's messages; empty for one that no router knows."""
     for name in app.program.registry.queued():
         routes = (router(name) for router in app.conf.task_routes or () if callable(router))
         yield next((route for route in routes if route), {})

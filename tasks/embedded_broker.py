@@ -1,4 +1,4 @@
-"""The broker of files under `var/`: kombu's filesystem transport, made safe for several processes."""
+"""The embedded broker: kombu's filesystem transport with files under `var/`, safe for several processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kombu.utils.json import dumps, loads
 
 
 class Channel(filesystem.Channel):  # type: ignore[misc]
-    """A file is visible when it is whole, and is taken by one rename, which one reader alone can win.
+    """A file becomes visible when it is complete. It is taken by one rename, which only one reader can win.
 
-    Kombu writes into a file that is already visible: who reads in between dies of an empty message, which is lost.
-    And it takes messages to the system's directory for temporary files: on another file system that is a copy, which
+    kombu writes to a file that is already visible: a reader in between fails on an empty message, which is lost.
+    And it moves messages to the system's directory for temporary files. On another file system that is a copy, which
     two readers can make of the same message.
     """
 
@@ -34,7 +34,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
         for name in sorted(os.listdir(self.data_folder_in)):  # noqa: PTH208 - a Path for each name costs more
             if name.partition(".")[2] == f"{queue}.msg":
                 taken = Path(self.processed_folder, name)
-                with contextlib.suppress(FileNotFoundError):  # another reader was quicker
+                with contextlib.suppress(FileNotFoundError):  # another reader took it
                     Path(self.data_folder_in, name).rename(taken)
                     content = taken.read_text()
                     taken.unlink()
@@ -53,7 +53,7 @@ class Transport(filesystem.Transport):  # type: ignore[misc]
 
 
 def _write(path: Path, content: str) -> None:
-    """Make that file, whole; one that another process made first stays. Readers pass over names with a dot first."""
+    """Create the file completely; one that another process created first stays. Readers skip names with a dot first."""
     partial = path.with_name(f".{uuid4()}")
     partial.write_text(content)
     with contextlib.suppress(FileExistsError):

@@ -1,6 +1,6 @@
-"""Broker, lanes, routes and schedule, as a program's settings and contexts determine them.
+"""Broker, lanes, routes and schedule, from a program's settings and contexts.
 
-A lane is a durable quorum queue for one kind of work of one context. The exchange is a topic exchange: only with one
+A lane is a durable quorum queue for one kind of work of one context. The exchange is a topic exchange: only then
 RabbitMQ itself keeps delayed retries. On a direct exchange they would block the worker that holds them.
 """
 
@@ -16,18 +16,18 @@ from backend.program import Program
 from backend.settings import VAR
 
 COMMANDS = "commands"
-"""The exchange that leads to every lane."""
+"""The exchange that routes to every lane."""
 DEAD_LETTERS = "dead-letters"
 MAINTENANCE = Kind.MAINTENANCE
 _POLLING_SECONDS = 0.02
-"""Of the embedded broker: the default of a second is what a waiting client would wait."""
+"""For the embedded broker: with the default of a second, a waiting client would wait as long."""
 
 _LANE_ARGUMENTS = {
     "x-queue-type": "quorum",  # replicated, on disk before it is confirmed, and counts redeliveries
-    "x-delivery-limit": 5,  # a message that kills its worker ends in the dead letters, not in a loop
-    "x-dead-letter-exchange": f"{COMMANDS}.dead",  # what is rejected is kept
-    "x-dead-letter-strategy": "at-least-once",  # and the move to the dead letters is confirmed
-    "x-overflow": "reject-publish",  # needed by the strategy: a full queue refuses instead of dropping the oldest
+    "x-delivery-limit": 5,  # a message that kills its worker is dead-lettered, not redelivered for ever
+    "x-dead-letter-exchange": f"{COMMANDS}.dead",  # rejected messages are kept
+    "x-dead-letter-strategy": "at-least-once",  # and their move to the dead letters is confirmed
+    "x-overflow": "reject-publish",  # required by the strategy: a full queue refuses new messages
 }
 # Housekeeping is repeated on schedule, so a lost message costs nothing. With a dead-letter exchange each
 # sweep that expires while no worker runs would become a dead letter.
@@ -44,7 +44,7 @@ def conf_of(program: Program) -> dict[str, Any]:
         "task_default_exchange": COMMANDS,
         "task_routes": (_router(program.registry),),
         "beat_schedule_filename": str(VAR / "celerybeat-schedule"),
-        # A sweep that could not run in time is not caught up with: the next one does its work.
+        # A sweep that could not run in time is not repeated: the next one does its work.
         "beat_schedule": {
             "sweep the outbox": _every(2, "maintenance.sweep_outbox", expires=10),
             "record dead letters": _every(2, "maintenance.record_dead_letters", expires=10),
@@ -64,7 +64,7 @@ def _broker(program: Program) -> dict[str, Any]:
             "broker_url": program.settings.broker_url,
             "broker_transport_options": {
                 "confirm_publish": True,  # without it a publish returns before RabbitMQ has the message
-                "read_timeout": 2,  # the only bound on a broker that stalls or is blocked by a memory alarm
+                "read_timeout": 2,  # the only bound for a broker that stalls or is blocked by a memory alarm
                 "write_timeout": 2,
             },
         }
@@ -93,7 +93,7 @@ def _router(registry: Registry) -> Callable[..., dict[str, Any]]:
 
     def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
         if name not in lanes and not name.startswith("maintenance."):
-            raise LookupError(f"no lane for {name}")  # a default lane would be one whose workers do not know the task
+            raise LookupError(f"no lane for {name}")  # workers of a default lane would not know the task
         # `mandatory`: RabbitMQ confirms what it cannot route, and drops it. `confirm_timeout`: it may never confirm.
         return {"queue": lanes.get(name, MAINTENANCE.value), "mandatory": True, "confirm_timeout": 2}
 

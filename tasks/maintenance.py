@@ -13,13 +13,13 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Any) -> None:
-    """Make the tasks."""
+    """Create the tasks."""
     app.task(bind=True, name="maintenance.sweep_outbox", shared=False)(sweep_outbox)
     app.task(bind=True, name="maintenance.purge", shared=False)(purge)
 
 
 def sweep_outbox(task: Task) -> None:
-    """Publish what a crash, or a broker that was away, left in the outbox."""
+    """Publish what a crash or an absent broker left in the outbox."""
     try:
         swept = task.app.process().sweep()
     except DatabaseAway:

@@ -1,4 +1,4 @@
-"""One task per handler. A task hands its message to the bus and decides what a fault means for it."""
+"""One task per handler. A task hands its message to the receiver, and retries or dead-letters it after a fault."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.faults import DatabaseAway
 
 _LONGEST_ABSENCE_DELAY = 10
-"""Seconds between tries while the database is away: it is back for so long at most before work goes on."""
+"""The most seconds between tries while the database is away, and so until work continues when it is back."""
 _TRIES_WITHOUT_KEY = 12
 _LONGEST_DELAY_WITHOUT_KEY = 60
 """Some ten minutes in all: a rolling restart."""
 _HOLD = 2 / 3
-"""The part of its handler's limit for which a message that cannot be delayed is held: its last try must fit in."""
+"""The part of its handler's limit for which a message that cannot be delayed is held: the last try must fit in."""
 
 log = structlog.get_logger(__name__)
 
 
 def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
-    """Deliver one message to the application layer.
+    """Deliver a message to the application layer.
 
-    Returns when the message is done: processed, refused, or done before. Otherwise it is sent
-    again with a delay that RabbitMQ keeps, or rejected to the dead letters when trying is no use.
-    While no delay can be had it is held and tried again here: handing it back counts against its deliveries.
+    Return when the message is done: processed, refused, or processed before. Otherwise it is sent
+    again with a delay that RabbitMQ keeps, or dead-lettered if a retry cannot help.
+    While it cannot be delayed, it is held and retried here: requeueing it would count as a delivery.
     """
     envelope = _envelope(task, handler, body)
     headers = envelope.headers
@@ -47,8 +47,8 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
     for tries in count():
         with continued(headers.traceparent, handler.name, SpanKind.CONSUMER):
             error = _received(task, envelope)
-        # What Celery is told is raised here, where no exception is being handled: it publishes the text of
-        # the whole chain to Flower, and the text of a fault may hold values.
+        # Raise what Celery needs here, where no exception is being handled: Celery publishes the text of
+        # the whole chain to Flower, and the text of a fault may contain values.
         if error is None:
             return
         if (ending := _ending(task, handler, envelope, error)) is not None:
@@ -60,10 +60,10 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
 
 
 def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
-    """The message as it was sent.
+    """The envelope of the message.
 
     Raises:
-        Reject: it is none of ours.
+        Reject: it is not one of ours.
     """
     try:
         headers = Headers.parse(getattr(task.request, "envelope", None) or {})
@@ -85,7 +85,7 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
 
 
 def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
-    """What lets go of this delivery; None when nothing can at present."""
+    """The exception that ends this delivery; None if nothing can now."""
     if isinstance(error, DatabaseAway):
         return _again(task, envelope, _absence_delay(task.request.retries))
     if isinstance(error, Forged):
@@ -98,8 +98,8 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
 
 
 def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:
-    """A process that was restarted with a new key may be ahead of this one: wait for its like. The message is sent
-    again as it came: to sign it here would make a forged one genuine.
+    """Another process may have a new key already: wait until this one is restarted with it. The message is sent
+    again unchanged: signing it here would make a forged message valid.
     """
     if task.request.retries >= _TRIES_WITHOUT_KEY:
         return _not_ours(Reason.UNKNOWN_KEY)
@@ -107,7 +107,7 @@ def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:
 
 
 def _not_ours(reason: Reason) -> Reject:
-    """The recorder of dead letters keeps it, and no operation hears of it."""
+    """Reject it. The recorder keeps it, and no operation is changed."""
     log.error("message dead-lettered", reason=reason)
     return Reject(reason, requeue=False)
 
@@ -122,7 +122,7 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
 
 
 def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
-    """Publish the message with a delay; what is returned lets go of this delivery. Jitter spreads a crowd."""
+    """Publish the message with a delay and jitter; returns the exception that ends this delivery."""
     delay = max(1, round(seconds * random.uniform(0.75, 1.25)))  # noqa: S311 - not a secret
     try:
         task.apply_async(
@@ -143,7 +143,7 @@ def _given_up(task: Task, envelope: Envelope, reason: Reason, fault: BaseExcepti
         task.app.process().receiver.give_up(envelope, reason, fault)
     except DatabaseAway:
         away = True
-    except Exception as error:  # a dead letter that nobody recorded is better than none
+    except Exception as error:  # a dead letter without a record is better than none
         away = False
         log.error("failure not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
     else:
@@ -159,7 +159,7 @@ def _absence_delay(retries: int) -> float:
 
 
 def register(app: Celery, handler: Handler) -> None:
-    """Make the task of that handler."""
+    """Create the task of a handler."""
 
     @app.task(  # type: ignore[untyped-decorator]
         bind=True,

@@ -1,6 +1,6 @@
-"""Publishing with confirms awaited by the batch: what waits while one batch is confirmed makes up the next.
+"""Publishing with confirms per batch: messages that arrive while one batch is confirmed form the next one.
 
-py-amqp's own confirmed publish waits for each message by itself: a round trip and a wake-up per message.
+py-amqp's own confirmed publish waits for each message separately: a round trip and a wake-up per message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Message:
-    """What kombu is told to publish.
+    """The arguments of a publish.
 
     Attributes:
         properties: further arguments of kombu's `Producer.publish`.
@@ -41,11 +41,11 @@ class Message:
 
 @dataclass(eq=False)
 class Publication:
-    """A message on its way; None only asks whether the broker answers.
+    """A message to publish; None only checks that the broker answers.
 
     Attributes:
-        outcome: done once the broker has confirmed the message, failed with its refusal or the connection's fault.
-        refusal: the broker's, as long as another try may follow.
+        outcome: done when the broker has confirmed the message; failed with its refusal or the connection's error.
+        refusal: the broker's, as long as a retry may follow.
     """
 
     message: Message | None
@@ -54,10 +54,10 @@ class Publication:
 
 
 class Publishers:
-    """Some threads with a connection each. Both begin with the first message.
+    """Threads with a connection each. Threads and connections start with the first message.
 
     Args:
-        confirm_seconds: how long a thread waits for the confirms of a batch. The callers may have given up before.
+        confirm_seconds: how long a thread waits for the confirms of a batch. Callers may have given up earlier.
     """
 
     def __init__(self, app: Celery, threads: int, confirm_seconds: float) -> None:
@@ -69,7 +69,7 @@ class Publishers:
         self._threads: list[threading.Thread] = []
 
     def publish(self, publication: Publication) -> None:
-        """Hand the publication to whichever thread is free first."""
+        """Hand the publication to the first free thread."""
         if not self._threads:
             with self._lock:
                 if not self._threads:
@@ -82,7 +82,7 @@ class Publishers:
         self._waiting.put(publication)
 
     def close(self) -> None:
-        """End the threads and their connections, once everything handed over is published."""
+        """Publish what is pending, then stop the threads and close their connections."""
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
@@ -96,7 +96,7 @@ class Publishers:
         publisher.close()
 
     def _next_batch(self) -> list[Publication]:
-        """At least one, unless it is time to end; whoever has given up meanwhile is left out."""
+        """The next batch: at least one, unless the thread must stop; without those whose callers have given up."""
         batch: list[Publication] = []
         publication = self._waiting.get()
         while publication is not None:
@@ -111,12 +111,12 @@ class Publishers:
                     return batch
                 publication = self._waiting.get()
         if batch:
-            self._waiting.put(None)  # the end is found again after this batch
+            self._waiting.put(None)  # the stop mark is found again after this batch
         return batch
 
 
 class _Publisher:
-    """One thread's connection, made anew after each fault."""
+    """The connection of one thread, reopened after each fault."""
 
     def __init__(self, app: Celery, confirm_seconds: float) -> None:
         self._app = app
@@ -124,20 +124,20 @@ class _Publisher:
         self._channel: _Channel | None = None
 
     def publish(self, batch: Sequence[Publication]) -> None:
-        """Settle every publication, the failed ones after another try on a new connection: the old one may have
-        died unnoticed, or a lane may have been deleted.
+        """Settle every publication; retry failed ones once on a new connection, because the old one may have
+        broken unnoticed, or a lane may have been deleted.
         """
         fresh = self._channel is None
         error = self._try(batch)
         left = _unsettled(batch)
-        if left and not fresh and not isinstance(error, TimeoutError):  # after one the messages may have arrived
+        if left and not fresh and not isinstance(error, TimeoutError):  # after a timeout the messages may have arrived
             error = self._try(left)
             left = _unsettled(left)
         for publication in left:
             publication.outcome.set_exception(publication.refusal or error or ConnectionError())
 
     def close(self) -> None:
-        """End the connection. Whoever stays away at the end is not waited for: read_timeout bounds it."""
+        """Close the connection. read_timeout bounds the wait for an absent broker."""
         if self._channel is not None:
             with suppress(Exception):
                 self._channel.connection.release()
@@ -151,7 +151,7 @@ class _Publisher:
         except Exception as fault:  # noqa: BLE001 - kombu's, amqp's, the socket's
             error = fault
         if self._channel is not None and (error or _unsettled(batch)):
-            # Drops the socket: a polite close would wait for the broker that does not answer.
+            # Drops the socket: a proper close would wait for a broker that does not answer.
             self._channel.connection.collect()
             self._channel = None
         return error
@@ -162,7 +162,7 @@ class _Channel:
 
     def __init__(self, app: Celery, confirm_seconds: float) -> None:
         self._confirm_seconds = confirm_seconds
-        # Not kombu's confirmed publish: see above.
+        # Not kombu's confirmed publish: see the module's docstring.
         self.connection: Connection = app.connection_for_write(transport_options={"confirm_publish": False})
         try:
             self.connection.connect()
@@ -182,11 +182,11 @@ class _Channel:
             raise
 
     def publish(self, batch: Sequence[Publication]) -> None:
-        """Publish all, then settle each as the broker confirms it. A refused one stays unsettled, its refusal noted.
+        """Publish all, then settle each when the broker confirms it. A refused one stays unsettled, with its refusal.
 
         Raises:
-            TimeoutError: some confirms did not come in time.
-            Exception: kombu's and amqp's, when the connection or the channel has ended.
+            TimeoutError: some confirms did not arrive in time.
+            Exception: kombu's or amqp's, if the connection or the channel has ended.
         """
         for publication in batch:
             publication.refusal = None
@@ -230,7 +230,7 @@ class _Channel:
         return [self._unconfirmed.pop(tag) for tag in tags if tag in self._unconfirmed]
 
     def _returned(self, error: ChannelError, _exchange: str, _routing_key: str, message: Any) -> None:
-        """What cannot be routed comes back, and is then confirmed all the same."""
+        """RabbitMQ returns a message that it cannot route, and then confirms it nevertheless."""
         returned = message.properties.get("correlation_id")
         for publication in self._unconfirmed.values():
             sent = publication.message

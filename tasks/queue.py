@@ -1,8 +1,8 @@
-"""The `Queue` port over Celery's broker: every publish is confirmed, and bounded by one hard deadline.
+"""The port `Queue` over Celery's broker: every publish is confirmed, within one hard deadline.
 
-A publish may hang for seconds whatever its timeouts say (a stalled broker, a memory alarm). So publisher
-threads own the connections and the caller waits for the outcome, not for the broker.
-What succeeds after its caller gave up is harmless: the message id is the inbox's key.
+A publish may hang for seconds despite its timeouts (a stalled broker, a memory alarm). So publisher
+threads own the connections, and the caller waits for the outcome, not for the broker.
+A publish that succeeds after its caller gave up is harmless: the message id is the inbox's key.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
 
 _REFUSALS = (ChannelError, MessageNacked)
-"""The broker answers, but not for this message: its lane is gone or full. Other lanes may well work."""
+"""The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
 
 log = structlog.get_logger(__name__)
 
 
 class Breaker:
-    """After a failure callers are spared the wait: for a while all fail at once, then one tries.
+    """A circuit breaker. After a failure all calls fail at once for a while, then one tries.
 
     Args:
-        seconds: how long, before the next try.
+        seconds: until the next try.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Breaker:
         return self._retry_at is not None
 
     def allows(self) -> bool:
-        """Whether the caller may try. Each try while open postpones the next one."""
+        """Whether the caller may try. Each try while the breaker is open postpones the next one."""
         if not self.is_open:
             return True
         with self._lock:
@@ -64,27 +64,27 @@ class Breaker:
             return True
 
     def succeeded(self) -> None:
-        """The broker answers."""
+        """Close the breaker: the broker answers."""
         if self.is_open:
             with self._lock:
                 self._retry_at = None
             metrics.set_breaker_open(False)
 
     def failed(self) -> None:
-        """The broker did not answer."""
+        """Open the breaker: the broker did not answer."""
         with self._lock:
             self._retry_at = monotonic() + self._seconds
         metrics.set_breaker_open(True)
 
 
 class CeleryQueue:
-    """`Queue` for this process. Threads and connections come with the first publish, so never before a fork.
+    """`Queue` for this process. Threads and connections start with the first publish, so never before a fork.
 
     Args:
-        threads: that publish. While one waits for the confirms of its batch, another takes the next.
+        threads: the publisher threads. While one waits for the confirms of its batch, another takes the next batch.
         confirm_seconds: how long they wait for the confirms of a batch.
-        open_seconds: how long callers are spared the wait after a failure.
-        most_waiting: publishes that may wait for a thread; more means that the broker does not keep up.
+        open_seconds: how long the breaker stays open after a failure.
+        most_waiting: publishes that may wait for a thread; more of them means that the broker is too slow.
     """
 
     def __init__(
@@ -112,21 +112,21 @@ class CeleryQueue:
 
     @property
     def breaker_open(self) -> bool:
-        """Whether publishes fail at once at present."""
+        """Whether the breaker is open."""
         return self._breaker.is_open
 
     def send(self, envelope: Envelope, deadline: float) -> None:
-        """Hand the message to its lane, as a Celery task."""
+        """Send the message to its lane, as a Celery task."""
         self._await(self._begun(self._message(envelope)), monotonic() + deadline)
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
-        """The same for several at once, and for events, which nobody may have bound a queue for: none is mandatory."""
+        """Send several at once, and events: no queue may be bound for them, so none of these is mandatory."""
         until = monotonic() + deadline
         begun: dict[UUID, Publication] = {}
         confirmed: set[UUID] = set()
         for envelope in envelopes:
             if envelope.lane == EVENTS_EXCHANGE and not self._app.conf.broker_transport_options.get("confirm_publish"):
-                confirmed.add(envelope.id)  # the embedded broker has nobody outside
+                confirmed.add(envelope.id)  # the embedded broker has no other programs
                 continue
             with suppress(QueueUnavailable):
                 begun[envelope.id] = self._begun(self._message(envelope))
@@ -137,11 +137,11 @@ class CeleryQueue:
         return confirmed
 
     def check(self, deadline: float) -> None:
-        """Ask whether the broker answers."""
+        """Check that the broker answers."""
         self._await(self._handed_over(Publication(None)), monotonic() + deadline)
 
     def close(self) -> None:
-        """End the publisher threads once they have published what waits, and their connections."""
+        """Publish what is pending, then stop the publisher threads and close their connections."""
         self._publishers.close()
 
     def _begun(self, message: Message) -> Publication:
@@ -195,7 +195,7 @@ _queues: WeakSet[CeleryQueue] = WeakSet()
 
 
 def _begin_again() -> None:
-    """A child has the parent's locks as they were, and none of its threads; the connections are the parent's."""
+    """Start anew after a fork: a child has the parent's locks, in any state, and sockets, but none of its threads."""
     for queue in _queues:
         queue._begin()  # noqa: SLF001 - of this module
 

@@ -1,4 +1,4 @@
-"""Nothing secret in what Celery shows of a message: events, Flower, `inspect`, logs."""
+"""Masks secrets in what Celery shows of a message: events, Flower, `inspect`, logs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from celery.worker.request import Request
 from backend.kernel.delivery.sealing import masked
 
 _LONGEST = 1000
-"""Characters of a representation. AMQP headers must fit into one frame, or the broker ends the connection."""
+"""Characters of a representation. AMQP headers must fit into one frame, or the broker closes the connection."""
 
 
 class SafeAMQP(AMQP):  # type: ignore[misc]
     """Writes the representations itself, for first sends, retries and chains alike.
 
-    Celery keeps a caller's `kwargsrepr` for the first send only.
+    Celery uses a caller's `kwargsrepr` for the first send only.
     """
 
     def as_task_v2(
@@ -29,13 +29,13 @@ class SafeAMQP(AMQP):  # type: ignore[misc]
 
 
 class SafeRequest(Request):  # type: ignore[misc]
-    """`inspect active`, and Flower's page of a worker, show the masked representation. No message is ever discarded."""
+    """Shows the masked representation in `inspect active` and in Flower. It never discards a message."""
 
     def revoked(self) -> bool:
-        """Only housekeeping expires: Celery acknowledges what was revoked or is too late, and so loses it."""
+        """Only housekeeping may expire: Celery acknowledges, and so loses, what was revoked or is too late."""
         return str(self.name).startswith("maintenance.") and bool(super().revoked())
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
-        """What remote control tells of a task at work."""
+        """The description of a running task for remote control."""
         shown: dict[str, Any] = super().info(safe=True)
         return shown

@@ -1,8 +1,8 @@
-"""Remote control answers questions and takes no orders.
+"""Remote control answers queries and refuses commands.
 
-Whoever reaches the broker can send Celery's orders: to revoke a task, which acknowledges its message and so loses it;
-to consume other queues; to shut down. A message leaves its lane through the bus only, and workers are controlled by
-whoever runs them.
+Whoever reaches the broker can send Celery's commands: revoke a task, which acknowledges its message and so loses it;
+consume other queues; shut down. A message leaves its lane only through the receiver, and only the operators of the
+machine control workers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 from celery.worker.control import Panel
 
 _HARMLESS_ORDERS = {"enable_events", "disable_events", "heartbeat"}
-"""What Flower needs to see workers: events on, events off, one heartbeat now."""
+"""What Flower needs to see workers: events on, events off, a heartbeat."""
 _COSTLY_QUESTIONS = {"memdump", "memsample", "objgraph"}
 
 
 def take_no_orders() -> None:
-    """Let this process refuse every order of remote control, with a sentence."""
+    """Make this process refuse every command of remote control, with a sentence."""
     for name, command in Panel.meta.items():
         if (command.type != "inspect" and name not in _HARMLESS_ORDERS) or name in _COSTLY_QUESTIONS:
             Panel.data[name] = _refused
@@ -25,9 +25,9 @@ def take_no_orders() -> None:
 
 
 def _refused(_state: Any, **_arguments: Any) -> dict[str, str]:
-    return {"error": "refused: this worker takes no orders by remote control; see docs/operating.md"}
+    return {"error": "refused: this worker accepts no commands by remote control"}
 
 
 def _greeted(state: Any, **_arguments: Any) -> dict[str, Any]:
-    """The clock of this worker. Celery's own takes a list of revoked tasks along, and tells one."""
+    """The clock of this worker. Celery's own also accepts a list of revoked tasks, and returns one."""
     return {"revoked": [], "clock": state.app.clock.forward()}

@@ -1,6 +1,6 @@
-"""What must exist in RabbitMQ before the first message: lanes, dead letters, the events exchange.
+"""Declares what must exist in RabbitMQ before the first message: lanes, dead letters, the events exchange.
 
-Workers and publishers declare it themselves; `python -m tasks.topology` does so ahead of them.
+Workers and publishers declare it themselves; `python -m tasks.topology` declares it ahead of them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def declare_topology(connection: Connection, lanes: Iterable[Queue]) -> None:
     with connection.channel() as channel:
         if connection.transport.driver_type == "amqp":
             _declare(Exchange(EVENTS_EXCHANGE, type="topic", durable=True), channel)
-            # Never among task_queues: workers would carry the dead letters out again.
+            # Never among task_queues: workers would process the dead letters again.
             dead = Exchange(f"{COMMANDS}.dead", type="topic", durable=True)
-            # RabbitMQ 4 drops from a quorum queue what was given back 20 times, unless told otherwise: no -1,
+            # By default RabbitMQ 4 drops from a quorum queue what was requeued 20 times. Not -1,
             # which RabbitMQ 3 takes for 0.
             arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
             _declare(Queue(DEAD_LETTERS, dead, routing_key="#", queue_arguments=arguments), channel)
@@ -42,7 +42,7 @@ def _declare(entity: Any, channel: Any) -> None:
     try:
         entity(channel).declare()
     except PreconditionFailed as refusal:
-        # RabbitMQ's text names the argument; whoever catches this logs no more than the exception's type.
+        # RabbitMQ's text names the argument; the exception's type alone is logged elsewhere.
         log.error("exists with other arguments: drain it, delete it", name=entity.name, reason=refusal.reply_text)  # noqa: TRY400
         raise
 

@@ -12,6 +12,7 @@ from backend.settings import ROOT
 
 _PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _SCRIPTS = sorted((ROOT / "docs/diagrams").glob("*.py"))
+_DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -26,6 +27,17 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not missing
 
 
-def test_decisions_are_numbered_without_holes() -> None:
-    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs/adr").glob("[0-9]*.md"))
-    assert numbers == list(range(1, len(numbers) + 1))
+def test_decisions_are_numbered_without_holes_and_share_one_form() -> None:
+    for number, path in enumerate(_DECISIONS, start=1):
+        text = path.read_text()
+        assert path.name.startswith(f"{number:04}-")
+        assert text.startswith(f"# {number}. ")
+        headings = re.findall(r"^(?:Status|## \w+)", text, re.MULTILINE)
+        assert headings[:3] == ["Status", "## Context", "## Decision"], path
+        assert "\n## Rejected\n" in text, path
+
+
+def test_the_index_lists_every_document() -> None:
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / link).resolve() for link in _LINK.findall(index.read_text())}
+    assert {page for page in (ROOT / "docs").rglob("*.md") if page != index} - linked == set()

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database, which tables it compares it with, and where it writes a new revision."""
+"""Alembic's environment: the database, the tables to compare it with, and the folder of a new revision."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from backend.kernel.postgres.connecting import BEHIND_A_POOLER, UnfitDatabase, p
 from backend.kernel.postgres.tables import metadata
 from backend.settings import load_settings
 
-# Whoever waits for a table's lock makes every later query of that table wait too: give up instead, and try again.
+# While a migration waits for a table's lock, every later query of that table waits too. Give up and retry instead.
 LOCK_TIMEOUT = "5s"
 SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "timezone": "UTC"}
 
 
 def run() -> None:
-    """Migrate the database of the settings, or of the `database_url` attribute that a test gives."""
+    """Migrate the database of the settings, or of the attribute `database_url` that a test sets."""
     url = context.config.attributes.get("database_url") or configured_url()
     engine = sa.create_engine(
         "postgresql+psycopg://", connect_args=parameters_of(url), poolclass=sa.NullPool, hide_parameters=True
@@ -41,14 +41,14 @@ def run() -> None:
 
 
 def configured_url() -> str:
-    """The server itself, where the program works through a pooler."""
+    """The server itself, if the program works through a pooler."""
     settings = load_settings()
     context.config.attributes["direct"] = bool(settings.database_direct_url)
     return settings.database_direct_url or settings.database_url
 
 
 def prepare_for_migrations(connection: psycopg.Connection[Any], _record: object) -> None:
-    """Set what holds for the whole run, which a pooler would forget after the first transaction."""
+    """Set what applies to the whole run. A pooler would drop it after the first transaction."""
     try:
         if prepare(connection, SETTINGS) and not context.config.attributes.get("direct"):
             raise CommandError(BEHIND_A_POOLER)
@@ -60,7 +60,7 @@ def run_offline() -> None:
     """Print the SQL for a review or for an operator who applies it (`alembic upgrade heads --sql`)."""
     context.configure(
         dialect_name="postgresql",
-        dialect_opts={"paramstyle": "named"},  # the driver's own would print % as %%
+        dialect_opts={"paramstyle": "named"},  # the driver's own dialect would print % as %%
         target_metadata=metadata,
         transaction_per_migration=True,
         literal_binds=True,
@@ -71,19 +71,19 @@ def run_offline() -> None:
 
 
 def write_below_its_owner(_: Any, __: Any, revisions: list[MigrationScript]) -> None:
-    """Write a new revision into the folder of the branch that it continues, or begins.
+    """Write a new revision to the folder of its branch.
 
     Raises:
-        CommandError: it begins a branch without a name.
+        CommandError: it starts a branch without a name.
     """
     (revision,) = revisions
     script = context.script
     if revision.head == "head" and len(script.get_heads()) > 1:
-        return  # `alembic check` writes nothing, and `alembic revision` asks for a head
+        return  # `alembic check` writes nothing, and `alembic revision` requires a head
     continued = script.get_revisions(revision.head or "head")
     owner = Path(continued[0].path).parent.name if continued else revision.branch_label
     if not owner:
-        raise CommandError("The first revision of an owner needs its name: --branch-label OWNER")
+        raise CommandError("The first revision of an owner needs --branch-label OWNER")
     script.file_template = f"{owner}/{script.file_template}"
 
 

@@ -1,4 +1,4 @@
-"""What the auth context says of itself."""
+"""The auth context."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> AuthPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     return AuthPorts(
         accounts=SqlAccounts(resources.reader, unit),
         guesses=SqlGuesses(unit, resources.once(throttle_of), resources.once(turns_of), resources.reader),

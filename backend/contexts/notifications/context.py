@@ -1,4 +1,4 @@
-"""What the notifications context says of itself."""
+"""The notifications context."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> NotificationsPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     return NotificationsPorts(
         message_id=unit.message_id,
         ledger=SqlMails(resources.database),

@@ -1,4 +1,4 @@
-"""What the operators context says of itself."""
+"""The operators context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> DeadLettersPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     return DeadLettersPorts(
         SqlDeadLetters(
             unit, {name: handler.lane for name, handler in resources.registry.queued().items()}, resources.sealer

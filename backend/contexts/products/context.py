@@ -1,4 +1,4 @@
-"""What the products context says of itself."""
+"""The products context."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> ProductsPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     actor = current_origin.get().actor
     return ProductsPorts(SqlProducts(unit), SqlStockLedger(unit), SqlImports(unit), actor, unit.accepted_at)
 

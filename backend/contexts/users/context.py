@@ -1,4 +1,4 @@
-"""What the users context says of itself."""
+"""The users context."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     return UsersPorts(
         users=SqlUsers(unit, resources.database),
         links=SqlLinks(unit, resources.database, resources.keyring),

@@ -75,7 +75,7 @@ class Handling:
         return Handled(answer, refusal, self._write(events, unit))
 
     def give_up(self, handler: Handler, message: object, unit: UnitOfWork) -> list[str]:
-        """Call what the context does about a message that is given up; returns the aggregates to relay."""
+        """Call the context's function for a message that is given up; returns the aggregates to relay."""
         self.registry.given_up[handler.name](message, self.open_ports[handler.context](unit))
         return self._write(self._events_of(unit), unit)
 

@@ -121,7 +121,7 @@ class Receiver:
         self.relay.publish_meanwhile(to_relay)
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
-        """Let the context release what it had reserved. What fails there must not keep the dead letter away."""
+        """Let the context release what it had reserved. A failure there must not prevent the dead letter."""
         handler = self.registry.by_name.get(envelope.name)
         if handler is None or handler.name not in self.registry.given_up:
             return []
@@ -133,7 +133,7 @@ class Receiver:
         except Exception as error:
             if is_database_away(error):
                 raise
-            log.error("what was reserved could not be released", exc_info=error)  # noqa: TRY400 - formatted elsewhere
+            log.error("reservation not released", exc_info=error)  # noqa: TRY400 - formatted elsewhere
             return []
         finally:
             current_origin.reset(token)
@@ -195,7 +195,7 @@ class Receiver:
             raise inbox.AlreadyDone  # another delivery finished first
 
     def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
-        """The operation failed; False when it had ended before."""
+        """Record the failed operation; False if it had an outcome already."""
         fault = InternalError()
         problem = self.problem_of(fault, envelope.headers.request_id)
         handler = self.registry.by_name.get(envelope.name)

@@ -1,7 +1,7 @@
-"""The `timers` table: commands that are to be processed later.
+"""The table `timers`: commands to be processed later.
 
-Guarantee: a row is written in the transaction of its cause. Once it is due, the sweep moves it to the outbox in one
-statement, so it is sent at least once and takes effect once, a sweep's interval late at most while the broker is there.
+Guarantee: a row is written in the transaction of its cause. When it is due, the sweep moves it to the outbox in one
+statement. So it is sent at least once and takes effect once, at most one sweep interval late while the broker is up.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ on conflict (id) do nothing
 
 @dataclass(frozen=True)
 class Timer:
-    """A message, and when it is to be sent."""
+    """A message, and when to send it."""
 
     due_at: datetime
     envelope: Envelope
 
 
 def write(connection: sa.Connection, wanted: Sequence[Timer]) -> None:
-    """Keep messages until they are due."""
+    """Store messages until they are due."""
     with driver_of(connection).cursor() as cursor:
         cursor.executemany(
             _INSERT,
@@ -73,6 +73,6 @@ def write(connection: sa.Connection, wanted: Sequence[Timer]) -> None:
 
 
 def move_due(database: Database) -> int:
-    """Hand what is due to the outbox; returns how many messages."""
+    """Move what is due to the outbox; returns how many messages."""
     with database.transaction() as connection:
         return run(connection, _MOVE, {"most": _BATCH}).rowcount

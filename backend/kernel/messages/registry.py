@@ -81,7 +81,7 @@ class Handlers(Generic[Ports]):
         self.within_transaction: dict[type[Event], Callable[[Any, Any], None]] = {}
         """A subscriber in the transaction of the event."""
         self.given_up: dict[type, Callable[[Any, Any], None]] = {}
-        """What is done about a message that is dead-lettered."""
+        """A function for a message that is dead-lettered."""
 
     def on(  # noqa: PLR0913 - what may be said of a handler
         self,
@@ -116,9 +116,9 @@ class Handlers(Generic[Ports]):
         return register
 
     def on_given_up(self, message: type[M]) -> Callable[[Callable[[M, Ports], None]], Callable[[M, Ports], None]]:
-        """Register the decorated function for a `message` that is given up: to release what was reserved for it.
+        """Register the decorated function for a `message` that is given up, to release what was reserved for it.
 
-        It is called in the transaction that records the dead letter, once, whatever had been tried before. A replay
+        It is called once, in the transaction that records the dead letter, whatever was tried before. A replay
         of the dead letter calls the handler again.
         """
 
@@ -167,7 +167,7 @@ class Registry:
     Attributes:
         by_name: every handler, by wire name.
         handlers: the handler of each command and synchronous command. A lookup raises Unhandled if there is none.
-        given_up: what is done about a message that is given up, by its handler's wire name.
+        given_up: the functions for messages that are given up, by the wire name of their handler.
     """
 
     def __init__(self, contexts: Iterable[Handlers[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The settings of signing in."""
+"""The settings of the auth context."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from backend.settings_checks import any_weak
 SYMMETRIC_ALGORITHMS = ("HS256", "HS384", "HS512")
 ASYMMETRIC_ALGORITHMS = ("EdDSA", "ES256", "RS256")
 LONGEST_MINUTES = 60
-"""Of an access token in production: other services accept it until it expires, whatever has happened since."""
+"""The most minutes of an access token in production: other services accept it until it expires, even if revoked."""
 _ALGORITHMS = SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS
 
 
 @dataclass(frozen=True, repr=False)
 class AuthSettings:
-    """What access tokens are signed with, and who may sign in."""
+    """How access tokens are signed, and who may sign in."""
 
     jwt_algorithm: str
     jwt_secret: str
-    """Several, newest first, with commas between them, while one replaces another."""
+    """Several, newest first, separated by commas, during a rotation."""
     jwt_private_key: str
-    """PEM; several blocks, newest first, while one replaces another."""
+    """PEM; several blocks, newest first, during a rotation."""
     jwt_expire_minutes: int
     require_email_verification: bool
-    """Whether an account whose address is not proven is kept out."""
+    """Whether an account with an unverified address cannot sign in."""
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
-        """From the environment."""
+        """Load them from the environment."""
         env, algorithm = environment.read, environment.read.str("JWT_ALGORITHM", "HS256")
         asymmetric = algorithm in ASYMMETRIC_ALGORITHMS
-        # Where a variable cannot hold line breaks they are written as \\n.
+        # A variable without line breaks has \\n instead.
         private_key = environment.private("JWT_PRIVATE_KEY").replace("\\n", "\n")
         if asymmetric and not private_key:
             private_key = environment.secret("JWT_PRIVATE_KEY", f"jwt-{algorithm}.pem")
@@ -47,7 +47,7 @@ class AuthSettings:
         )
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Why the program must not start with them."""
+        """Every reason not to start with them."""
         symmetric = self.jwt_algorithm in SYMMETRIC_ALGORITHMS
         if self.jwt_algorithm not in _ALGORITHMS:
             yield "JWT_ALGORITHM is not one of " + ", ".join(_ALGORITHMS)

@@ -1,4 +1,4 @@
-"""The mail server that MAIL_URL names, and how mails are protected on their way to it."""
+"""The mail server of MAIL_URL, and the encryption of the connection to it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from backend.addresses import UnreadableAddress, is_loopback
 
 _SUBMISSION_PORTS = {"smtp": 587, "smtps": 465}
-"""RFC 6409 and RFC 8314, when MAIL_URL names none."""
+"""RFC 6409 and RFC 8314, if MAIL_URL names no port."""
 
 
 class Tls(Enum):
-    """Whether a mail travels encrypted. Mails hold links that open accounts."""
+    """The encryption of a mail in transit. Mails contain links that give access to accounts."""
 
     IMPLICIT = auto()  # from the first byte
-    STARTTLS = auto()  # agreed on first; a server that does not offer it gets nothing
-    OFFERED = auto()  # where the server offers it: nobody listens on the way to this machine
-    NONE = auto()  # the operator says that the network is trusted
+    STARTTLS = auto()  # with STARTTLS; a server that does not offer it gets no mail
+    OFFERED = auto()  # if the server offers it: a loopback connection cannot be intercepted
+    NONE = auto()  # the operator trusts the network
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where mails are handed over."""
+    """The mail server that mails are handed to."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class MailServer:
 def mail_server(mail_url: str) -> MailServer:
     """The server of `smtps://user:password@host:port` or `smtp://user:password@host:port`.
 
-    `smtp://` asks for STARTTLS, except from a server on this machine; `smtp://host?tls=none` never does.
+    `smtp://` requires STARTTLS, except from a server on this machine; `smtp://host?tls=none` never does.
 
     Raises:
         UnreadableAddress: it is neither.
@@ -44,7 +44,7 @@ def mail_server(mail_url: str) -> MailServer:
         url = urlsplit(mail_url)
         port = url.port
     except ValueError:
-        raise UnreadableAddress("has a host or port that cannot be read; percent-encode its password") from None
+        raise UnreadableAddress("has a host or port that cannot be parsed; percent-encode its password") from None
     if url.scheme not in _SUBMISSION_PORTS:
         raise UnreadableAddress("must begin with smtps://, smtp:// or (development only) file:")
     options = dict(parse_qsl(url.query, keep_blank_values=True))

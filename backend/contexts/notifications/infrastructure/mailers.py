@@ -86,7 +86,7 @@ class SmtpMailer:
         encrypted = self._server.tls is Tls.IMPLICIT
         if self._server.tls is Tls.STARTTLS or (self._server.tls is Tls.OFFERED and server.has_extn("starttls")):
             if not server.has_extn("starttls"):
-                raise NotTaken("the mail server offers no TLS: no mail is sent to it in the clear")
+                raise NotTaken("the mail server offers no TLS: no mail is sent unencrypted")
             server.starttls(context=ssl.create_default_context())
             server.ehlo()
             encrypted = True

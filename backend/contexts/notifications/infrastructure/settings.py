@@ -1,4 +1,4 @@
-"""The settings of mail."""
+"""The settings of the notifications context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.settings import Environment
 
 @dataclass(frozen=True, repr=False)
 class MailSettings:
-    """Where mail goes, and from whom."""
+    """The mail server and the sender."""
 
     mail_url: str
     """`smtps://user:password@host:port`, `smtp://…` (with STARTTLS), or `file:directory`: one `.eml` each."""
@@ -21,15 +21,15 @@ class MailSettings:
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
-        """From the environment."""
+        """Load them from the environment."""
         mail_url = environment.private("MAIL_URL", "file:var/mail" if environment.developing else "")
         return cls(mail_url, environment.read.str("MAIL_FROM", "no-reply@example.com"))
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Why the program must not start with them."""
+        """Every reason not to start with them."""
         if self.mail_url.startswith("file:"):
             if production:
-                yield "MAIL_URL must be a mail server: nobody reads what file: writes"
+                yield "MAIL_URL must be a mail server: with file: no mail is sent"
         elif self.mail_url:
             yield from _server_problems(self.mail_url, production=production)
         elif production:
@@ -43,4 +43,4 @@ def _server_problems(mail_url: str, *, production: bool) -> Iterator[str]:
         yield f"MAIL_URL {problem}"
         return
     if production and server.tls is Tls.NONE and not (is_loopback(server.host) or is_private(server.host)):
-        yield "MAIL_URL says tls=none for a server that is not on a private network: links would travel in the clear"
+        yield "MAIL_URL has tls=none for a server that is not on a private network: links would be sent unencrypted"

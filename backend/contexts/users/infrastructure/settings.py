@@ -1,4 +1,4 @@
-"""The settings of accounts."""
+"""The settings of the users context."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Self
 from backend.settings import Environment
 
 _FEWEST, _FEWEST_IN_PRODUCTION = 4, 10
-"""What bcrypt knows, and what OWASP's Password Storage Cheat Sheet asks for."""
+"""The minimum of bcrypt, and that of OWASP's Password Storage Cheat Sheet."""
 _MOST = 16
-"""A hash takes seconds there, and each round more doubles it."""
+"""A hash takes seconds there, and each further round doubles that."""
 
 
 @dataclass(frozen=True)
 class UsersSettings:
-    """How passwords are hashed, and when an account is of use."""
+    """How passwords are hashed, and whether addresses must be verified."""
 
     bcrypt_rounds: int
     require_email_verification: bool
-    """Whether an account is of use only once its address is proven."""
+    """Whether an account works only after its address is verified."""
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
-        """From the environment."""
+        """Load them from the environment."""
         env = environment.read
         return cls(env.int("BCRYPT_ROUNDS", 12), env.bool("REQUIRE_EMAIL_VERIFICATION", False))
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Why the program must not start with them."""
+        """Every reason not to start with them."""
         fewest = _FEWEST_IN_PRODUCTION if production else _FEWEST
         if not fewest <= self.bcrypt_rounds <= _MOST:
             yield f"BCRYPT_ROUNDS must be {fewest} to {_MOST}"
