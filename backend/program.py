@@ -134,7 +134,7 @@ class Process:
         return create_app(self.resources, self.bus, self.program.contexts, authenticate)
 
     def sweep(self) -> int:
-        """Publish what is due by now, and what crashes or an absent broker left in the outbox; returns how many."""
+        """Publish what is due, and what a crash or an absent broker left in the outbox; returns how many messages."""
         timers.move_due(self.resources.database)
         return outbox.sweep(self.resources.database, self.queue)
 

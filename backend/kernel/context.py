@@ -35,7 +35,7 @@ class Context(Generic[P]):
         handlers: its handlers, and others under its wire names.
         open_ports: opens the handlers' ports for one unit of work.
         queries: the queries it answers.
-        offered: the queries whose answers need more than a connection, with these answers.
+        offered: answers of queries that need more than a connection.
         routes: under the API's prefix.
         root_routes: at the root of the web application, such as well-known addresses.
         cli: its `flask` commands.
@@ -44,7 +44,7 @@ class Context(Generic[P]):
         settings: the environment variables it reads.
         channels: its listeners in every API process, by NOTIFY channel.
         authenticate: turns an access token into a caller. One context of a program has it.
-        authenticate_now: the same, with the session as the database has it at this moment.
+        authenticate_now: the same, with the session from the database.
         account_of: the current account of a user, in a transaction. One context of a program has it.
     """
 

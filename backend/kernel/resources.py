@@ -42,7 +42,7 @@ class Resources:
 
     @cached_property
     def reader(self) -> Reader:
-        """Answers every question of the program."""
+        """Answers every query of the program."""
         return self._make_reader(self)
 
     def once(self, make: Callable[[Resources], T]) -> T:

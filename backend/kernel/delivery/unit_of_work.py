@@ -86,14 +86,14 @@ class UnitOfWork:
         return aggregate
 
     def later(self, command: Command, delay: timedelta) -> None:
-        """Have the command processed after `delay`, if, and only if, the transaction commits.
+        """Send the command after `delay`, if, and only if, the transaction commits.
 
-        Whoever orders it cannot take it back: its handler looks whether it is still wanted.
+        It cannot be taken back: its handler checks whether it is still wanted.
         """
         self._later.append((command, delay))
 
     def pull_later(self) -> list[tuple[Command, timedelta]]:
-        """Hand over what was ordered for later since the last call."""
+        """Return the delayed commands since the last call."""
         later, self._later = self._later, []
         return later
 

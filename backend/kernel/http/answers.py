@@ -37,7 +37,7 @@ def problem_response(body: Problem, headers: Mapping[str, str] | None = None) ->
 
 
 def rooted(body: Problem) -> Problem:
-    """Problem details whose page has its address here: a worker that made them knows no proxies."""
+    """Problem details with the address of their page: the worker that made them does not know the proxies' prefix."""
     return {**body, "type": root() + body["type"]} if root() else body
 
 
@@ -59,7 +59,7 @@ class Versioned(Protocol):
 
     @property
     def id(self) -> UUID:
-        """Of this resource and no other."""
+        """The id of the resource."""
 
     @property
     def version(self) -> int:
@@ -69,7 +69,7 @@ class Versioned(Protocol):
 def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
     """A single resource with its ETag; 304 if the caller has this version already.
 
-    The tag names resource and version: what a browser keeps of one user at `/users/me` must not pass for
+    The tag names resource and version: what a browser has stored of one user at `/users/me` must not pass for
     the next user's.
 
     Args:
@@ -97,9 +97,9 @@ def expected_version(resource_id: UUID) -> int | None:
 
 
 def tell_caches(response: Response, environ: WSGIEnvironment) -> None:
-    """What was asked for with credentials, or does something, is kept by nobody; the rest is asked for again.
+    """Answers to requests with credentials, and to writes, must not be stored; others must be revalidated.
 
-    A view may say otherwise of what is the same for everybody.
+    A view may set another policy for what is the same for everybody.
     """
     headers = response.headers
     if "public" in headers.get("Cache-Control", ""):

@@ -29,7 +29,7 @@ class Api:
     """The parts of the application.
 
     Attributes:
-        authenticate_now: as `authenticate`, with session and roles as the database has them at this moment.
+        authenticate_now: as `authenticate`, with session and roles from the database.
         timeline: the contexts' parts of a timeline.
     """
 
@@ -49,7 +49,7 @@ class CurrentRequest:
 
     Attributes:
         environ: the WSGI environment (PEP 3333): a header is `HTTP_…`.
-        ip: the address it came from, as far as proxies are trusted.
+        ip: the address of the client, as far as proxies are trusted.
         caller: None for an anonymous caller.
         operation_id: of its operation, once a view has asked for it.
         fingerprint: of its body, "" without an Idempotency-Key.
@@ -75,7 +75,7 @@ current: ContextVar[CurrentRequest] = ContextVar("current")
 
 
 def root() -> str:
-    """Where proxies have put the API, such as `/backend`; "" mostly. It begins every address that we give."""
+    """The prefix of the API behind proxies, such as `/backend`; usually "". Every address that we return has it."""
     return str(current.get().environ.get("SCRIPT_NAME", ""))
 
 

@@ -232,7 +232,7 @@ def operation(handle_text: str) -> Response:
         outcome = _awaited(handle.operation_id, wait)
     if outcome is None and handle.accepted_at and handle.accepted_at < datetime.now(UTC) - RETENTION:
         raise NotFound
-    headers = {"Cache-Control": "no-store"}  # the handle is all that an anonymous caller holds
+    headers = {"Cache-Control": "no-store"}  # the handle is all that an anonymous caller has
     if outcome is None:
         headers["Retry-After"] = "1"
     elif wait:

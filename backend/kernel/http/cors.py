@@ -1,4 +1,4 @@
-"""Pages of other origins: which of them may read our answers, and what they may send and see (CORS, Fetch standard)."""
+"""CORS (Fetch standard): which origins may read our answers, and which headers they may send and read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def share_with(origins: Origins, app: Flask) -> None:
 
     @app.before_request
     def answer_preflight() -> Response | None:
-        """A browser asks before it sends. What it may send is the same everywhere: a wrong address is told by the
+        """Answer a preflight. The answer is the same for every address: a wrong one is reported by the
         request itself, as a problem that the page can read.
         """
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers

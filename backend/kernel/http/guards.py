@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def without_token(view: F) -> F:
-    """Anyone may call, and nobody is asked who: the route takes credentials of its own, or none.
+    """Anyone may call, and the caller is not authenticated: the route takes its own credentials, or none.
 
-    A stale `Authorization` header must not keep somebody from signing in.
+    A stale `Authorization` header must not prevent a sign-in.
     """
     return _guarded(view, "none")
 
@@ -47,10 +47,10 @@ def admin_only(view: F) -> F:
 
 
 def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
-    """Look for the route's resource first: that there is none is told before what is wrong with body or query.
+    """Look up the route's resource first: a missing one is reported before an invalid body or query.
 
     Args:
-        look: takes what the route takes from the path; raises NotFound.
+        look: takes the arguments from the path; raises NotFound.
     """
 
     def mark(view: F) -> F:
@@ -77,7 +77,7 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
 
     @wraps(view)  # copies the notes of the view
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        """In the order of the contract: 401, 403, 404, 415, then what the view finds in body and query."""
+        """Check in the order of the contract: 401, 403, 404, 415, then body and query in the view."""
         if access != "none":
             known = _identified(access, session_may_have_ended=session_may_have_ended)
             if known is None and access != "public":
@@ -95,10 +95,10 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
 
 
 def _refuse_encoded() -> None:
-    """A body is read as it is: what is unpacked may be of any size."""
+    """Refuse encoded bodies: decompressed, they may have any size."""
     environ = current.get().environ
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("identity", ""):
-        detail = "The body must be sent as it is, without Content-Encoding."
+        detail = "The body must be sent without Content-Encoding."
         fail(http_problem(415, current.get().request_id, detail), {"Accept-Encoding": "identity"})
 
 
@@ -112,7 +112,7 @@ def _identified(access: str, *, session_may_have_ended: bool) -> Caller | None:
         raise InvalidToken
     try:
         found = request.api.authenticate(token.strip())
-        if access == "admin" or found.is_admin:  # that somebody administers is never taken from a token alone
+        if access == "admin" or found.is_admin:  # never trust a token alone that its owner is an administrator
             found = request.api.authenticate_now(token.strip())
     except SessionEnded as ended:
         if not session_may_have_ended:

@@ -1,4 +1,4 @@
-"""The origins whose pages may use the API: each is exact, or has `*` for its first label."""
+"""The origins whose pages may use the API: each is exact, or has `*` as its first label."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LONGEST_ORIGIN = 300
 
 
 def is_origin(text: str) -> bool:
-    """Whether it is an origin as a browser sends it, or one with `*` for its first label and at least two more."""
+    """Whether it is an origin as a browser sends it, or one with `*` as its first label and at least two more."""
     found = _ORIGIN.fullmatch(text)
     return found is not None and (found["scheme"], found["port"]) not in _DEFAULT_PORTS
 
 
 class Origins:
-    """The origins that are allowed: each exact, or any one label where it has `*`."""
+    """The allowed origins: each exact, or with any one label in place of `*`."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._exact = frozenset(allowed)

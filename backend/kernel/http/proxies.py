@@ -1,4 +1,4 @@
-"""What proxies say of a request, as far as TRUSTED_PROXIES says that they are ours."""
+"""The headers of proxies, as far as TRUSTED_PROXIES trusts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class TrustedProxies:
-    """Believes the last `hops` proxies about address, scheme, host, port and prefix."""
+    """Takes address, scheme, host, port and prefix from the last `hops` proxies."""
 
     def __init__(self, app: WSGIApplication, hops: int) -> None:
         self._app = app
@@ -28,7 +28,7 @@ class TrustedProxies:
         return self._fixed(environ, start_response)
 
     def _tidy(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """What is no address counts as the peer's, and what is no path as no prefix."""
+        """An invalid address is replaced by the peer's, and an invalid prefix by none."""
         told = environ["werkzeug.proxy_fix.orig"]
         if not address_of(environ.get("REMOTE_ADDR", "")):
             environ["REMOTE_ADDR"] = told["REMOTE_ADDR"]
@@ -39,9 +39,9 @@ class TrustedProxies:
 
 @lru_cache(1000)
 def address_of(text: str) -> str:
-    """The address alone, in its one spelling: without port, brackets and zone; "" for what is no address.
+    """The normalized address: without port, brackets and zone; "" if it is not an address.
 
-    Raw text would be an identity that a client chooses anew with each request.
+    Raw text would be an identity that a client can change with each request.
     """
     found = _WITH_PORT.fullmatch(text.strip())
     bare = (found["v6"] or found["v4"] or "") if found else text.strip()

@@ -1,4 +1,4 @@
-"""A trace of who was refused: one log line each, and an audit entry where an administrator's route was tried."""
+"""A record of refused requests: a log line, and an audit entry for an administrator's route."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class Allowance:
-    """At most `times` within `seconds` for each name. It forgets everybody rather than grow without a bound."""
+    """Allows `times` within `seconds` per name. It drops every counter rather than grow without a bound."""
 
     def __init__(self, times: int, seconds: float, clock: Callable[[], float] = monotonic) -> None:
         self._times, self._seconds, self._clock = times, seconds, clock
@@ -28,7 +28,7 @@ class Allowance:
         self._spent: dict[str, tuple[float, int]] = {}
 
     def take(self, name: str) -> int | None:
-        """How often it was refused to that name before, in the window that has ended; None when it is refused now."""
+        """How many were dropped for the name in the last window; None if this one is dropped."""
         now = self._clock()
         with self._lock:
             since, spent = self._spent.get(name, (now, 0))
@@ -46,7 +46,7 @@ _entries = Allowance(times=10, seconds=60)
 
 
 def note_refusal(asked: CurrentRequest, status: int) -> None:
-    """Write a line about a request that is answered 401, 403 or 429, at most ten a minute for each address."""
+    """Log a request that is answered 401, 403 or 429, at most ten a minute per address."""
     if status not in _TOLD:
         return
     ip = asked.ip
@@ -58,7 +58,7 @@ def note_refusal(asked: CurrentRequest, status: int) -> None:
         status=status,
         problem=asked.problem,
         method=request.method,
-        rule=str(request.url_rule),  # not the path: it may hold a handle
+        rule=str(request.url_rule),  # not the path: it may contain a handle
         ip=ip,
         actor=str(asked.caller.user_id) if asked.caller else None,
         **({"left_out": left_out} if left_out else {}),
@@ -66,7 +66,7 @@ def note_refusal(asked: CurrentRequest, status: int) -> None:
 
 
 def audit_refusal(asked: CurrentRequest) -> None:
-    """Keep that somebody who is no administrator tried what only administrators may."""
+    """Record in the audit log that a caller without the role tried an administrator's route."""
     if asked.caller is None or _entries.take(str(asked.caller.user_id)) is None:
         return
     about = next((value for value in (request.view_args or {}).values() if isinstance(value, UUID)), None)

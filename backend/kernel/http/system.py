@@ -41,7 +41,7 @@ def ready() -> Response:
 
 
 def figures() -> Response:
-    """Prometheus metrics, for whoever has METRICS_TOKEN; in development without one for everybody."""
+    """Prometheus metrics, with METRICS_TOKEN; in development also without one."""
     _may_see_figures()
     body, content_type = metrics.metrics_response()
     return Response(body, content_type=content_type)

@@ -118,7 +118,7 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
 
 
 def _offered(resources: Resources, contexts: Sequence[AnyContext]) -> tuple[Authenticate, Authenticate]:
-    """How the contexts make a caller of an access token: as this process knows, and as the database has it."""
+    """The contexts' functions that authenticate an access token: from memory, and from the database."""
     known = next((one.authenticate for one in contexts if one.authenticate), None)
     stored = next((one.authenticate_now for one in contexts if one.authenticate_now), None)
     account_of = next((one.account_of for one in contexts if one.account_of), None)
@@ -167,7 +167,7 @@ def _watch_requests(app: Flask) -> None:
         if any(len(value) > _LONGEST_HEADER for name, value in environ.items() if name.startswith(_HEADERS)):
             raise RequestHeaderFieldsTooLarge
         if environ["PATH_INFO"].startswith("//"):
-            raise NotFound  # the router takes it for the path with one slash; whoever guards paths before us does not
+            raise NotFound  # the router would take it for the path with one slash; a guard of paths before us would not
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -30,21 +30,21 @@ class Aggregate:
 
 
 class LastWriteWins(Aggregate):
-    """An aggregate whose fields are set by commands that may arrive in another order than they were accepted in.
+    """An aggregate whose fields are set by commands that may arrive in another order than they were accepted.
 
-    Two workers take two messages of one lane side by side, and a spooled message arrives late. So each field keeps when
-    its last write was accepted, and an earlier one changes nothing.
+    Two workers process two messages of one lane in parallel, and a spooled message arrives late. So each field records
+    when its last write was accepted, and an earlier write changes nothing.
 
     Attributes:
-        written: by field, when the command that wrote it was accepted: microseconds since 1970.
+        written: by field, when the command that wrote it was accepted, in microseconds since 1970.
     """
 
     written: dict[str, int]
 
     def newest(self, changes: Mapping[str, V], accepted_at: datetime) -> dict[str, V]:
-        """Those of the changes that no command accepted later has made already; they count as written from now on."""
+        """The changes that no later command has overwritten already; they count as written from now on."""
         at = round(accepted_at.timestamp() * 1_000_000)
         newest = {field: value for field, value in changes.items() if at >= self.written.get(field, 0)}
         if newest:
-            self.written = {**self.written, **dict.fromkeys(newest, at)}  # anew: the mapper compares identities
+            self.written = {**self.written, **dict.fromkeys(newest, at)}  # a new dict: the mapper compares identities
         return newest

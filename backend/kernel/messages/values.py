@@ -12,11 +12,11 @@ from backend.kernel.messages.refusals import FieldError, Invalid
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""What Unicode calls letters or symbols although nothing is drawn: fillers and the empty Braille pattern."""
+"""Letters and symbols in Unicode that are invisible: fillers and the empty Braille pattern."""
 
 
 def is_visible(text: str) -> bool:
-    """Whether anything of it is seen: a letter, number, mark of punctuation or symbol."""
+    """Whether anything is visible: a letter, a number, punctuation or a symbol."""
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
 
 

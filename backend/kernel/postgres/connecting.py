@@ -1,6 +1,6 @@
-"""How the program connects to PostgreSQL: engine, pools, listener and migrations alike, directly or through a pooler.
+"""Connections to PostgreSQL: for engine, pools, listener and migrations alike, directly or through a pooler.
 
-Nothing of ours travels as a startup parameter, which poolers refuse: settings are set once the connection stands.
+Poolers refuse startup parameters, so our settings are set after the connection is established.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _DEFAULTS = {
 
 
 class UnfitDatabase(psycopg.OperationalError):
-    """The database answers, and is not one that the program can work with."""
+    """The database answers, but the program cannot work with it."""
 
 
 def parameters_of(url: str) -> dict[str, Any]:
-    """What psycopg connects with; what the address says itself comes first."""
+    """The parameters of psycopg; those in the address have priority."""
     return {**_DEFAULTS, **database_parameters(url)}
 
 
 def prepare(connection: psycopg.Connection[Any], settings: Mapping[str, str] = SETTINGS) -> bool:
-    """Make a new connection one of ours; what the address sets in its `options` stays. Returns whether a pooler lies
-    in between, which may hand each transaction to another server: nothing is prepared there.
+    """Apply our settings to a new connection; those in the `options` of the address stay. Returns whether a pooler is
+    in between, which may give each transaction another server: no statement is prepared then.
 
     Raises:
-        UnfitDatabase: its encoding cannot keep every text.
+        UnfitDatabase: its encoding cannot store every text.
     """
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
@@ -64,11 +64,11 @@ def prepare(connection: psycopg.Connection[Any], settings: Mapping[str, str] = S
 
 
 def local(settings: Mapping[str, str] = SETTINGS) -> str:
-    """The statement that sets them until the end of the transaction, where a pooler may forget them after it."""
+    """The statement that sets them for the transaction, because a pooler may drop them after it."""
     return "select " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
 
 def is_writable(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server takes writes, as it has last told by itself (PostgreSQL 14 or newer): costs no round trip."""
+    """Whether the server accepts writes, as it last reported (PostgreSQL 14 or newer), without a round trip."""
     told = (connection.info.parameter_status(name) for name in ("in_hot_standby", "default_transaction_read_only"))
     return "on" not in told

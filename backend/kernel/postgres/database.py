@@ -22,15 +22,15 @@ T = TypeVar("T")
 ReadConnection = psycopg.Connection[Any]
 _POOL_SIZE = 10
 _REPLICA_SECONDS = 0.5
-"""For a connection to the replica: the primary answers otherwise."""
+"""Seconds to wait for a connection to the replica; then the primary answers."""
 _REPLICA_CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
-"""What a standby tells those whose rows it has to overwrite meanwhile."""
+"""The error of a standby that had to overwrite rows which a query still needs."""
 _TRUSTED_SECONDS = 0.5
 """For how long after its last use a connection needs no test."""
 
 
 class Database:
-    """One PostgreSQL, and optionally a replica that answers the queries of the anonymous.
+    """One PostgreSQL, and optionally a replica that answers queries of anonymous callers.
 
     Never connect before a fork: pools do not survive it.
     """
@@ -70,11 +70,11 @@ class Database:
 
     @property
     def replica_state(self) -> ReplicaState | None:
-        """How the replica is, None without one."""
+        """The state of the replica; None without one."""
         return self._replica.state if self._replica else None
 
     def takes_writes(self, *, timeout: float = 3) -> bool:
-        """Ask the primary whether it does.
+        """Ask the primary whether it accepts writes.
 
         Raises:
             DatabaseAway: it cannot be reached.
@@ -85,15 +85,15 @@ class Database:
     def read(self, ask: Callable[[ReadConnection], T], *, timeout: float = 3, fresh: bool = False) -> T:
         """Run `ask` on an autocommitting connection; once more if the connection is dead.
 
-        Whoever is signed in reads from the primary, and so what they have written themselves, whichever process took
-        it. Others read from the replica, if there is one that keeps up.
+        Signed-in callers read from the primary, and so see their own writes, whichever process accepted
+        them. Anonymous callers read from the replica, if there is one that keeps up.
 
         Args:
             timeout: seconds to wait for a free connection.
-            fresh: ask the primary in any case.
+            fresh: always ask the primary.
 
         Raises:
-            DatabaseAway: no connection can be had, or the server cannot do it at present.
+            DatabaseAway: no connection is available, or the server cannot do it now.
         """
         fresh = fresh or current_origin.get().actor is not None
         if not fresh and self._replica and self._replica.state is ReplicaState.UP:
@@ -119,7 +119,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         if self._replica:
             self._replica.stop()
         for name in ("_reads", "_replica_reads"):
@@ -134,7 +134,7 @@ def _ask(
 ) -> T:
     for left in reversed(range(tries)):
         try:
-            # Not its `connection()`: that commits, which does nothing here and costs nearly as much as the pool.
+            # Not its `connection()`: that commits, which has no effect here and costs nearly as much as the pool.
             connection = pool.getconn(timeout)
             try:
                 return ask(connection)
@@ -146,9 +146,9 @@ def _ask(
             if not left or is_busy(error):
                 raise DatabaseAway from None
             if is_read_only(error):
-                pool.drain()  # new connections may find the server that takes the writes now
+                pool.drain()  # new connections may find the server that accepts writes now
             else:
-                pool.check()  # every idle connection died with the same server
+                pool.check()  # every other idle connection is broken as well
         except Exception as error:
             if is_database_away(error):
                 raise DatabaseAway from None
@@ -168,7 +168,7 @@ def _prepare_for_reads(connection: ReadConnection) -> None:
 def _prepare_for_writes(driver: ReadConnection, record: PoolEntry) -> None:
     record.info["pooled"] = prepare(driver)
     if not is_writable(driver):
-        raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes at present")
+        raise psycopg.errors.ReadOnlySqlTransaction("the server accepts no writes now")
 
 
 def _set_again(connection: sa.Connection) -> None:
@@ -183,7 +183,7 @@ def _note_return(driver: ReadConnection | None, record: PoolEntry) -> None:
 
 
 def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
-    """As `pool_pre_ping` does, without its round trip while the connection is at work again and again."""
+    """As `pool_pre_ping`, without its round trip for a connection that was used a moment ago."""
     if monotonic() - record.info.get("returned_at", 0.0) > _TRUSTED_SECONDS:
         try:
             ConnectionPool.check_connection(driver)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 _BUSY_STATES = ("55P03", "57014")
 """Lock timeout; statement timeout, or cancelled by an operator (PostgreSQL, appendix A)."""
 _READ_ONLY_STATE = "25006"
-"""After a failover: this server is a standby, or is not to be written to any more."""
+"""After a failover: this server is a standby, or accepts no writes any more."""
 _AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
 """Connection exceptions, insufficient resources, shutdowns and start-up, errors of the system around the server."""
 _CONFLICT_STATES = ("40001", "40P01")
@@ -18,13 +18,13 @@ _CONFLICT_STATES = ("40001", "40P01")
 
 
 class DatabaseAway(Exception):
-    """PostgreSQL cannot do this at present: it cannot be reached, takes no writes, or keeps a lock for too long.
-    Nothing is wrong with the message.
+    """PostgreSQL cannot do this now: it cannot be reached, accepts no writes, or a lock is held for too long.
+    The message is not at fault.
     """
 
 
 def is_database_away(error: BaseException) -> bool:
-    """Whether `error` tells of the server's state, which passes, and not of the statement."""
+    """Whether `error` is about a temporary state of the server, not about the statement."""
     if isinstance(error, PoolTimeout | PoolClosed | EnginePoolTimeout):
         return True
     if isinstance(error, DBAPIError):
@@ -37,12 +37,12 @@ def is_database_away(error: BaseException) -> bool:
 
 
 def is_busy(error: psycopg.Error) -> bool:
-    """Whether the server answers but did not get to it in time: trying again at once would wait as long."""
+    """Whether the server answers but was too slow: a retry at once would wait as long."""
     return (error.sqlstate or "").startswith(_BUSY_STATES)
 
 
 def is_read_only(error: psycopg.Error) -> bool:
-    """Whether another server, which a new connection may find, takes the writes."""
+    """Whether another server, which a new connection may find, accepts writes."""
     return error.sqlstate == _READ_ONLY_STATE
 
 

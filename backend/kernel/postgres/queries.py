@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 Answer = Callable[[Any, ReadConnection], Any]
 Offered = Mapping[type, Callable[[Any], Any]]
-"""Answers that need more than a connection, or none during slow work, by the type of the query."""
+"""Answers that need more than a connection, or no connection during slow work, by the type of the query."""
 TellProgress = Callable[[UUID, ReadConnection], Progress | None]
 """Returns the progress of an operation; None if it has none yet."""
 

@@ -1,6 +1,6 @@
-"""A replica that answers queries while it is there and keeps up with the primary.
+"""The replica, which answers queries while it is up and keeps up with the primary.
 
-Guarantee: none of its own. It answers only those who have written nothing; see `Database.read`.
+It guarantees nothing by itself: only anonymous callers, who have written nothing, read from it; see `Database.read`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 Pool = ConnectionPool[psycopg.Connection[Any]]
 _LOOK_EVERY = 0.5
 _LONGEST_LAG = 2.0
-"""Seconds that the replica may be behind and still answer."""
+"""The most seconds that an answering replica may lag."""
 _MOST_KEPT = 600
 _NOT_NOW = (psycopg.Error, PoolTimeout, PoolClosed)
 
@@ -36,11 +36,11 @@ class ReplicaState(StrEnum):
 
 
 class Replica:
-    """Looks at the replica regularly, on a thread of its own that begins with the first question.
+    """Checks the replica regularly, on a thread of its own that starts with the first query.
 
     Args:
-        pool: its connections.
-        primary: the primary's, to ask how far it has written.
+        pool: connections to the replica.
+        primary: connections to the primary, for its log position.
     """
 
     def __init__(self, pool: Callable[[], Pool], primary: Callable[[], Pool]) -> None:
@@ -52,27 +52,27 @@ class Replica:
         self._looked = threading.Event()
         self._stopped = threading.Event()
         self._written: deque[tuple[float, int]] = deque(maxlen=_MOST_KEPT)
-        """How far the primary had written, at moments whose state the replica has not reached yet."""
+        """Earlier log positions of the primary, with their times, that the replica has not reached yet."""
 
     @property
     def state(self) -> ReplicaState:
-        """As of the last look; the first question waits for one."""
+        """The state at the last check; the first query waits for one."""
         if self._pid != os.getpid():
             self._start()
         self._looked.wait(_LOOK_EVERY)
         return self._state
 
     def failed(self) -> None:
-        """A question found it unable to answer: it is asked nothing until the next look."""
+        """A query failed: use the replica no more until the next check."""
         self._become(ReplicaState.DOWN)
 
     def stop(self) -> None:
-        """End the thread within its next look."""
+        """Stop the thread, at its next check."""
         self._stopped.set()
 
     def _start(self) -> None:
         with self._lock:
-            if self._pid != os.getpid():  # a fork takes no threads along
+            if self._pid != os.getpid():  # a fork does not copy threads
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name="replica", daemon=True).start()
 
@@ -87,7 +87,7 @@ class Replica:
             with self._primary().connection(timeout=1) as primary:
                 self._written.append((monotonic(), _position(primary, "pg_current_wal_insert_lsn()")))
         except _NOT_NOW:
-            self._written.clear()  # what nobody can write to, nobody can lag behind
+            self._written.clear()  # a primary without writes cannot be lagged behind
         try:
             with self._pool().connection(timeout=1) as replica:
                 reached = _position(replica, "case when pg_is_in_recovery() then pg_last_wal_replay_lsn() end")
@@ -105,6 +105,6 @@ class Replica:
 
 
 def _position(connection: psycopg.Connection[Any], position: str) -> int:
-    """A place in the write-ahead log; 0 where the server has none, as one that replicates otherwise."""
+    """A position in the write-ahead log; 0 for a server without one, which replicates in another way."""
     found = connection.execute(f"select coalesce({position} - '0/0', 0)::bigint".encode()).fetchone()
     return int(found[0]) if found else 0

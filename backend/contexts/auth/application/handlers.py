@@ -118,25 +118,25 @@ def end_sessions(command: EndSessions, ports: AuthPorts) -> None:
 
 @handlers.within(UserDeactivated)
 def end_sessions_of_the_inactive(event: UserDeactivated, ports: AuthPorts) -> None:
-    """Whoever is deactivated is signed out everywhere, at once."""
+    """End every session of a deactivated user at once."""
     ports.sessions.end_sessions(event.user_id)
 
 
 @handlers.within(UserDeleted)
 def end_sessions_of_the_deleted(event: UserDeleted, ports: AuthPorts) -> None:
-    """Likewise whoever is deleted."""
+    """End every session of a deleted user at once."""
     ports.sessions.end_sessions(event.user_id)
 
 
 @handlers.within(PasswordChanged)
 def end_other_sessions(event: PasswordChanged, ports: AuthPorts) -> None:
-    """Whoever signed in with the old password is signed out; the session that changed it stays."""
+    """End the sessions that signed in with the old password; keep the one that changed it."""
     ports.sessions.end_sessions(event.user_id, keep=event.session_id)
 
 
 @handlers.within(UserRolesChanged)
 def refuse_tokens_with_old_roles(event: UserRolesChanged, ports: AuthPorts) -> None:
-    """Access tokens name roles. The sessions stay: a refresh brings a token with the new ones."""
+    """Refuse access tokens with the old roles. The sessions stay: a refresh returns a token with the new roles."""
     ports.sessions.refuse_tokens(event.user_id)
 
 

@@ -76,7 +76,7 @@ class Revocations:
         self._lowest_good: dict[UUID, tuple[int, float]] = {}
 
     def hear(self, payload: str) -> None:
-        """Take note of what arrives on the channel."""
+        """Process a notification of the channel."""
         match payload.split():
             case ["refuse", session_id, lowest_good]:
                 self._note(UUID(session_id), int(lowest_good))
@@ -137,7 +137,7 @@ class Gate:
         return self._authenticated(access_token, lowest_good)
 
     def authenticate_now(self, access_token: str) -> Caller:
-        """The same; the database is asked each time."""
+        """The same, from the database each time."""
         return self._authenticated(access_token, self._revocations.ask)
 
     def _authenticated(self, access_token: str, lowest_good: Callable[[UUID], int]) -> Caller:

@@ -185,12 +185,12 @@ class SqlAttempts:
 
 
 def throttle_of(resources: Resources) -> Throttle:
-    """The one of this process."""
+    """The throttle of this process."""
     return Throttle(resources.database, resources.keyring)
 
 
 def turns_of(_resources: Resources) -> Turns:
-    """Those of this process."""
+    """The turns of this process."""
     return Turns()
 
 

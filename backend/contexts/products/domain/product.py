@@ -96,7 +96,7 @@ class Product(LastWriteWins):
         return [self.move_stock(self.id, quantity, None, actor_id)] if quantity else []
 
     def change(self, changes: ProductChanges, accepted_at: datetime) -> None:
-        """Describe it anew, as far as anything is said to be different and not changed by a later command already."""
+        """Change the given fields, except those that a later command has changed already."""
         newest = self.newest(cast("Mapping[str, object]", changes), accepted_at)
         changed = sorted(name for name, value in newest.items() if getattr(self, name) != value)
         for name, value in newest.items():

@@ -29,7 +29,7 @@ _PEPPER = "password pepper"
 class BcryptHasher:
     """`PasswordHasher`: hashes with the newest key, verifies with every key.
 
-    Both run in threads of low priority: hashing takes what other work leaves of the cores.
+    Both run in threads of low priority: hashing uses what other work leaves of the cores.
 
     Args:
         rounds: the cost; each step doubles the time.
@@ -48,17 +48,17 @@ class BcryptHasher:
         return self._newest + hashed.decode()
 
     def verify(self, password: Secret, password_hash: str) -> bool:
-        """Whether the password matches the hash. False, as slowly, when the key is gone."""
+        """Whether the password matches the hash. False, as slowly, if the key is gone."""
         return self.spelling_of(password, password_hash, 0) is not None
 
     def spelling_of(self, password: Secret, password_hash: str | None, rounds: int) -> str | None:
-        """The spelling of the password that matches the hash; None when none does, or there is no hash.
+        """The spelling of the password that matches the hash; None if none does, or there is no hash.
 
-        A password is tried as it was typed, too, because release 0.1 hashed it so.
+        The password is also tried as it was typed, because release 0.1 hashed it like that.
 
         Args:
-            rounds: take as long for each spelling as a hash of this cost, at least. The number of spellings depends on
-                the password alone, so the time does not reveal whose hash it is, or that there is none.
+            rounds: take at least as long for each spelling as a hash of this cost. The number of spellings depends on
+                the password only, so the time does not reveal whose hash it is, or that there is none.
         """
         spellings = dict.fromkeys((rules.password_spelling(password.value), password.value))
         known = password_hash or f"nobody{_never(rounds)}"
@@ -66,7 +66,7 @@ class BcryptHasher:
         return next(right, None)
 
     def is_current(self, password_hash: str, spelling: str) -> bool:
-        """Whether `hash` would make such a hash of that spelling now."""
+        """Whether `hash` would still make such a hash of this spelling."""
         made_now = password_hash.startswith(f"{self._newest}$2b${self.rounds:02}$")
         return made_now and spelling == rules.password_spelling(spelling)
 
@@ -88,7 +88,7 @@ def newest_key(keyring: Keyring) -> str:
 
 
 def _rounds_of(password_hash: str) -> int:
-    """`0a1b2c3d$2b$12$…` was made with 12."""
+    """The cost of a hash: 12 for `0a1b2c3d$2b$12$…`."""
     return int(password_hash.split("$")[2])
 
 
@@ -103,5 +103,5 @@ def _lower_priority() -> None:
 
 
 def hasher_of(resources: Resources) -> BcryptHasher:
-    """The one of this process."""
+    """The hasher of this process."""
     return BcryptHasher(resources.keyring, resources.settings.of(UsersSettings).bcrypt_rounds)

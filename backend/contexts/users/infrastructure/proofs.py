@@ -58,7 +58,7 @@ class PasswordProofs:
         return kept.password_version
 
     def _renew(self, user_id: UUID, old: str, password: Secret) -> None:
-        """Nobody sees the change: the user's version and `updated_at` stay."""
+        """Store the new hash. The change is invisible: the user's version and `updated_at` stay."""
         renewed = users.update().where(users.c.id == user_id, users.c.password_hash == old)
         values = {"password_hash": self.hasher.hash(password), "updated_at": users.c.updated_at}
         with self.database.transaction() as connection:
@@ -71,5 +71,5 @@ def _look_up(primary: ReadConnection, user_id: UUID) -> tuple[_Kept | None, int]
 
 
 def proofs_of(resources: Resources) -> PasswordProofs:
-    """The ones of this process."""
+    """The proofs of this process."""
     return PasswordProofs(resources.database, resources.once(hasher_of))
