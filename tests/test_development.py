@@ -24,6 +24,8 @@ from backend import development
 from backend.settings import ROOT
 from tests.worker import eventually
 
+pytestmark = pytest.mark.timeout(600)  # starts everything, and more than once
+
 PATIENCE = 90.0
 
 

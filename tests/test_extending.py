@@ -19,10 +19,13 @@ from backend.scaffold.context import NewContext, Unsuitable
 from backend.settings import ROOT
 from tests.worker import environment
 
+pytestmark = pytest.mark.timeout(600)  # runs mypy and tests of its own
+
 _PAGE = (ROOT / "docs/extending.md").read_text()
 _DIFFS = re.findall(r"^```diff\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
 _PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-_NOT_SOURCE = ".git", ".venv", "var", ".*_cache", "__pycache__"
+_NOT_SOURCE = ".git", ".venv", ".env", "var", ".*_cache", "__pycache__"
+_NOT_WRITTEN = {".mypy_cache", ".ruff_cache", ".import_linter_cache", ".pytest_cache", "__pycache__", "var"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Tree:
 
     path: Path
     database_url: str
+
+    def source(self) -> dict[str, bytes]:
+        """Every file of it that somebody wrote, and its content."""
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        names = ((str(path.relative_to(self.path)), path) for path in files)
+        return {name: path.read_bytes() for name, path in names if not set(Path(name).parts) & _NOT_WRITTEN}
 
     def run(self, *command: str, given: str | None = None) -> str:
         """What the program said; it must succeed."""
@@ -75,7 +84,13 @@ def tree(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def made(tree: Tree) -> list[str]:
+def before(tree: Tree) -> dict[str, bytes]:
+    """The source before anything was made."""
+    return tree.source()
+
+
+@pytest.fixture(scope="module")
+def made(tree: Tree, before: dict[str, bytes]) -> list[str]:
     """The files that the page's command made or changed, and those of a context with a longer name."""
     (command,) = re.findall(r"^    flask (new context .*)$", _PAGE, re.MULTILINE)
     said = tree.run("flask", *command.split()) + tree.run("flask", "new", "context", "order_items")
@@ -86,6 +101,23 @@ def test_a_new_context_passes_every_check_untouched(tree: Tree, made: list[str])
     """`flask new context <name>` generates a context that passes `make check` untouched."""
     tree.passes_the_gates(*made)
     tree.run("python", "-m", "pytest", "-q", "tests/test_compose.py", "tests/test_settings.py")
+
+
+def test_a_new_context_is_its_own_files_and_one_line_of_the_program_with_its_import(
+    tree: Tree, made: list[str], before: dict[str, bytes]
+) -> None:
+    after = tree.source()
+    changed = [name for name in before if after.get(name) != before[name]]
+    assert changed == ["backend/program.py"]
+    assert set(made) == {*changed, *(after.keys() - before.keys())}
+    lines = [after["backend/program.py"].decode().splitlines(), before["backend/program.py"].decode().splitlines()]
+    assert sorted(set(lines[0]) - set(lines[1])) == [
+        "    order_items,",
+        "    wishlists,",
+        "from backend.contexts.order_items.context import context as order_items",
+        "from backend.contexts.wishlists.context import context as wishlists",
+    ]
+    assert len(lines[0]) == len(lines[1]) + 4
 
 
 @pytest.mark.usefixtures("made")
@@ -118,9 +150,10 @@ def test_a_command_costs_three_files_and_about_twenty_lines() -> None:
         ("wishlists", "version"),
         ("products", "product"),
         ("operations", "operation"),
-        ("shared", "share"),
         ("bench", "bench"),
-        ("flow", "flows"),
+        ("kernel", "kernels"),
+        ("maintenance", "task"),
+        ("inbox", "inboxes"),
         ("w" * 31, "wishlist"),
         ("../wishlists", "wishlist"),
     ],

@@ -12,6 +12,8 @@ from tests.chaos.run import run
 from tests.chaos.subjects import subjects
 from tests.chaos.world import World
 
+pytestmark = pytest.mark.timeout(600)  # longer than what it waits for: the patience of the run
+
 _COMMANDS = 60
 _SEED = 1
 

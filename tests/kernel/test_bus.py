@@ -90,6 +90,7 @@ class Notes:
 
 handlers = Handlers[Notes]("notes")
 listeners = Handlers[Notes]("listeners")
+witnesses = Handlers[Notes]("witnesses")
 
 
 @handlers.on(Write)
@@ -116,9 +117,17 @@ def copy(event: Noted, notes: Notes) -> None:
     notes.unit.connection.execute(sa.text("insert into copies values (:note)"), {"note": event.note})
 
 
+@witnesses.within(Noted)
+def bear_witness(event: Noted, notes: Notes) -> None:
+    if event.note == "unbelievable":
+        raise Faulty
+    notes.unit.connection.execute(sa.text("insert into witnessed values (:note)"), {"note": event.note})
+
+
 CONTEXTS = (
     Context("notes", handlers, lambda _resources, unit: Notes(unit)),
     Context("listeners", listeners, lambda _resources, unit: Notes(unit)),
+    Context("witnesses", witnesses, lambda _resources, unit: Notes(unit)),
 )
 
 
@@ -130,11 +139,12 @@ def contexts() -> Sequence[AnyContext]:
 @pytest.fixture(autouse=True)
 def _tables(clean_database: str) -> Iterator[None]:
     with psycopg.connect(clean_database) as connection:
-        connection.execute("drop table if exists notes; drop table if exists copies")
-        connection.execute("create table notes (note text primary key); create table copies (note text)")
+        connection.execute("drop table if exists notes, copies, witnessed")
+        connection.execute("create table notes (note text primary key)")
+        connection.execute("create table copies (note text); create table witnessed (note text)")
     yield
     with psycopg.connect(clean_database) as connection:
-        connection.execute("drop table notes; drop table copies")
+        connection.execute("drop table notes, copies, witnessed")
 
 
 def rows(process: Process, statement: str) -> list[Any]:
@@ -227,6 +237,33 @@ def test_an_event_reaches_its_subscribers_and_the_outside_world(process: Process
     assert (event["source"], event["subject"], event["data"]) == ("/notes", "a", {"note": "a"})
     assert event["time"].endswith("Z")
     assert rows(process, "select count(*) from outbox") == [(0,)]
+
+
+def test_who_acts_in_the_transaction_of_an_event_has_acted_when_it_is_committed(process: Process) -> None:
+    process.receiver.receive(message(process, "a"))
+    process.bus.execute(WriteNow("b"))
+    with pytest.raises(WrongGuess):
+        process.bus.execute(Guess("c"))
+    assert rows(process, "select note from witnessed") == [("a",), ("b",), ("c",)]
+
+
+def test_a_fault_of_who_acts_in_the_transaction_undoes_the_event_and_what_caused_it(
+    process: Process, queue: InlineQueue
+) -> None:
+    envelope = message(process, "unbelievable")
+    with pytest.raises(Faulty):
+        process.receiver.receive(envelope)
+    with pytest.raises(Faulty):
+        process.bus.execute(WriteNow("unbelievable"))
+    assert process.bus.outcome_of(envelope.id) is None
+    assert rows(process, "select note from notes") == rows(process, "select note from witnessed") == []
+    assert queue.announced == []
+
+
+def test_what_is_refused_is_acted_on_by_nobody(process: Process) -> None:
+    for _ in range(2):
+        process.receiver.receive(message(process, "a"))
+    assert rows(process, "select note from witnessed") == [("a",)]
 
 
 def test_events_written_while_the_broker_is_away_are_swept_up_in_order(process: Process, queue: InlineQueue) -> None:
