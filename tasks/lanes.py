@@ -85,7 +85,7 @@ def _broker(program: Program) -> dict[str, Any]:
 def _queue(lane: str, *, rabbitmq: bool) -> Queue:
     arguments = _MAINTENANCE_ARGUMENTS if lane == MAINTENANCE else _LANE_ARGUMENTS
     exchange = Exchange(COMMANDS, type="topic", durable=True)
-    return Queue(lane, exchange, routing_key=lane, durable=True, queue_arguments=arguments if rabbitmq else None)
+    return Queue(lane, exchange, routing_key=lane, durable=True, queue_arguments=dict(arguments) if rabbitmq else None)
 
 
 def _router(registry: Registry) -> Callable[..., dict[str, Any]]:
