@@ -1,4 +1,4 @@
-"""The documents: pictures drawn from their source, links that lead somewhere, numbered decisions."""
+"""The documents: pictures drawn from their source, links to files, decisions in one form, standard terms."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from backend.settings import ROOT
 _PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _SCRIPTS = sorted((ROOT / "docs/diagrams").glob("*.py"))
 _DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
+_TEXTS = [*_PAGES, *(path for name in ("backend", "tasks") for path in (ROOT / name).rglob("*.py"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -41,3 +42,9 @@ def test_the_index_lists_every_document() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link).resolve() for link in _LINK.findall(index.read_text())}
     assert {page for page in (ROOT / "docs").rglob("*.md") if page != index} - linked == set()
+
+
+@pytest.mark.parametrize("phrase", ["carried out", "carries out", "carry out", "sees to it", "shut out", "the own "])
+def test_texts_use_standard_terms(phrase: str) -> None:
+    """Write "process", "ensure", "deactivate", "your": a reader should not have to guess."""
+    assert [path for path in _TEXTS if phrase in path.read_text().lower()] == []
