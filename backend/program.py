@@ -27,6 +27,7 @@ from backend.kernel.http.web import create_app
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.registry import Registry
 from backend.kernel.observe import audit
+from backend.kernel.postgres import counters
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Reader
 from backend.kernel.postgres.retention import purge
@@ -42,7 +43,7 @@ CONTEXTS: tuple[AnyContext, ...] = (
     users,
 )
 
-_KERNEL_RETENTION = (inbox.RETENTION, audit.RETENTION, dead_letters.RETENTION)
+_KERNEL_RETENTION = (inbox.RETENTION, audit.RETENTION, dead_letters.RETENTION, counters.RETENTION)
 
 
 class Program:
@@ -87,6 +88,7 @@ class Process:
                 (context.queries for context in contexts),
                 (context.offered(resources) for context in contexts if context.offered is not None),
             ),
+            next((context.attempts for context in contexts if context.attempts is not None), None),
         )
 
     @cached_property

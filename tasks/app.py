@@ -26,7 +26,7 @@ from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
 from backend.program import Process, Program, load_program
 from tasks import dead_letters, maintenance, messages
 from tasks.delivery import UnsafeDelivery, check_delivery
-from tasks.lanes import conf_of
+from tasks.lanes import conf_of, lanes_of
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 from tasks.remote_control import take_no_orders
@@ -124,7 +124,7 @@ def _look_after(app: ProgramApp) -> None:
 def _select_lanes(app: ProgramApp) -> None:
     """Consume the lanes of the kinds in LANES (`LANES=hashing,mail`), of the contexts in CONTEXTS, by default all."""
     kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""} or set(Kind)
-    lanes = [queue.name for queue in app.conf.task_queues if queue.name.rpartition(".")[2] in kinds]
+    lanes = [lane for lane, kind in lanes_of(app.program.registry).items() if kind in kinds]
     if not lanes or not kinds <= set(Kind):
         raise SystemExit(f"LANES must name kinds of work among {', '.join(Kind)}, one of them in use")
     program = app.program

@@ -98,7 +98,7 @@ def letter_of(message: Any, registry: Registry, sealer: Sealer) -> DeadLetter:
     message.accept = {"application/json"}
     headers = message.headers if isinstance(message.headers, dict) else {}
     task = headers["task"] if isinstance(headers.get("task"), str) else ""
-    death = _death(headers, lanes_of(registry))
+    death = _death(headers, list(lanes_of(registry)))
     why = malformed(message)
     body = _arguments(message) if why is None else None
     envelope = _envelope(headers, task, str(death.get("queue", "")), body)

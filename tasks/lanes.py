@@ -29,6 +29,8 @@ _LANE_ARGUMENTS = {
     "x-dead-letter-strategy": "at-least-once",  # and their move to the dead letters is confirmed
     "x-overflow": "reject-publish",  # required by the strategy: a full queue refuses new messages
 }
+_BOUND = {"x-max-length": 20_000}
+"""Of a lane of anonymous work. Where nothing bounds the senders, the lane does."""
 # Housekeeping is repeated on schedule, so a lost message costs nothing. With a dead-letter exchange each
 # sweep that expires while no worker runs would become a dead letter.
 _MAINTENANCE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": 5}
@@ -38,7 +40,7 @@ def conf_of(program: Program) -> dict[str, Any]:
     """Celery's settings that follow from the program."""
     return {
         **_broker(program),
-        "task_queues": [_queue(lane, rabbitmq=program.settings.on_rabbitmq) for lane in lanes_of(program.registry)],
+        "task_queues": _queues(program),
         "task_default_queue": MAINTENANCE.value,
         "task_default_routing_key": MAINTENANCE.value,
         "task_default_exchange": COMMANDS,
@@ -53,9 +55,9 @@ def conf_of(program: Program) -> dict[str, Any]:
     }
 
 
-def lanes_of(registry: Registry) -> list[str]:
-    """The names of all lanes."""
-    return [*registry.lanes(), MAINTENANCE.value]
+def lanes_of(registry: Registry) -> dict[str, Kind]:
+    """Every lane, with the kind of its work."""
+    return {**{lane: handler.kind for lane, handler in registry.lanes().items()}, MAINTENANCE.value: MAINTENANCE}
 
 
 def _broker(program: Program) -> dict[str, Any]:
@@ -82,10 +84,18 @@ def _broker(program: Program) -> dict[str, Any]:
     }
 
 
-def _queue(lane: str, *, rabbitmq: bool) -> Queue:
-    arguments = _MAINTENANCE_ARGUMENTS if lane == MAINTENANCE else _LANE_ARGUMENTS
+def _queues(program: Program) -> list[Queue]:
+    """Their arguments are part of them: RabbitMQ refuses to declare a queue that exists with others."""
+    lanes = {
+        lane: {**_LANE_ARGUMENTS, **(_BOUND if handler.anonymous else {})}
+        for lane, handler in program.registry.lanes().items()
+    }
+    lanes[MAINTENANCE.value] = dict(_MAINTENANCE_ARGUMENTS)
     exchange = Exchange(COMMANDS, type="topic", durable=True)
-    return Queue(lane, exchange, routing_key=lane, durable=True, queue_arguments=dict(arguments) if rabbitmq else None)
+    return [
+        Queue(lane, exchange, routing_key=lane, queue_arguments=arguments if program.settings.on_rabbitmq else None)
+        for lane, arguments in lanes.items()
+    ]
 
 
 def _router(registry: Registry) -> Callable[..., dict[str, Any]]:

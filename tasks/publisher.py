@@ -182,7 +182,7 @@ class _Channel:
             raise
 
     def publish(self, batch: Sequence[Publication]) -> None:
-        """Publish all, then settle each when the broker confirms it. A refused one stays unsettled, with its refusal.
+        """Publish all, then settle each as the broker confirms or refuses it. What cannot be routed stays open.
 
         Raises:
             TimeoutError: some confirms did not arrive in time.
@@ -222,8 +222,9 @@ class _Channel:
                 publication.outcome.set_result(None)
 
     def _nacked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+        """The lane is full. Another try would be refused as well, and the others of the batch wait for none."""
         for publication in self._take(delivery_tag, multiple=multiple):
-            publication.refusal = MessageNacked()
+            publication.outcome.set_exception(MessageNacked())
 
     def _take(self, delivery_tag: int, *, multiple: bool) -> list[Publication]:
         tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]

@@ -22,7 +22,7 @@ import msgspec
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
 from backend.kernel.observe import metrics
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
@@ -163,6 +163,8 @@ class CeleryQueue:
             publication.outcome.cancel()
             self._breaker.failed()
             raise QueueUnavailable("the broker did not confirm in time") from None
+        except MessageNacked:
+            raise LaneFull from None
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's: the caller spools in any case
             log.warning("publish failed", reason=type(error).__name__)
             raise QueueUnavailable("the broker did not take the message") from None

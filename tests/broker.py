@@ -167,7 +167,7 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def lanes() -> list[str]:
     """Every lane of the program."""
-    return lanes_of(Program(settings_with()).registry)
+    return list(lanes_of(Program(settings_with()).registry))
 
 
 def queues() -> list[str]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers, LaneFull, QueueUnavailable
 from backend.program import Process
 
 
@@ -36,8 +36,10 @@ class InlineQueue:
         self._worker: Thread | None = None
 
     def send(self, envelope: Envelope, deadline: float) -> None:
-        """Take the message, unless the broker is away."""
+        """Take the message, unless the broker is away or the queue full."""
         self.check(deadline)
+        if envelope.lane in self.full:
+            raise LaneFull
         if self._worker is None:
             self._worker = Thread(target=self._carry_out, daemon=True)
             self._worker.start()

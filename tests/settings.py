@@ -26,6 +26,8 @@ _DEFAULTS: dict[str, Any] = {
     "mail_from": "no-reply@example.com",
     "require_email_verification": False,
     "bcrypt_rounds": 4,
+    "registrations_per_address": 10_000,
+    "registrations": 100_000,
 }
 
 

@@ -63,7 +63,7 @@ def test_a_database_of_the_earlier_release_is_migrated_in_place_and_keeps_every_
     command.upgrade(config, "heads")
 
     command.check(config)
-    assert _rows(earlier_database) == rows
+    assert _rows(earlier_database).items() >= rows.items()
 
 
 @pytest.mark.parametrize(("which", "revision"), [("empty_database", "heads"), ("earlier_database", "0001:heads")])

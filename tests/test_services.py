@@ -132,8 +132,12 @@ def test_events_of_one_service_reach_the_queues_of_the_other(service: Service, q
         ("notifications", "codes", {"notifications.codes"}),
         ("-users,-auth", "", _LANES - _USERS | {"maintenance"}),
         ("notifications", "hashing", {"maintenance"}),
-        ("users, auth", "commands,hashing", {"users.commands", "users.hashing"}),
-        ("", "hashing", {"users.hashing"}),
+        (
+            "users, auth",
+            "commands,hashing",
+            {"users.commands", "users.commands.anonymous", "users.hashing", "users.hashing.anonymous"},
+        ),
+        ("", "hashing", {"users.hashing", "users.hashing.anonymous"}),
         ("", "", _LANES | {"maintenance"}),
     ],
 )

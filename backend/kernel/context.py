@@ -13,6 +13,7 @@ from backend.kernel.delivery.receive import AccountOf
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.http.openapi import Blueprint
+from backend.kernel.messages.attempts import Attempts
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.observe.timeline import StepsOf
 from backend.kernel.postgres.listener import Channel
@@ -46,6 +47,7 @@ class Context(Generic[P]):
         authenticate: turns an access token into a caller. One context of a program has it.
         authenticate_now: the same, with the session from the database.
         account_of: the current account of a user, in a transaction. One context of a program has it.
+        attempts: limits guesses of passwords, for every context. One context of a program has it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Context(Generic[P]):
     authenticate: Callable[[Resources], Authenticate] | None = None
     authenticate_now: Callable[[Resources], Authenticate] | None = None
     account_of: AccountOf | None = None
+    attempts: Callable[[Resources], Attempts] | None = None
 
     @property
     def package(self) -> str:

@@ -38,6 +38,9 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any], **headers: str) -> Answer:
         return self._ask("POST", path, json.dumps(body).encode(), headers)
 
+    def put(self, path: str, body: Mapping[str, Any], **headers: str) -> Answer:
+        return self._ask("PUT", path, json.dumps(body).encode(), headers)
+
     def outcome(self, accepted: Answer, **headers: str) -> dict[str, Any]:
         """The operation that was accepted, once it is no longer pending."""
         assert accepted.status == 202, accepted.content

@@ -59,7 +59,7 @@ def test_a_password_is_readable_nowhere(settings: dict[str, str], broker_url: st
         spoken.append(worker.logs())
 
         # No worker yet: one for housekeeping would take the dead letter out of the queue to record it.
-        eventually(lambda: _rejected(broker_url, "users.hashing"))
+        eventually(lambda: _rejected(broker_url, "users.hashing.anonymous"))
         dead = eventually(lambda: _messages(broker_url, "dead-letters"))
         _assert_silent(dead)
 

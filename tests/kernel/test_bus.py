@@ -52,6 +52,13 @@ class Write(Command):
 
 
 @dataclass(frozen=True)
+class Scribble(Command):
+    """What anybody may write, without signing in."""
+
+    note: str
+
+
+@dataclass(frozen=True)
 class WriteNow(SyncCommand[int]):
     note: str
 
@@ -98,6 +105,11 @@ def write(command: Write, notes: Notes) -> None:
     notes.add(command.note)
     if command.note == "fault":
         raise Faulty
+
+
+@handlers.on(Scribble, anonymous=True)
+def scribble(command: Scribble, notes: Notes) -> None:
+    notes.add(command.note)
 
 
 @handlers.on(WriteNow)
@@ -390,6 +402,28 @@ def test_a_command_is_spooled_while_the_broker_is_away_and_carried_out_later(
     outcome = process.bus.outcome_of(operation_id)
     assert outcome is not None
     assert outcome.status == "succeeded"
+
+
+def test_a_command_for_a_full_lane_is_refused_and_not_spooled(process: Process, queue: InlineQueue) -> None:
+    """The spool is for a broker that is away; what has no room must not wait out of sight."""
+    queue.full = {"notes.commands"}
+    with pytest.raises(Unavailable):
+        process.bus.dispatch(Write("a"), uuid7())
+    assert process.sweep() == 0
+    assert process.bus.dispatch(Scribble("a"), uuid7()).way is Way.BROKER
+
+
+@pytest.mark.parametrize("settings", [{"spool_limit": 6}], indirect=True)
+def test_anonymous_commands_take_half_of_the_spool_at_most(process: Process, queue: InlineQueue) -> None:
+    queue.down = True
+    for note in "abc":
+        assert process.bus.dispatch(Scribble(note), uuid7()).way is Way.SPOOL
+    with pytest.raises(Unavailable):
+        process.bus.dispatch(Scribble("d"), uuid7())
+    for note in "def":
+        assert process.bus.dispatch(Write(note), uuid7()).way is Way.SPOOL
+    with pytest.raises(Unavailable):
+        process.bus.dispatch(Write("g"), uuid7())
 
 
 @contextmanager

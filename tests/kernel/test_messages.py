@@ -111,12 +111,16 @@ def test_a_message_that_does_not_fit_is_undecodable_and_its_error_quotes_nothing
     assert raised.value.__cause__ is None
 
 
+def test_a_message_is_read_in_the_lane_that_its_handler_had_before() -> None:
+    """A handler gets another kind while messages wait."""
+    assert Keys(NEW).read(replace(Keys(NEW).written(), lane="parcels.mail")) == POST
+
+
 @pytest.mark.parametrize(
     "alter",
     [
         lambda one: replace(one, id=ID),
         lambda one: replace(one, name="parcels.other"),
-        lambda one: replace(one, lane="parcels.mail"),
         lambda one: replace(one, body={**one.body, "note": "altered"}),
         lambda one: replace(one, headers=replace(one.headers, actor=ID)),
         lambda one: replace(one, headers=replace(one.headers, attempts=0, replay=1)),

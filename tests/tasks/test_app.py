@@ -36,7 +36,7 @@ def test_two_programs_live_side_by_side_in_one_process(broker: Broker, embedded_
     assert json.loads(file.read_text())["properties"]["correlation_id"] == str(other.id)
 
     for app, task, lane, path in (
-        (ours, "users.create_user", "users.hashing", "/api/v1/users/{user_id}"),
+        (ours, "users.create_user", "users.hashing.anonymous", "/api/v1/users/{user_id}"),
         (theirs, "notifications.mail_low_stock", "notifications.mail", "/api/v1/audit"),
     ):
         beside = theirs if app is ours else ours

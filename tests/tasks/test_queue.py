@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
+from tasks.lanes import _BOUND
 from tasks.queue import Breaker, CeleryQueue
 from tests.broker import RabbitMQ
 from tests.proxy import Proxy
@@ -89,6 +90,22 @@ def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(queue_to: Mak
     sent = envelope()
     queue.send(sent, 10)
     assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
+
+
+def test_a_full_lane_refuses_and_the_messages_beside_it_do_not_wait(
+    queue_to: MakeQueue, private_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in a lane of anonymous work is bounded; the refusal costs nobody the connection."""
+    monkeypatch.setitem(_BOUND, "x-max-length", 2)
+    queue = queue_to(private_url, threads=1)
+    eventually(lambda: _is_full(queue, "users.hashing.anonymous"))  # RabbitMQ lets some more through at first
+    anonymous = [envelope("users.hashing.anonymous") for _ in range(20)]
+    others = [envelope() for _ in range(20)]
+    confirmed = queue.send_all([one for pair in zip(anonymous, others, strict=True) for one in pair], 10)
+    assert confirmed == {one.id for one in others}
+    assert not queue.breaker_open
+    with closing(Broker(private_url)) as broker:
+        assert broker.waiting_in(_LANE) == 20
 
 
 def test_a_lane_deleted_behind_our_back_is_made_again(queue_to: MakeQueue, broker: Broker) -> None:
@@ -252,6 +269,14 @@ def _event() -> Envelope:
     name = "users.user_created.v1"
     body = {"specversion": "1.0", "id": str(uuid4()), "source": "/users", "type": name, "data": {}}
     return Envelope(uuid4(), name, EVENTS_EXCHANGE, body)
+
+
+def _is_full(queue: CeleryQueue, lane: str) -> bool:
+    try:
+        queue.send(envelope(lane), 10)
+    except LaneFull:
+        return True
+    return False
 
 
 def _sends(queue: CeleryQueue, one: Envelope | None = None) -> bool:

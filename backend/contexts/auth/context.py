@@ -24,13 +24,14 @@ from backend.contexts.auth.infrastructure.revocation import Gate, Revocations
 from backend.contexts.auth.infrastructure.routes import blueprint as routes
 from backend.contexts.auth.infrastructure.routes import jwks_blueprint
 from backend.contexts.auth.infrastructure.settings import AuthSettings
-from backend.contexts.auth.infrastructure.throttle import FAILURES, SqlGuesses, throttle_of, turns_of
+from backend.contexts.auth.infrastructure.throttle import FAILURES, SqlGuesses, attempts_of, throttle_of
 from backend.contexts.auth.infrastructure.tokens import AccessTokens, SignedTokens
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Authenticate
 from backend.kernel.postgres.listener import Channel
 from backend.kernel.resources import Resources
+from backend.kernel.turns import turns_of
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> AuthPorts:
@@ -100,4 +101,5 @@ context = Context(
     channels=_channels,
     authenticate=_authenticate,
     authenticate_now=_authenticate_now,
+    attempts=attempts_of,
 )

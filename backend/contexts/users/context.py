@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from backend.contexts.auth.infrastructure.throttle import SqlAttempts, throttle_of, turns_of
 from backend.contexts.users.application.handlers import handlers
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.application.queries import ProvePassword
@@ -27,7 +26,7 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
         users=SqlUsers(unit, resources.database),
         links=SqlLinks(unit, resources.database, resources.keyring),
         passwords=resources.once(hasher_of),
-        attempts=SqlAttempts(resources.once(throttle_of), resources.once(turns_of)),
+        attempts=resources.attempts,
         verification_required=resources.once(_verification_required),
     )
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 from uuid import UUID
 
 import structlog
 
 from backend.kernel.delivery import inbox, outbox
 from backend.kernel.delivery.codec import Codec
-from backend.kernel.delivery.envelope import Envelope, Queue, QueueUnavailable
+from backend.kernel.delivery.envelope import Envelope, LaneFull, Queue, QueueUnavailable
 from backend.kernel.delivery.handling import Handled, Handling, through_conflicts
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Unavailable(Exception):
-    """Neither broker nor spool accepted the command in time: nothing was accepted."""
+    """Neither broker nor spool accepted the command in time, or its lane is full: nothing was accepted."""
 
 
 class Way(StrEnum):
@@ -63,7 +63,8 @@ class Bus:
         hear: receives what a synchronous command notified, after its commit and before its
             answer: an answer may arrive before a notification.
         deadline: seconds a command may take to be accepted.
-        spool_limit: the number of messages in the outbox above which commands are refused.
+        spool_limit: the number of messages in the outbox above which commands are refused; for those of anonymous
+            callers half of it, so that they cannot keep everybody else out.
     """
 
     database: Database
@@ -112,8 +113,12 @@ class Bus:
         try:
             self.queue.send(envelope, self.deadline * (1 - _SPOOL_SHARE))
             way = Way.BROKER
+        except LaneFull as error:  # the spool is for a broker that is away: it would only hide that work piles up
+            self._refuse(envelope, error)
         except QueueUnavailable:
-            self._spool(envelope, self.deadline - (monotonic() - started))
+            anonymous = self.registry.handlers[type(command)].anonymous
+            most = self.spool_limit // 2 if anonymous else self.spool_limit
+            self._spool(envelope, self.deadline - (monotonic() - started), most)
             way = Way.SPOOL
         metrics.command_accepted(envelope.name, way)
         log.info("command accepted", operation_id=str(operation_id), command=envelope.name, way=way)
@@ -135,15 +140,18 @@ class Bus:
                 self.hear(channel, payloads)
             return done
 
-    def _spool(self, envelope: Envelope, seconds_left: float) -> None:
+    def _spool(self, envelope: Envelope, seconds_left: float, most: int) -> None:
         envelope = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, spooled=True)))
         try:
             self.database.read(
-                lambda primary: outbox.spool(primary, envelope, self.spool_limit),
+                lambda primary: outbox.spool(primary, envelope, most),
                 timeout=max(seconds_left, 0.1),
                 fresh=True,
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the command is not kept
-            metrics.command_refused(envelope.name)
-            log.warning("neither broker nor spool took a command", command=envelope.name, reason=type(error).__name__)
-            raise Unavailable from None
+            self._refuse(envelope, error)
+
+    def _refuse(self, envelope: Envelope, error: Exception) -> NoReturn:
+        metrics.command_refused(envelope.name)
+        log.warning("neither broker nor spool took a command", command=envelope.name, reason=type(error).__name__)
+        raise Unavailable from None

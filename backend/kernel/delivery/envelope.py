@@ -105,6 +105,10 @@ class QueueUnavailable(Exception):
     """The broker did not confirm the message in time. It may still arrive."""
 
 
+class LaneFull(QueueUnavailable):
+    """The broker refused the message: its lane takes no more."""
+
+
 class Queue(Protocol):
     """Sends messages to workers and to other programs."""
 
@@ -112,6 +116,7 @@ class Queue(Protocol):
         """Send the message to its lane, durably.
 
         Raises:
+            LaneFull: refused; it does not arrive.
             QueueUnavailable: not confirmed within `deadline` seconds.
         """
 

@@ -1,6 +1,6 @@
 """Sealing and signing: nobody reads a secret in transit, and only our own processes write or change a message.
 
-A message proves its author: its MAC (HMAC-SHA-256) covers the id, the name, the lane, the body and all headers.
+A message proves its author: its MAC (HMAC-SHA-256) covers the id, the name, the body and all headers.
 Whoever can reach the broker can publish a message, but not one that a worker processes.
 
 A field is sealed with AES-256-GCM (NIST SP 800-38D) under a key derived from a secret key. The id and the name of the
@@ -138,7 +138,7 @@ _CANONICAL = msgspec.json.Encoder(order="deterministic")
 def _mac(envelope: Envelope, key: bytes) -> str:
     body = _stable(envelope.body)
     headers = {name: value for name, value in envelope.headers.as_json().items() if name != "mac"}
-    parts = [str(envelope.id), envelope.name, envelope.lane, body, headers]
+    parts = [str(envelope.id), envelope.name, body, headers]
     return base64.b64encode(hmac.digest(key, _CANONICAL.encode(parts), "sha256")).decode()
 
 

@@ -14,6 +14,7 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.keys import Keyring
+from backend.kernel.limits import Limits
 from backend.kernel.observe.timeline import StepsOf
 from backend.kernel.postgres.listener import Listener
 from backend.settings import Settings
@@ -38,6 +39,7 @@ class Api:
     keyring: Keyring
     listener: Listener
     waiters: Waiters
+    limits: Limits
     authenticate: Authenticate
     authenticate_now: Authenticate
     timeline: tuple[StepsOf, ...] = ()

@@ -1,17 +1,19 @@
-"""Guards of routes: they authenticate the caller and check what the route requires."""
+"""Guards of routes: they authenticate the caller and check what the route requires, and how often."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from backend.kernel.http.answers import fail
-from backend.kernel.http.api import caller, current
+from backend.kernel.http.api import api, caller, current
 from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
+from backend.kernel.http.commands import operation_id
 from backend.kernel.http.problems import http_problem
 from backend.kernel.http.refused import audit_refusal
 from backend.kernel.http.shortcuts import note, noted
+from backend.kernel.limits import Use
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden
 
@@ -58,6 +60,24 @@ def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
         return view
 
     return mark
+
+
+def limited(uses: Callable[[], Sequence[Use]]) -> Callable[[F], F]:
+    """Let commands through as far as limits allow. One that is repeated under its Idempotency-Key counts once.
+
+    Below `arguments`: what is refused for its shape does not count.
+    """
+
+    def guard(view: F) -> F:
+        @wraps(view)
+        def within_limits(*args: Any, **kwargs: Any) -> Any:
+            identity = operation_id()
+            api().limits.take(uses(), once=identity if current.get().fingerprint else None)
+            return view(*args, **kwargs)
+
+        return cast("F", within_limits)
+
+    return guard
 
 
 def signed_in_caller() -> Caller:

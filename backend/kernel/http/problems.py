@@ -36,7 +36,6 @@ _HTTP_TYPES = {
     413: ("body_too_large", "The body is too large for this address."),
     414: ("uri_too_long", "The address is too long."),
     415: ("unsupported_media_type", "The body must be sent as application/json."),
-    429: ("too_many_requests", "Too many attempts. Wait for the time in Retry-After."),
     431: ("headers_too_large", "The headers of the request are too large."),
     500: ("internal_error", "An internal error. It has been logged under the request id."),
     503: ("unavailable", "The service cannot accept this now. Nothing was done. Retry after the time in Retry-After."),

@@ -111,6 +111,7 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
         keyring=resources.keyring,
         listener=resources.listener,
         waiters=waiters,
+        limits=resources.limits,
         authenticate=as_known,
         authenticate_now=as_stored,
         timeline=tuple(context.timeline for context in contexts if context.timeline is not None),

@@ -6,7 +6,8 @@
     ├── NotFound      it does not exist, or the caller may not see it
     ├── Conflict      it conflicts with the current state
     ├── Stale         the caller decided on an older version
-    ├── Throttled     too many attempts
+    ├── Throttled     too many attempts, too many requests
+    ├── Busy          not now; nothing was checked or done
     └── Fault         not a decision of the domain: something broke on our side
 
 A context declares its own as subclasses. The class name is the code of the problem (`EmailTaken` is `email_taken`),
@@ -135,6 +136,17 @@ class Throttled(Refusal):
 
 class TooManyAttempts(Throttled):
     """Too many attempts. Until the time in Retry-After has passed, correct ones are refused as well."""
+
+
+class TooManyRequests(Throttled):
+    """Too many such requests, from your network or in all. Nothing was done. Retry after the time in Retry-After."""
+
+
+class Busy(Refusal):
+    """Too many sign-ins are in progress. Nothing was checked or counted. Retry after the time in Retry-After."""
+
+    kind = RefusalKind.BUSY
+    retry_after = 2
 
 
 class Fault(Refusal):

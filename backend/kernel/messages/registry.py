@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from backend.kernel.messages.authority import May
@@ -18,7 +19,9 @@ R = TypeVar("R")
 
 
 class Kind(StrEnum):
-    """A kind of work, which must not wait behind another kind. Each context has a lane per kind."""
+    """A kind of work, which must not wait behind another kind. Each context has a lane per kind, and another one for
+    what is anonymous.
+    """
 
     COMMANDS = "commands"  # short transactions
     HASHING = "hashing"  # saturates a core
@@ -40,6 +43,8 @@ class Handler:
         may: what its actor must be when the message is processed; None: anybody whom the API accepted.
         limit: seconds that one delivery may take (on RabbitMQ with the prefork pool); then it counts as failed.
         backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
+        anonymous: whether anybody may have it done without signing in. Its messages wait apart, and only so many:
+            whoever floods us holds up nobody who is signed in.
     """
 
     name: str
@@ -53,11 +58,12 @@ class Handler:
     may: May | None = None
     limit: int = 60
     backoff: tuple[float, ...] = (2, 4, 8, 16, 32, 64, 128, 256, 300)
+    anonymous: bool = False
 
     @cached_property
     def lane(self) -> str:
         """The queue of its messages."""
-        return f"{self.context}.{self.kind}"
+        return f"{self.context}.{self.kind}" + (".anonymous" if self.anonymous else "")
 
     def pause_after(self, attempts: int) -> float:
         """Seconds until the next attempt."""
@@ -93,12 +99,13 @@ class Handlers(Generic[Ports]):
         may: May | None = None,
         limit: int = Handler.limit,
         backoff: tuple[float, ...] = Handler.backoff,
+        anonymous: bool = False,
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
             kind: of work; by default `events` for an event, `commands` for the rest.
-            attempts, spreads, may, limit, backoff: see `Handler`.
+            attempts, spreads, may, limit, backoff, anonymous: see `Handler`.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
@@ -109,7 +116,7 @@ class Handlers(Generic[Ports]):
                 raise ValueError(f"{message.__name__} has two handlers in {self.context}")
             audited = self._audited and issubclass(message, Command | SyncCommand)
             self._handlers[message] = Handler(
-                name, self.context, kind, message, function, attempts, audited, spreads, may, limit, backoff
+                name, self.context, kind, message, function, attempts, audited, spreads, may, limit, backoff, anonymous
             )
             return function
 
@@ -206,6 +213,6 @@ class Registry:
         """What workers run, by wire name: tasks, lanes and routes are derived from it."""
         return {name: one for name, one in self.by_name.items() if not issubclass(one.message, SyncCommand)}
 
-    def lanes(self) -> list[str]:
-        """The lanes of all handlers."""
-        return sorted({handler.lane for handler in self.queued().values()})
+    def lanes(self) -> dict[str, Handler]:
+        """The lanes of all handlers, each with a handler of it."""
+        return {handler.lane: handler for handler in sorted(self.queued().values(), key=attrgetter("lane"))}

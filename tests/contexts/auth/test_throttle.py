@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backend.contexts.auth.domain.errors import Busy
 from backend.contexts.auth.domain.throttle import LONGEST_BLOCK, WINDOW, Failures
-from backend.contexts.auth.infrastructure.throttle import Turns
-from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.refusals import Busy, TooManyAttempts
+from backend.kernel.turns import Turns
 from backend.settings import Settings
 from tests.client import Client
 from tests.contexts.auth.conftest import Database, Person, Register
@@ -172,7 +171,7 @@ def test_the_block_ends_by_itself(client: Client, ada: Person, database: Databas
     """Never a permanent lock."""
     for _ in range(6):
         client.sign_in(ada.email, "wrong password")
-    database.execute("update failures set times = array(select t - interval '5 minutes' from unnest(times) t)")
+    database.execute("update counters set times = array(select t - interval '5 minutes' from unnest(times) t)")
     assert client.sign_in(ada.email).status_code == 200
 
 
@@ -180,7 +179,7 @@ def test_names_and_addresses_are_not_readable_in_the_table(
     client: Client, register: Register, database: Database
 ) -> None:
     client.sign_in("nobody@example.com")
-    assert b"nobody" not in b"".join(key for (key,) in database.execute("select key from failures"))
+    assert b"nobody" not in b"".join(key for (key,) in database.execute("select key from counters"))
 
 
 def test_the_surplus_of_a_storm_of_sign_ins_is_refused_at_once() -> None:

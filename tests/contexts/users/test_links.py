@@ -192,7 +192,7 @@ WITH_PASSWORD = pytest.mark.parametrize(
 
 @pytest.fixture
 def no_place_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.contexts.auth.infrastructure.throttle._PLACES_TO_WAIT", 0)
+    monkeypatch.setattr("backend.kernel.turns._PLACES_TO_WAIT", 0)
 
 
 @pytest.mark.usefixtures("no_place_to_wait")

@@ -26,10 +26,3 @@ class InvalidRefreshToken(Unproven):
 
 class SessionNotFound(NotFound):
     """The session does not exist, or is not yours."""
-
-
-class Busy(Refusal):
-    """Too many sign-ins are in progress. Nothing was checked or counted. Retry after the time in Retry-After."""
-
-    kind = RefusalKind.BUSY
-    retry_after = 2

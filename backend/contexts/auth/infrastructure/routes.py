@@ -22,7 +22,6 @@ from backend.contexts.auth.application.commands import (
 )
 from backend.contexts.auth.application.queries import ListSessions
 from backend.contexts.auth.domain.errors import (
-    Busy,
     InvalidCode,
     InvalidCredentials,
     InvalidRefreshToken,
@@ -35,7 +34,7 @@ from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.guards import once_signed_in, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
-from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.refusals import Busy, TooManyAttempts
 from backend.kernel.messages.secret import Secret
 
 blueprint = Blueprint("auth", __name__, description="Signing in and sessions")

@@ -46,6 +46,7 @@ challenges = sa.Table(
     sa.Index(None, "created_at"),
 )
 
+# Release 0.1 counts here, and may still run while a database is migrated. The next release drops the table.
 failures = sa.Table(
     "failures",
     metadata,

@@ -38,7 +38,7 @@ from backend.kernel.messages.secret import Secret
 handlers = Handlers[UsersPorts]("users", audited=True)
 
 
-@handlers.on(CreateUser, kind=Kind.HASHING)
+@handlers.on(CreateUser, kind=Kind.HASHING, anonymous=True)
 def create_user(command: CreateUser, ports: UsersPorts) -> None:
     """Where verification is required, only the owner of the address learns that it was taken.
 
@@ -127,7 +127,7 @@ def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
     _set_password(ports.users.get(link.user_id), password_hash, ports)
 
 
-@handlers.on(RequestPasswordReset)
+@handlers.on(RequestPasswordReset, anonymous=True)
 def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
     """Requests beyond the hourly limit are dropped silently."""
     user = ports.users.holder_of(command.email)
@@ -136,7 +136,7 @@ def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> 
         user.send_password_reset(token)
 
 
-@handlers.on(RequestVerification)
+@handlers.on(RequestVerification, anonymous=True)
 def request_verification(command: RequestVerification, ports: UsersPorts) -> None:
     """Mail the newest of several registrations, and none once the address is verified."""
     user = ports.users.holder_of(command.email) or next(iter(ports.users.waiting_for(command.email)), None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from backend.contexts.users.domain.links import Link, Occasion, Purpose
 from backend.contexts.users.domain.user import User
+from backend.kernel.messages.attempts import Attempts
 from backend.kernel.messages.secret import Secret
 
 
@@ -115,27 +115,6 @@ class PasswordHasher(Protocol):
 
     def verify(self, password: Secret, password_hash: str) -> bool:
         """Whether the password matches the hash, in the same time either way."""
-
-
-class Attempts(Protocol):
-    """The throttle on guessing a signed-in user's password. The caller's address is in the current context."""
-
-    def turn(self, user_id: UUID) -> AbstractContextManager[None]:
-        """Wait for a turn to have a password checked by this process; it lasts for the `with` block.
-
-        Raises:
-            Refusal: too many wait already.
-        """
-
-    def reserve(self, user_id: UUID) -> None:
-        """Count an attempt as failed before it is made, in a transaction of its own.
-
-        Raises:
-            TooManyAttempts: there were too many recently; the correct password is refused as well.
-        """
-
-    def succeeded(self, user_id: UUID) -> None:
-        """The attempt was correct: take back what `reserve` counted, in a transaction of its own."""
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from backend.contexts.users.application.commands import (
 )
 from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken, WrongPassword
 from backend.contexts.users.infrastructure import schemas
-from backend.contexts.users.infrastructure.routes import register, show_me, update_me
+from backend.contexts.users.infrastructure.routes import register, registrations, show_me, update_me
 from backend.kernel.http.answers import expected_version, json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.commands import accepts_command, dispatched
-from backend.kernel.http.guards import signed_in, signed_in_caller, without_token
+from backend.kernel.http.guards import limited, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.refusals import TooManyAttempts, TooManyRequests
 
 blueprint = Blueprint("account", __name__, description="Your account: address, password, mailed links")
 
@@ -37,9 +37,10 @@ class Registration(MethodView):
 
     @without_token
     @blueprint.arguments(schemas.NewUser)
+    @limited(registrations)
     @accepts_command
     @blueprint.response(201, schemas.UserSchema)
-    @refuses(EmailTaken, UsernameTaken)
+    @refuses(EmailTaken, UsernameTaken, TooManyRequests)
     def post(self, new_user: dict[str, Any]) -> Response:
         """Register: the same as POST /users"""
         return register(new_user)

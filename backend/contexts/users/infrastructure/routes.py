@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,10 +25,12 @@ from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.guards import admin_only, signed_in, signed_in_caller, without_token
+from backend.kernel.http.guards import admin_only, limited, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing
-from backend.kernel.messages.refusals import StaleVersion
+from backend.kernel.limits import Limit, Use, network_of
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.refusals import StaleVersion, TooManyRequests
 
 LANGUAGES = ("en", "es")
 """Languages of the mails. The first one is for users who accept none of them."""
@@ -49,6 +52,14 @@ def register(new_user: dict[str, Any]) -> Response:
         creates=Collection("/users", GetUser),
         as_operation=_verification_required,
     )
+
+
+def registrations() -> Sequence[Use]:
+    """What a registration counts for."""
+    settings = api().settings.of(UsersSettings)
+    per_address = Limit("registrations from a network", settings.registrations_per_address)
+    in_all = Limit("registrations", settings.registrations)
+    return (per_address, network_of(current_origin.get().ip)), (in_all, "")
 
 
 def _verification_required() -> bool:
@@ -77,9 +88,10 @@ class UserCollection(MethodView):
 
     @without_token
     @blueprint.arguments(schemas.NewUser)
+    @limited(registrations)
     @accepts_command
     @blueprint.response(201, schemas.UserSchema)
-    @refuses(EmailTaken, UsernameTaken)
+    @refuses(EmailTaken, UsernameTaken, TooManyRequests)
     def post(self, new_user: dict[str, Any]) -> Response:
         """Create a user
 

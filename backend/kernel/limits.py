@@ -1,0 +1,166 @@
+"""Limits: how often something may happen within a window that slides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from threading import Lock
+from time import monotonic
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+
+from backend.kernel.messages.refusals import TooManyRequests
+from backend.kernel.postgres.counters import Change, Count, Counters
+from backend.kernel.postgres.faults import DatabaseAway
+
+_MOST_TIMES = 1000
+"""Times that a counter holds at most."""
+_AHEAD_SECONDS = 300
+"""How long a process keeps what it has taken ahead."""
+_REPEATED_WITHIN = timedelta(days=1)
+_AWAY_SECONDS = 1
+"""How long nobody asks a database that was away a moment ago."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so many within any such window.
+
+    Attributes:
+        name: what is counted.
+    """
+
+    name: str
+    most: int
+    window: timedelta = timedelta(hours=1)
+
+    @property
+    def step(self) -> int:
+        """How many are counted at a time: one, unless the limit is too wide to keep the time of each."""
+        return -(-self.most // _MOST_TIMES)
+
+    def plus(self, count: Count, now: datetime) -> Count:
+        """One step more.
+
+        Raises:
+            TooManyRequests: there is no room for it.
+        """
+        recent = [time for time in count.times if time > now - self.window]
+        room = self.most // self.step
+        if len(recent) >= room:
+            left = recent[-room] + self.window - now
+            raise TooManyRequests(max(ceil(left.total_seconds()), 1))
+        return Count((*recent, now))
+
+
+Use = tuple[Limit, str]
+"""A limit, and whose use of it counts: an address, a network; "" for everybody's."""
+
+
+class Limits:
+    """The limits as one process asks for them."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._ahead = _Ahead()
+        self._away_until = 0.0
+
+    def take(self, uses: Sequence[Use], once: UUID | None = None) -> None:
+        """Count these uses, all or none.
+
+        While PostgreSQL is away they pass: the broker alone accepts commands then, and its lanes are bounded.
+
+        Args:
+            once: of what happens only once although it may be asked for again: within a day the second is not counted.
+
+        Raises:
+            TooManyRequests: one limit has no room.
+        """
+        wanted = {self._counters.key(limit.name, whose): limit for limit, whose in uses}
+        paid = self._ahead.take(wanted)
+        due = {key: limit for key, limit in wanted.items() if key not in paid}
+        changes = [Change(key, limit.plus, limit.window) for key, limit in due.items()]
+        if once is not None:
+            changes.insert(0, Change(self._counters.key("once", str(once)), _first, _REPEATED_WITHIN))
+        if not changes or monotonic() < self._away_until:
+            return
+        try:
+            self._counters.check(changes)
+            self._counters.change(changes)
+        except _Repeated:
+            self._ahead.put(dict.fromkeys(paid, 1))
+        except TooManyRequests:
+            self._ahead.put(dict.fromkeys(paid, 1))
+            raise
+        except DatabaseAway:
+            self._away_until = monotonic() + _AWAY_SECONDS
+            log.warning("not counted: the database is away", limits=[limit.name for limit in wanted.values()])
+        else:
+            self._ahead.put(
+                {key: limit.step - 1 for key, limit in wanted.items() if key not in paid and limit.step > 1}
+            )
+
+    def has_room(self, use: Use, connection: sa.Connection) -> bool:
+        """Count one use in that transaction, if the limit has room for it."""
+        limit, whose = use
+        try:
+            self._counters.change([Change(self._counters.key(limit.name, whose), limit.plus, limit.window)], connection)
+        except TooManyRequests:
+            return False
+        return True
+
+
+class _Ahead:
+    """What is left of the steps that this process has counted, for limits whose step is more than one.
+
+    It is forgotten every few minutes: what was counted long ago must not be used in another window.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._left: Counter[bytes] = Counter()
+        self._ends_at = 0.0
+
+    def take(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Use one of each that is left; returns those."""
+        with self._lock:
+            if monotonic() > self._ends_at:
+                self._left.clear()
+                self._ends_at = monotonic() + _AHEAD_SECONDS
+            found = [key for key in keys if self._left[key] > 0]
+            self._left.subtract(found)
+            return found
+
+    def put(self, numbers: Mapping[bytes, int]) -> None:
+        """Keep these for later."""
+        with self._lock:
+            self._left.update(numbers)
+
+
+class _Repeated(Exception):
+    """It was counted before."""
+
+
+def _first(count: Count, now: datetime) -> Count:
+    if count.times:
+        raise _Repeated
+    return Count((now,))
+
+
+def network_of(ip: str) -> str:
+    """What one person has of addresses: one of IPv4, all of an IPv6 /64. What is no address is everybody's."""
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return ""
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or int(address) >> 64)
