@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "2fef7e1e8a00"
-down_revision = "0001"
+down_revision = "bc8fd90c0fcc"
 branch_labels = None
 depends_on = None
 
