@@ -272,6 +272,7 @@ def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Client) 
         "id": oldest["id"],
         "at": oldest["at"],
         "actor": str(SOMEBODY.user_id),
+        "replayed_by": None,
         "action": "doors.open_door",
         "about": str(DOOR),
         "outcome": "succeeded",

@@ -24,7 +24,7 @@ class Headers:
     """The context of a message, without secrets. Empty headers are not sent.
 
     Attributes:
-        request_id, actor, ip, user_agent, traceparent: see `Origin`.
+        request_id, actor, ip, user_agent, traceparent, replayed_by: see `Origin`.
         accepted_at: when the API accepted the command or the event was written, RFC 3339.
         fingerprint: of the request's body, for a command under an Idempotency-Key.
         resource: the path of what the command creates or changes.
@@ -33,7 +33,6 @@ class Headers:
         spooled: whether the message waited in the outbox because the broker was away.
         attempts: the number of failed attempts.
         replay: how often it was dead-lettered before.
-        replayed_by: the administrator who replayed it; None for an operator at the command line.
         mac: the proof that one of our processes wrote the message, see `Sealer`.
     """
 
@@ -42,6 +41,7 @@ class Headers:
     ip: str = ""
     user_agent: str = ""
     traceparent: str = ""
+    replayed_by: UUID | None = None
     accepted_at: str = ""
     fingerprint: str = ""
     resource: str = ""
@@ -50,7 +50,6 @@ class Headers:
     spooled: bool = False
     attempts: int = 0
     replay: int = 0
-    replayed_by: UUID | None = None
     mac: str = ""
 
     @classmethod
@@ -76,7 +75,7 @@ class Headers:
     @property
     def origin(self) -> Origin:
         """The request and the user that caused the message."""
-        return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent)
+        return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent, self.replayed_by)
 
 
 _NAMES = tuple(field.name for field in fields(Headers))

@@ -15,6 +15,7 @@ class Origin(NamedTuple):
         actor: the signed-in user who asked, if any.
         ip, user_agent: of the request, as far as proxies are trusted.
         traceparent: the W3C trace context to continue.
+        replayed_by: the administrator who replayed the dead letter; None without a replay, or by an operator's shell.
     """
 
     request_id: str = ""
@@ -22,6 +23,7 @@ class Origin(NamedTuple):
     ip: str = ""
     user_agent: str = ""
     traceparent: str = ""
+    replayed_by: UUID | None = None
 
 
 _NOTHING_KNOWN = Origin()

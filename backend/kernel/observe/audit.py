@@ -32,6 +32,7 @@ audit_log = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("actor", sa.Uuid),
+    sa.Column("replayed_by", sa.Uuid),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("about", sa.Uuid),
     sa.Column("outcome", sa.Text, nullable=False),
@@ -43,8 +44,8 @@ audit_log = sa.Table(
     sa.Index(None, "request_id"),
 )
 _INSERT = """
-insert into audit_log (id, actor, action, about, outcome, ip, request_id)
-values (%(id)s, %(actor)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)
+insert into audit_log (id, actor, replayed_by, action, about, outcome, ip, request_id)
+values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)
 """
 
 
@@ -54,6 +55,7 @@ class AuditEntry:
 
     Attributes:
         actor: the signed-in user who asked; None for an anonymous caller.
+        replayed_by: the administrator who replayed the dead letter, with whose authority it was processed.
         action: the handler's name, such as `users.delete_user`.
         about: the user or resource concerned, if known.
         outcome: `succeeded`, or the code of the problem.
@@ -63,6 +65,7 @@ class AuditEntry:
     id: UUID
     at: datetime
     actor: UUID | None
+    replayed_by: UUID | None
     action: str
     about: UUID | None
     outcome: str
@@ -76,6 +79,7 @@ def write(connection: sa.Connection, action: str, about: UUID | None, outcome: s
     entry = {
         "id": uuid7(),
         "actor": context.actor,
+        "replayed_by": context.replayed_by,
         "action": action,
         "about": about,
         "outcome": outcome,

@@ -42,6 +42,14 @@ class AuditEntrySchema(ma.Schema):
     actor = ma.fields.UUID(
         required=True, allow_none=True, metadata={"examples": [_USER], "description": "null for an anonymous caller."}
     )
+    replayed_by = ma.fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={
+            "examples": [None],
+            "description": "The administrator who replayed the dead letter, and with whose authority it was processed.",
+        },
+    )
     action = ma.fields.String(required=True, metadata={"examples": ["users.delete_user"]})
     about = ma.fields.UUID(required=True, allow_none=True, metadata={"examples": [_USER]})
     outcome = ma.fields.String(
