@@ -241,7 +241,7 @@ class _Output:
 
     def __init__(self, supervisord: subprocess.Popen[bytes]) -> None:
         self._supervisord = supervisord
-        self._shown: dict[Path, int] = {}
+        self._positions: dict[Path, int] = {}
 
     def show(self) -> None:
         """Show new lines.
@@ -256,15 +256,15 @@ class _Output:
             raise CannotRun("Everything was stopped, see above: a program does not start, or supervisord got a signal")
 
     def _show(self, path: Path) -> None:
-        shown = self._shown.get(path, 0)
+        position = self._positions.get(path, 0)
         with path.open("rb") as log:
-            log.seek(shown if shown <= path.stat().st_size else 0)  # supervisord truncates a log that grew too long
+            log.seek(position if position <= path.stat().st_size else 0)  # supervisord truncates a long log
             for line in log:
                 if line.endswith(b"\n"):
-                    shown += len(line)
+                    position += len(line)
                     with contextlib.suppress(OSError):  # the terminal may be gone
                         print(f"{path.stem:<11} | {line.decode(errors='replace')}", end="", flush=True)
-        self._shown[path] = shown
+        self._positions[path] = position
 
 
 @contextlib.contextmanager

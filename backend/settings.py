@@ -70,7 +70,7 @@ class Environment:
 
     def secret(self, variable: str, file_name: str) -> str:
         """A key from its variable; in development one that is generated once and kept under `var/`."""
-        return self.key(variable) or (_kept(file_name) if self.developing else "")
+        return self.key(variable) or (_development_key(file_name) if self.developing else "")
 
 
 class ContextSettings(Protocol):
@@ -220,7 +220,7 @@ def _content_of(variable: str, path: str) -> str:
         raise SettingsError(f"refusing to start: {variable}_FILE cannot be read: {type(error).__name__}") from None
 
 
-def _kept(name: str) -> str:
+def _development_key(name: str) -> str:
     path = VAR / "keys" / name
     if not path.exists():
         keep_key(name, new_key(name), replace=False)

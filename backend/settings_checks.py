@@ -125,8 +125,8 @@ def any_weak(found: Sequence[str]) -> bool:
 
 def _weak(secret: str) -> bool:
     secret = secret.removeprefix(COMING)
-    known = any(word in secret.lower() for word in _KNOWN_SECRETS)
-    return known or len(secret) < _SHORTEST_SECRET or len(set(secret)) < 8
+    is_default = any(word in secret.lower() for word in _KNOWN_SECRETS)
+    return is_default or len(secret) < _SHORTEST_SECRET or len(set(secret)) < 8
 
 
 def _databases(settings: Settings) -> dict[str, str]:

@@ -126,8 +126,8 @@ def record(connection: sa.Connection, letter: DeadLetter) -> None:
         **died,
     )
     again = {**died, "status": State.OPEN, "note": None, "last_dead_at": sa.func.clock_timestamp()}
-    known = dead_letters.c.times >= statement.excluded.times
-    connection.execute(statement.on_conflict_do_update(index_elements=["message_id"], set_=again, where=~known))
+    recorded = dead_letters.c.times >= statement.excluded.times
+    connection.execute(statement.on_conflict_do_update(index_elements=["message_id"], set_=again, where=~recorded))
 
 
 def _headers(letter: DeadLetter) -> Mapping[str, Any]:

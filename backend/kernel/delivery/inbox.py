@@ -162,5 +162,5 @@ def _write(connection: sa.Connection, envelope: Envelope, status: Status, proble
         "spooled": headers.spooled,
         "accepted_at": headers.accepted_at or None,
     }
-    known = _OR_REPLAY if headers.replay else _ONCE
-    return run(connection, _INSERT + known, outcome).rowcount == 1
+    on_conflict = _OR_REPLAY if headers.replay else _ONCE
+    return run(connection, _INSERT + on_conflict, outcome).rowcount == 1

@@ -176,8 +176,8 @@ class Receiver:
         """A check before slow work, which would hash again and count a failed attempt twice. The claim decides."""
         if envelope.headers.replay:
             return False
-        known = self.database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
-        return known is not None
+        outcome = self.database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
+        return outcome is not None
 
     def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> str:
         """A step is done, the command is not: send the same message again, with its attempts reset."""

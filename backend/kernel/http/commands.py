@@ -21,7 +21,7 @@ from backend.kernel.http.answers import json_response, problem_response, rooted,
 from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
 from backend.kernel.http.bodies import invalid
 from backend.kernel.http.problems import Problem, problem
-from backend.kernel.http.shortcuts import note
+from backend.kernel.http.shortcuts import add_notes
 from backend.kernel.keys import BadSignature
 from backend.kernel.messages.message import Command, Progress, Query
 from backend.kernel.messages.refusals import NotFound
@@ -139,7 +139,7 @@ class OperationView:
 
 def accepts_command(view: F) -> F:
     """Mark a route that dispatches a command: the OpenAPI document then describes its headers and answers."""
-    note(view, command=True)
+    add_notes(view, command=True)
     return view
 
 

@@ -12,7 +12,7 @@ from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
 from backend.kernel.http.commands import operation_id
 from backend.kernel.http.problems import http_problem
 from backend.kernel.http.refused import audit_refusal
-from backend.kernel.http.shortcuts import note, noted
+from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.limits import Use
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden
@@ -56,7 +56,7 @@ def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
     """
 
     def mark(view: F) -> F:
-        note(view, look=look)
+        add_notes(view, look=look)
         return view
 
     return mark
@@ -93,7 +93,7 @@ def signed_in_caller() -> Caller:
 
 
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
-    look = noted(view).get("look")
+    look = notes_of(view).get("look")
 
     @wraps(view)  # copies the notes of the view
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -110,7 +110,7 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
         _refuse_encoded()
         return view(*args, **kwargs)
 
-    note(guarded, access=access)
+    add_notes(guarded, access=access)
     return cast("F", guarded)
 
 

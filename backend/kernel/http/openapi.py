@@ -15,7 +15,7 @@ from flask_smorest import Blueprint as SmorestBlueprint
 
 from backend.kernel.http.bodies import Parser
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
-from backend.kernel.http.shortcuts import note, noted
+from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.messages.refusals import Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,7 +117,7 @@ def refuses(*kinds: type[Refusal]) -> Callable[[F], F]:
     """Document the refusals that a route may answer with, or that its operation may end with."""
 
     def document(view: F) -> F:
-        note(view, refusals=(*noted(view).get("refusals", ()), *kinds))
+        add_notes(view, refusals=(*notes_of(view).get("refusals", ()), *kinds))
         return view
 
     return document
@@ -154,7 +154,7 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         versioned = "version" in getattr(schema, "_declared_fields", {})
 
         def document(view: F) -> F:
-            note(view, **noted(described(view)), versioned=versioned)
+            add_notes(view, **notes_of(described(view)), versioned=versioned)
             return view
 
         return document

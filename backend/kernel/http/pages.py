@@ -98,10 +98,10 @@ def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:
 
     @pages.get("/problems/<code>", strict_slashes=False)
     def problem(code: str) -> Response:
-        known = catalogue.get(code)
-        if known is None:
+        found = catalogue.get(code)
+        if found is None:
             raise NotFound
-        return _shared(jsonify(_as_json(known)) if _wants_json() else _page("problem.html", problem=known))
+        return _shared(jsonify(_as_json(found)) if _wants_json() else _page("problem.html", problem=found))
 
     return pages
 

@@ -73,14 +73,14 @@ def problem_types(packages: Sequence[str]) -> dict[str, ProblemType]:
         AmbiguousCode: two refusals have the same code.
     """
     plain = [ProblemType(code, status, _title(code), text) for status, (code, text) in _HTTP_TYPES.items()]
-    known = {kind.code: kind for kind in (*plain, *_OTHER_TYPES)}
+    types = {kind.code: kind for kind in (*plain, *_OTHER_TYPES)}
     own = [refusal for refusal in _leaves(Refusal) if f"{refusal.__module__}.".startswith(tuple(packages))]
     for refusal in own:
         code = refusal.code()
-        if code in known and refusal is not InternalError:
+        if code in types and refusal is not InternalError:
             raise AmbiguousCode(f"{refusal.__module__}.{refusal.__name__} is not the only refusal with the code {code}")
-        known.setdefault(code, ProblemType(code, status_of(refusal), _title(code), refusal.description()))
-    return known
+        types.setdefault(code, ProblemType(code, status_of(refusal), _title(code), refusal.description()))
+    return types
 
 
 def status_of(refusal: type[Refusal]) -> int:

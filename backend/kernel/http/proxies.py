@@ -29,11 +29,11 @@ class TrustedProxies:
 
     def _tidy(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """An invalid address is replaced by the peer's, and an invalid prefix by none."""
-        told = environ["werkzeug.proxy_fix.orig"]
+        original = environ["werkzeug.proxy_fix.orig"]
         if not address_of(environ.get("REMOTE_ADDR", "")):
-            environ["REMOTE_ADDR"] = told["REMOTE_ADDR"]
+            environ["REMOTE_ADDR"] = original["REMOTE_ADDR"]
         prefix = environ.get("SCRIPT_NAME", "").rstrip("/")
-        environ["SCRIPT_NAME"] = prefix if _PREFIX.fullmatch(prefix) else told["SCRIPT_NAME"]
+        environ["SCRIPT_NAME"] = prefix if _PREFIX.fullmatch(prefix) else original["SCRIPT_NAME"]
         return self._app(environ, start_response)
 
 

@@ -15,7 +15,7 @@ from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway
 
 _MOST_NAMES = 1000
-_TOLD = (401, 403, 429)
+_LOGGED = (401, 403, 429)
 log = structlog.get_logger(__name__)
 
 
@@ -47,7 +47,7 @@ _entries = Allowance(times=10, seconds=60)
 
 def note_refusal(asked: CurrentRequest, status: int) -> None:
     """Log a request that is answered 401, 403 or 429, at most ten a minute per address."""
-    if status not in _TOLD:
+    if status not in _LOGGED:
         return
     ip = asked.ip
     left_out = _lines.take(ip)

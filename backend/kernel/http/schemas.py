@@ -37,7 +37,7 @@ class Text(ma.fields.String):
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if _UNSTORABLE.search(text):
             raise self.make_error("unstorable")
-        spelled: str = ruled(self._rule, normalize("NFC", text))
+        spelled: str = apply_rule(self._rule, normalize("NFC", text))
         return spelled
 
 
@@ -53,7 +53,7 @@ class SecretText(ma.fields.String):
         self._rule = rule
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        return Secret(ruled(self._rule, super()._deserialize(value, attr, data, **kwargs)))
+        return Secret(apply_rule(self._rule, super()._deserialize(value, attr, data, **kwargs)))
 
 
 class WholeNumber(ma.fields.Integer):
@@ -66,7 +66,7 @@ class WholeNumber(ma.fields.Integer):
     def _validated(self, value: Any) -> int:
         if isinstance(value, str | bool):
             raise self.make_error("invalid", input=value)
-        accepted: int = ruled(self._rule, super()._validated(value))
+        accepted: int = apply_rule(self._rule, super()._validated(value))
         return accepted
 
 
@@ -79,7 +79,7 @@ class Flag(ma.fields.Boolean):
         return value
 
 
-def ruled(rule: Callable[[Any], Any], value: Any) -> Any:
+def apply_rule(rule: Callable[[Any], Any], value: Any) -> Any:
     """Apply a rule of the domain.
 
     Raises:

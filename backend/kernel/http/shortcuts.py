@@ -28,12 +28,12 @@ class QuickFlask(Flask):
         return func
 
 
-def noted(view: Callable[..., Any]) -> dict[str, Any]:
+def notes_of(view: Callable[..., Any]) -> dict[str, Any]:
     """The notes of decorators on a view, for the OpenAPI document. flask-smorest reads a private attribute."""
     notes: dict[str, Any] = getattr(view, "_apidoc", {})
     return notes
 
 
-def note(view: Callable[..., Any], **notes: Any) -> None:
+def add_notes(view: Callable[..., Any], **notes: Any) -> None:
     """Add notes to a view, for the OpenAPI document."""
-    view._apidoc = {**noted(view), **notes}  # type: ignore[attr-defined]
+    view._apidoc = {**notes_of(view), **notes}  # type: ignore[attr-defined]

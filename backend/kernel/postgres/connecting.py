@@ -70,5 +70,5 @@ def local(settings: Mapping[str, str] = SETTINGS) -> str:
 
 def is_writable(connection: psycopg.Connection[Any]) -> bool:
     """Whether the server accepts writes, as it last reported (PostgreSQL 14 or newer), without a round trip."""
-    told = (connection.info.parameter_status(name) for name in ("in_hot_standby", "default_transaction_read_only"))
-    return "on" not in told
+    reported = (connection.info.parameter_status(name) for name in ("in_hot_standby", "default_transaction_read_only"))
+    return "on" not in reported

@@ -95,8 +95,8 @@ class Replica:
             return ReplicaState.DOWN
         while self._written and (not reached or self._written[0][1] <= reached):
             self._written.popleft()
-        behind = monotonic() - self._written[0][0] if self._written else 0
-        return ReplicaState.LAGGING if behind > _LONGEST_LAG else ReplicaState.UP
+        lag = monotonic() - self._written[0][0] if self._written else 0
+        return ReplicaState.LAGGING if lag > _LONGEST_LAG else ReplicaState.UP
 
     def _become(self, state: ReplicaState) -> None:
         if state is not self._state or not self._looked.is_set():

@@ -11,7 +11,7 @@ import marshmallow as ma
 from backend.contexts.products.application.queries import NEWEST_FIRST, SORTS
 from backend.contexts.products.domain import rules
 from backend.kernel.http.paging import PageArguments
-from backend.kernel.http.schemas import Text, WholeNumber, example, ruled
+from backend.kernel.http.schemas import Text, WholeNumber, apply_rule, example
 
 
 class Price(ma.fields.String):
@@ -22,7 +22,7 @@ class Price(ma.fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
             raise self.make_error("invalid")
-        return ruled(rules.price, value)
+        return apply_rule(rules.price, value)
 
 
 class ProductFields(ma.Schema):

@@ -85,11 +85,9 @@ class PasswordChange(MethodView):
 
         Every other session ends, and you get a notice by mail.
         """
-        known = signed_in_caller()
+        me = signed_in_caller()
         return dispatched(
-            ChangePassword(
-                known.user_id, known.session_id, expected_version=expected_version(known.user_id), **passwords
-            )
+            ChangePassword(me.user_id, me.session_id, expected_version=expected_version(me.user_id), **passwords)
         )
 
 

@@ -61,8 +61,8 @@ class BcryptHasher:
                 the password only, so the time does not reveal whose hash it is, or that there is none.
         """
         spellings = dict.fromkeys((rules.password_spelling(password.value), password.value))
-        known = password_hash or f"nobody{_never(rounds)}"
-        right = (one for one in spellings if self._threads.submit(self._matches, one, known, rounds).result())
+        checked = password_hash or f"nobody{_never(rounds)}"
+        right = (one for one in spellings if self._threads.submit(self._matches, one, checked, rounds).result())
         return next(right, None)
 
     def is_current(self, password_hash: str, spelling: str) -> bool:

@@ -48,14 +48,14 @@ class PasswordProofs:
 
     def prove(self, query: ProvePassword) -> int | None:
         """The hash of a correct password is renewed when it has an earlier cost, key or spelling."""
-        kept, rounds = self.database.read(lambda primary: _look_up(primary, query.user_id or _NOBODY), fresh=True)
+        stored, rounds = self.database.read(lambda primary: _look_up(primary, query.user_id or _NOBODY), fresh=True)
         rounds = max(rounds, self.hasher.rounds)
-        spelling = self.hasher.spelling_of(query.password, kept.password_hash if kept else None, rounds)
-        if kept is None or spelling is None or query.user_id is None:
+        spelling = self.hasher.spelling_of(query.password, stored.password_hash if stored else None, rounds)
+        if stored is None or spelling is None or query.user_id is None:
             return None
-        if not self.hasher.is_current(kept.password_hash, spelling):
-            self._renew(query.user_id, kept.password_hash, query.password)
-        return kept.password_version
+        if not self.hasher.is_current(stored.password_hash, spelling):
+            self._renew(query.user_id, stored.password_hash, query.password)
+        return stored.password_version
 
     def _renew(self, user_id: UUID, old: str, password: Secret) -> None:
         """Store the new hash. The change is invisible: the user's version and `updated_at` stay."""

@@ -9,7 +9,7 @@ import marshmallow as ma
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.user import ROLES, PersonName
 from backend.kernel.http.paging import PageArguments
-from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, example, ruled
+from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, apply_rule, example
 from backend.kernel.messages.values import email_address
 
 
@@ -49,7 +49,7 @@ class NewUser(ProfileFields):
             errors["confirm_password"] = ["Must equal `password`."]
         if password is not None:
             try:
-                ruled(lambda text: rules.password(text, _unlike(data, name)), password.value)
+                apply_rule(lambda text: rules.password(text, _unlike(data, name)), password.value)
             except ma.ValidationError as error:
                 errors["password"] = list(error.messages)
         if errors:
@@ -72,7 +72,7 @@ def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName |
         errors[missing] = ["Give `name` (or `full_name`), or `first_name`."]
         return None
     try:
-        composed: PersonName = ruled(lambda parts: PersonName.of_parts(*parts), (first, middle, last))
+        composed: PersonName = apply_rule(lambda parts: PersonName.of_parts(*parts), (first, middle, last))
     except ma.ValidationError as error:
         errors["first_name"] = [f"The parts together: {text}" for text in error.messages]
         return None
