@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "26e9fbf64768"
-down_revision = "bc8fd90c0fcc"
+down_revision = "2fef7e1e8a00"
 branch_labels = None
 depends_on = None
 
