@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO, RawIOBase
+from time import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ LAPTOP = {"name": "Laptop HP", "price": "899.99", "stock": 10}
 USERS = "/api/v1/users"
 PRODUCTS = "/api/v1/products"
 CALLERS = {
-    "ada": Caller(UUID(int=1), UUID(int=11), ()),
+    "ada": Caller(UUID(int=1), UUID(int=11), (), authenticated_at=int(time())),
     "bob": Caller(UUID(int=2), UUID(int=12), ()),
     "admin": Caller(UUID(int=3), UUID(int=13), ("admin",)),
     "other-admin": Caller(UUID(int=4), UUID(int=14), ("admin",)),

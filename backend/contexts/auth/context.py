@@ -36,6 +36,7 @@ from backend.kernel.turns import turns_of
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> AuthPorts:
     """Open the handlers' ports for one transaction."""
+    settings = resources.settings.of(AuthSettings)
     return AuthPorts(
         accounts=SqlAccounts(resources.reader, unit),
         guesses=SqlGuesses(unit, resources.once(throttle_of), resources.once(turns_of), resources.reader),
@@ -43,7 +44,8 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> AuthPorts:
         challenges=SqlChallenges(unit),
         tokens=resources.once(_signed_tokens),
         now=_now,
-        verification_required=resources.settings.of(AuthSettings).require_email_verification,
+        verification_required=settings.require_email_verification,
+        admins_need_two_step=settings.require_admin_two_step,
     )
 
 
@@ -69,7 +71,12 @@ def _revocations(resources: Resources) -> Revocations:
 
 
 def _gate(resources: Resources) -> Gate:
-    return Gate(resources.once(_access_tokens), resources.once(_revocations), resources.listener)
+    return Gate(
+        resources.once(_access_tokens),
+        resources.once(_revocations),
+        resources.listener,
+        admins_need_two_step=resources.settings.of(AuthSettings).require_admin_two_step,
+    )
 
 
 def _authenticate(resources: Resources) -> Authenticate:

@@ -15,11 +15,15 @@ class Caller(NamedTuple):
     roles: tuple[str, ...]
     token_expires_at: int = 0
     """`exp` of the access token: seconds since 1970."""
+    authenticated_at: int = 0
+    """When they last authenticated: seconds since 1970."""
+    may_administer: bool = True
+    """Whether they authenticated well enough for the role `admin`, should they have it."""
 
     @property
     def is_admin(self) -> bool:
         """Whether the caller may see and change everything."""
-        return "admin" in self.roles
+        return self.may_administer and "admin" in self.roles
 
 
 class InvalidToken(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from time import time
 from typing import Any, TypeVar, cast
 
 from backend.kernel.http.answers import fail
@@ -15,8 +16,10 @@ from backend.kernel.http.refused import audit_refusal
 from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.limits import Use
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.messages.refusals import Forbidden
+from backend.kernel.messages.refusals import Forbidden, ReauthenticationRequired
 
+_RECENT = 600
+"""Seconds within which an authentication is recent."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -78,6 +81,27 @@ def limited(uses: Callable[[], Sequence[Use]]) -> Callable[[F], F]:
         return cast("F", within_limits)
 
     return guard
+
+
+def recently_authenticated(view: F) -> F:
+    """The caller must have authenticated within the last minutes; a refresh does not count. Below the guard."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        require_recent_authentication()
+        return view(*args, **kwargs)
+
+    return cast("F", guarded)
+
+
+def require_recent_authentication() -> None:
+    """As `recently_authenticated`, for a view where it depends on the body.
+
+    Raises:
+        ReauthenticationRequired: it was longer ago.
+    """
+    if time() - signed_in_caller().authenticated_at > _RECENT:
+        raise ReauthenticationRequired
 
 
 def signed_in_caller() -> Caller:

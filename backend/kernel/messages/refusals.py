@@ -101,6 +101,14 @@ class Forbidden(Denied):
     """You are signed in, but not allowed to do this."""
 
 
+class WrongPassword(Denied):
+    """The current password is incorrect. The attempt was counted."""
+
+
+class ReauthenticationRequired(Denied):
+    """You signed in too long ago for this. Prove your password again, then repeat the request."""
+
+
 class NotFound(Refusal):
     """The resource does not exist, or the caller may not see it."""
 

@@ -62,6 +62,15 @@ class Database:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def add_sessions(self, number: int, *, used: str = "now()") -> None:
+        """As many more like one there is, begun now."""
+        columns = "user_id, generation, refresh_fingerprint, spent, ip, user_agent"
+        self.execute(
+            f"insert into sessions select gen_random_uuid(), {columns}, now(), {used}"  # noqa: S608 - our own names
+            " from (select * from sessions limit 1) one, generate_series(1, %s)",
+            number,
+        )
+
     def set_user(self, user_id: UUID, **columns: Any) -> None:
         """Change a user behind the API's back."""
         for name, value in columns.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -40,9 +39,9 @@ class CountedGuesses:
     def __init__(self) -> None:
         self.failures = 0
 
-    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
+    def password(self, who: UUID | str, password: Secret) -> int | None:
         self.failures += 1
-        return account.password_version if account and password.value == PASSWORD else None
+        return 1 if isinstance(who, UUID) and password.value == PASSWORD else None
 
     def code(self, user_id: UUID) -> None:
         self.failures += 1
@@ -109,8 +108,8 @@ class PlainTokens:
     def first_refresh_token(self) -> RefreshToken:
         return RefreshToken(uuid4(), b"first")
 
-    def successor(self, token: RefreshToken) -> RefreshToken:
-        return replace(token, secret=token.secret + b"+")
+    def successor(self, session_id: UUID, fingerprint: str) -> RefreshToken:
+        return RefreshToken(session_id, f"after-{fingerprint[:8]}".encode())
 
     def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
         return TokenPair(",".join(roles), "Bearer", 900, f"{token.session_id} {token.secret.decode()}")
@@ -136,7 +135,9 @@ class PlainTokens:
 class World:
     """Everything an auth handler may reach, and the clock's hand."""
 
-    def __init__(self, *accounts: Account, verification_required: bool = False) -> None:
+    def __init__(
+        self, *accounts: Account, verification_required: bool = False, admins_need_two_step: bool = False
+    ) -> None:
         self.time = datetime(2026, 1, 2, tzinfo=UTC)
         self.guesses = CountedGuesses()
         self.sessions = InMemorySessions()
@@ -149,6 +150,7 @@ class World:
             tokens=PlainTokens(),
             now=lambda: self.time,
             verification_required=verification_required,
+            admins_need_two_step=admins_need_two_step,
         )
 
     def later(self, **time: float) -> None:

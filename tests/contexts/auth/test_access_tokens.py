@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from joserfc.jws import JWSRegistry
 from uuid_utils.compat import uuid7
 
 from backend import settings as our_settings
-from backend.contexts.auth.domain.session import RefreshToken, Session
+from backend.contexts.auth.domain.session import BY_PASSWORD, RefreshToken, Session
 from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.contexts.auth.infrastructure.settings import ASYMMETRIC_ALGORITHMS, SYMMETRIC_ALGORITHMS, AuthSettings
 from backend.contexts.auth.infrastructure.tokens import AccessTokens
@@ -52,7 +52,7 @@ def tokens_for(algorithm: str, **changes: Any) -> AccessTokens:
 
 
 def session() -> Session:
-    return Session.start(uuid7(), RefreshToken(uuid7(), b"x" * 32), datetime.now(UTC), "", "")
+    return Session.start(uuid7(), RefreshToken(uuid7(), b"x" * 32), BY_PASSWORD, datetime.now(UTC), "", "")
 
 
 def part(token: str, index: int) -> dict[str, Any]:
@@ -68,13 +68,14 @@ def encoded(value: object) -> str:
 
 @pytest.mark.parametrize("algorithm", SYMMETRIC_ALGORITHMS + ASYMMETRIC_ALGORITHMS)
 def test_a_token_says_what_it_was_issued_for_under_every_algorithm(algorithm: str) -> None:
-    """`iss, aud, sub, sid, jti, iat, exp, roles`, `typ: at+jwt`; the algorithm is fixed by setting."""
+    """`iss, aud, sub, sid, jti, iat, exp, roles, auth_time, amr`, `typ: at+jwt`; the algorithm is fixed by setting."""
     tokens, mine = tokens_for(algorithm), session()
     text = tokens.issue(mine, ("admin",))
     header, claims = part(text, 0), part(text, 1)
     assert (header["typ"], header["alg"]) == ("at+jwt", algorithm)
-    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "roles", "gen"}
-    assert claims["exp"] - claims["iat"] == 15 * 60
+    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "roles", "gen", "auth_time", "amr"}
+    assert claims["exp"] - claims["iat"] in (15 * 60 - 1, 15 * 60)
+    assert (claims["auth_time"], claims["amr"]) == (int(mine.authenticated_at.timestamp()), ["pwd"])
     read = tokens.read(text)
     assert (read.sub, read.sid, read.roles, read.gen) == (mine.user_id, mine.id, ("admin",), 1)
 
@@ -203,6 +204,23 @@ def test_a_token_lasts_no_longer_than_tokens_do_now() -> None:
     assert long.read(old).gen == 1
     with pytest.raises(InvalidToken):
         short.read(old)
+
+
+def test_a_token_does_not_outlive_its_session() -> None:
+    """A session ends after 90 days, whatever is refreshed."""
+    tokens, mine = tokens_for("HS256"), session()
+    mine.created_at -= timedelta(days=90) - timedelta(minutes=1)
+    claims = part(tokens.issue(mine, ()), 1)
+    assert 0 < claims["exp"] - claims["iat"] <= tokens.expires_in(mine) + 1 <= 61
+
+
+def test_a_token_of_the_release_before_is_read() -> None:
+    tokens, mine = tokens_for("HS256"), session()
+    text = tokens.issue(mine, ())
+    keys = keys_of(settings_for("HS256"))
+    claims = {name: value for name, value in part(text, 1).items() if name not in ("auth_time", "amr")}
+    read = tokens.read(jwt.encode(part(text, 0), claims, keys.newest, registry=keys.registry))
+    assert (read.auth_time, read.amr) == (0, ())
 
 
 def test_any_change_of_a_token_is_noticed(forger: Forger) -> None:

@@ -11,6 +11,7 @@ from backend.contexts.auth.application.commands import (
     CodeSent,
     EndSession,
     EndSessions,
+    Reauthenticate,
     Refresh,
     ResendCode,
     SignIn,
@@ -24,6 +25,8 @@ from backend.contexts.auth.application.handlers import (
     end_sessions,
     end_sessions_of_the_deleted,
     end_sessions_of_the_inactive,
+    end_sessions_of_the_signed_out,
+    reauthenticate,
     refresh,
     refuse_tokens_with_old_roles,
     resend_code,
@@ -35,8 +38,14 @@ from backend.contexts.auth.domain.account import Account
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
 from backend.contexts.auth.domain.session import Session
-from backend.contexts.users.domain.events import PasswordChanged, UserDeactivated, UserDeleted, UserRolesChanged
-from backend.kernel.messages.refusals import TooManyAttempts
+from backend.contexts.users.domain.events import (
+    PasswordChanged,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserSignedOut,
+)
+from backend.kernel.messages.refusals import TooManyAttempts, WrongPassword
 from backend.kernel.messages.secret import Secret
 from tests.contexts.auth.fakes import CODE, PASSWORD, World, account
 
@@ -148,7 +157,7 @@ def test_a_refresh_token_is_exchanged_for_its_successor() -> None:
     first = signed_in(world).refresh_token
     second = refresh(Refresh(Secret(first)), world.ports)
     assert isinstance(second, TokenPair)
-    assert second.refresh_token == f"{first}+"
+    assert second.refresh_token != first
     world.later(seconds=30)
     assert refresh(Refresh(Secret(first)), world.ports).refresh_token == second.refresh_token
 
@@ -178,6 +187,96 @@ def test_a_session_lasts_thirty_days_after_its_last_use() -> None:
     world.later(days=30)
     with pytest.raises(InvalidRefreshToken):
         refresh(Refresh(Secret(token)), world.ports)
+
+
+def test_a_session_lasts_ninety_days_however_often_it_is_used() -> None:
+    world = World(account())
+    token = signed_in(world).refresh_token
+    for _ in range(4):
+        world.later(days=22)
+        token = refresh(Refresh(Secret(token)), world.ports).refresh_token
+    world.later(days=2)
+    with pytest.raises(InvalidRefreshToken):
+        refresh(Refresh(Secret(token)), world.ports)
+
+
+def again(world: World, password: str = PASSWORD) -> TokenPair | CodeSent:
+    (session,) = world.sessions.all.values()
+    return reauthenticate(Reauthenticate(session.user_id, session.id, Secret(password)), world.ports)
+
+
+def test_proving_the_password_again_renews_the_session() -> None:
+    world = World(account())
+    first = signed_in(world).refresh_token
+    world.later(days=1)
+    pair = again(world)
+    assert isinstance(pair, TokenPair)
+    (session,) = world.sessions.all.values()
+    assert (session.authenticated_at, session.methods) == (world.time, ["pwd"])
+    assert refresh(Refresh(Secret(first)), world.ports).refresh_token == pair.refresh_token
+    assert world.guesses.failures == 0
+
+
+def test_a_wrong_password_does_not_renew_the_session_and_counts() -> None:
+    world = World(account())
+    signed_in(world)
+    began = world.time
+    world.later(days=1)
+    with pytest.raises(WrongPassword):
+        again(world, "wrong")
+    (session,) = world.sessions.all.values()
+    assert (session.authenticated_at, world.guesses.failures) == (began, 1)
+
+
+def test_with_two_step_the_code_renews_the_session() -> None:
+    ada = account()
+    world = World(ada)
+    signed_in(world)
+    ada.two_step = True
+    world.later(days=1)
+    sent = again(world)
+    assert isinstance(sent, CodeSent)
+    sign_in_with_code(SignInWithCode(Secret(sent.challenge), CODE), world.ports)
+    (session,) = world.sessions.all.values()
+    assert (session.authenticated_at, session.methods) == (world.time, ["pwd", "otp", "mfa"])
+
+
+def test_a_session_that_has_ended_is_not_renewed() -> None:
+    ada = account()
+    world = World(ada)
+    signed_in(world)
+    end_sessions(EndSessions(ada.user_id), world.ports)
+    with pytest.raises(InvalidRefreshToken):
+        again(world)
+
+
+class TestAdministrators:
+    """With a second factor, and without."""
+
+    def test_without_two_step_they_are_told_so_at_sign_in(self) -> None:
+        assert signed_in(World(account())).two_step_missing is True
+
+    def test_nobody_else_is_told(self) -> None:
+        ada = account()
+        ada.roles = ()
+        assert signed_in(World(ada)).two_step_missing is False
+
+    def test_where_it_is_required_they_administer_only_after_the_code(self) -> None:
+        ada = account()
+        world = World(ada, admins_need_two_step=True)
+        pair = signed_in(world)
+        assert (pair.access_token, pair.two_step_missing) == ("", True)
+        assert refresh(Refresh(Secret(pair.refresh_token)), world.ports).access_token == ""
+        ada.two_step = True
+        code = sign_in_with_code(SignInWithCode(Secret(challenged(world)), CODE), world.ports)
+        assert (code.access_token, code.two_step_missing) == ("admin", False)
+
+
+@pytest.mark.parametrize("methods", [[], ["guess"]])
+def test_a_session_is_made_of_known_methods(methods: list[str]) -> None:
+    now = World().time
+    with pytest.raises(ValueError, match="methods"):
+        Session(UUID(int=1), UUID(int=2), "", methods, "", "", now, now, now)
 
 
 def test_ending_a_session_takes_its_owner_and_works_once() -> None:
@@ -236,6 +335,10 @@ class TestWhatHappensToAnAccount:
 
     def test_whoever_is_deleted_is_signed_out_everywhere(self, world: World, ada: Account) -> None:
         end_sessions_of_the_deleted(UserDeleted(ada.user_id), world.ports)
+        assert self.live(world, ada.user_id) == []
+
+    def test_whoever_an_admin_signs_out_is_signed_out_everywhere(self, world: World, ada: Account) -> None:
+        end_sessions_of_the_signed_out(UserSignedOut(ada.user_id), world.ports)
         assert self.live(world, ada.user_id) == []
 
     def test_a_changed_password_keeps_the_session_that_changed_it_and_no_other(

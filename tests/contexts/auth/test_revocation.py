@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
-from backend.contexts.auth.infrastructure.revocation import Gate, Revocations, notice
+from backend.contexts.auth.infrastructure.revocation import Gate, Revocations
 from backend.kernel.postgres.database import Database as AppDatabase
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.listener import Listener
@@ -151,17 +152,48 @@ def test_without_listener_and_database_nobody_is_believed(settings: Settings, cl
     database.close()
 
 
-def test_memory_forgets_what_has_expired(ada: Person) -> None:
+@pytest.fixture
+def primary(settings: Settings) -> Iterator[AppDatabase]:
+    database = AppDatabase(settings.database_url)
+    yield database
+    database.close()
+
+
+def test_memory_forgets_what_has_expired(client: Client, ada: Person, primary: AppDatabase, database: Database) -> None:
     """Entries expire with the tokens."""
-    revocations = Revocations(AppDatabase("postgresql://nowhere.invalid/none"), lifetime=-120)
     for _ in range(10):
-        revocations.hear(notice(ada.id, 2, ended=False))
+        client.with_token(client.sign_in(ada.email).json["access_token"]).post("/auth/logout")
+    later = "now() + interval '1 hour'"
+    database.execute(f"update sessions set revoked_at = {later}, last_used_at = {later}")  # noqa: S608 - no input
+    revocations = Revocations(primary, lifetime=-120)
+    revocations.hear(str(ada.id))
     assert len(revocations._lowest_good) <= 1  # noqa: SLF001 - there is no other way to see memory
 
 
-def test_a_notice_that_arrives_late_takes_nothing_back(ada: Person) -> None:
-    revocations = Revocations(AppDatabase("postgresql://nowhere.invalid/none"), lifetime=900)
-    revocations.hear(notice(ada.id, 3, ended=True))
-    ended = revocations.lowest_good(ada.id)
-    revocations.hear(notice(ada.id, 2, ended=False))
-    assert revocations.lowest_good(ada.id) == ended > 3
+def test_what_is_known_to_be_refused_stays_refused(
+    client: Client, ada: Person, primary: AppDatabase, database: Database
+) -> None:
+    """An answer of the database that is older than another one takes nothing back."""
+    client.with_token(client.sign_in(ada.email).json["access_token"]).post("/auth/logout")
+    ((session_id,),) = database.execute("select id from sessions")
+    revocations = Revocations(primary, lifetime=900)
+    revocations.hear(str(ada.id))
+    ended = revocations.lowest_good(session_id)
+    database.execute("update sessions set ended_at = null, generation = 2")
+    revocations.hear(str(ada.id))
+    assert revocations.lowest_good(session_id) == ended > 2
+
+
+def test_very_many_sessions_end_with_one_notification_and_leave_memory_alone(  # noqa: PLR0913, PLR0917
+    client: Client, ada: Person, token: str, process: Process, database: Database, settings: Settings
+) -> None:
+    """One statement and one notification per account, however many sessions it has from an earlier release."""
+    database.add_sessions(20_000, used="now() - interval '1 hour'")
+    with psycopg.connect(settings.database_url, autocommit=True) as listener:
+        listener.execute("listen sessions")
+        assert client.with_token(token).post("/auth/logout-all").status_code == 204
+        assert [notice.payload for notice in listener.notifies(timeout=0.5)] == [str(ada.id)]
+    assert database.execute("select count(*) from sessions where ended_at is null") == [(0,)]
+    assert status(client, token) == 401
+    with no_session_can_be_asked_for(database):
+        assert status(client, token) == 401

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from uuid_utils.compat import uuid7
 
-from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
+from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles, SignOutUser
 from backend.kernel.delivery.dispatch import Bus
 from tests.client import PASSWORD, Client
 from tests.contexts.auth.conftest import Database, Person, Register, ordered_by_an_admin
@@ -78,6 +81,38 @@ def test_ended_and_expired_sessions_are_not_listed(client: Client, ada: Person, 
     assert [item["current"] for item in here.get("/auth/sessions").json["items"]] == [True]
 
 
+def test_a_session_past_its_ninety_days_is_neither_listed_nor_refreshed(
+    client: Client, ada: Person, database: Database
+) -> None:
+    old = client.sign_in(ada.email).json["refresh_token"]
+    database.execute("update sessions set created_at = now() - interval '90 days'")
+    assert len(signed_in(client, ada).get("/auth/sessions").json["items"]) == 1
+    assert client.post("/auth/refresh", {"refresh_token": old}).status_code == 401
+
+
+def test_an_account_has_fifty_sessions_and_one_more_ends_the_oldest(
+    client: Client, ada: Person, database: Database
+) -> None:
+    """50 per account (the oldest ends)."""
+    first, second = signed_in(client, ada), signed_in(client, ada)
+    database.add_sessions(48)
+    assert [status(first), status(second)] == [200, 200]
+    newest = signed_in(client, ada)
+    assert [status(one) for one in (first, second, newest)] == [401, 200, 200]
+    assert len(newest.get("/auth/sessions").json["items"]) == 50
+
+
+def test_parallel_sign_ins_do_not_leave_more_than_fifty_sessions(
+    client: Client, ada: Person, at: Callable[[str], Client], database: Database
+) -> None:
+    signed_in(client, ada)
+    database.add_sessions(48)
+    with ThreadPoolExecutor(6) as people:
+        statuses = people.map(lambda n: at(f"192.0.2.{n}").sign_in(ada.email).status_code, range(6))
+        assert list(statuses) == [200] * 6
+    assert database.execute("select count(*) from sessions where ended_at is null") == [(50,)]
+
+
 def test_another_session_of_ones_own_can_be_ended(client: Client, ada: Person) -> None:
     """End one: 204."""
     there, here = signed_in(client, ada), signed_in(client, ada)
@@ -124,6 +159,16 @@ class TestWhatTheUsersContextDoes:
         assert_soon_refused(client.with_token(pair["access_token"]))
         fresh = client.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json["access_token"]
         assert status(client.with_token(fresh)) == 200
+
+    def test_an_admin_ends_every_session_of_a_user_who_may_sign_in_again(
+        self, client: Client, ada: Person, bus: Bus, queue: InlineQueue
+    ) -> None:
+        """DELETE /users/{id}/sessions: ends every session of theirs."""
+        here, there = signed_in(client, ada), signed_in(client, ada)
+        ordered_by_an_admin(bus, queue, SignOutUser(ada.id))
+        assert_soon_refused(here)
+        assert_soon_refused(there)
+        assert status(signed_in(client, ada)) == 200
 
     def test_a_deleted_account_has_no_session(self, client: Client, ada: Person, bus: Bus, queue: InlineQueue) -> None:
         """Profile gone, every session ended; signing out of it is still fine."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from time import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,7 +34,7 @@ def _authenticate(token: str) -> Caller:
     """`<user id>` or `<user id>:admin`: how tokens are made is another context's matter."""
     user_id, _, role = token.partition(":")
     try:
-        return Caller(UUID(user_id), UUID(int=1), (role,) if role else ())
+        return Caller(UUID(user_id), UUID(int=1), (role,) if role else (), authenticated_at=int(time()))
     except ValueError:
         raise InvalidToken from None
 

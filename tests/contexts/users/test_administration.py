@@ -20,6 +20,7 @@ COMMANDS: list[tuple[str, str, Any]] = [
     ("post", "/activate", None),
     ("post", "/deactivate", None),
     ("put", "/roles", {"roles": ["admin"]}),
+    ("delete", "/sessions", None),
     ("delete", "", None),
 ]
 
@@ -57,6 +58,14 @@ def test_a_user_is_shut_out_and_let_in_again(ada: Person, admin: Client) -> None
     again = admin.post(f"{ada.path}/deactivate")
     assert (again.status_code, again.json["version"]) == (200, 2)
     assert admin.post(f"{ada.path}/activate").json["is_active"] is True
+
+
+def test_the_sessions_of_a_user_are_ended(ada: Person, admin: Client, queue: InlineQueue) -> None:
+    ended = admin.delete(f"{ada.path}/sessions")
+    assert (ended.status_code, ended.data) == (204, b"")
+    queue.drain()
+    announced = [key for key, event in queue.announced if event["subject"] == ada.id]
+    assert announced[-1] == "users.user_signed_out.v1"
 
 
 def test_a_command_of_an_admin_minds_if_match(ada: Person, admin: Client) -> None:

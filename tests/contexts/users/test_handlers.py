@@ -20,6 +20,7 @@ from backend.contexts.users.application.commands import (
     RequestVerification,
     ResetPassword,
     SetRoles,
+    SignOutUser,
     SwitchTwoStep,
     UpdateProfile,
     VerifyEmail,
@@ -37,6 +38,7 @@ from backend.contexts.users.application.handlers import (
     reset_password,
     send_fresh_link,
     set_roles,
+    sign_out_user,
     switch_two_step,
     update_profile,
     verify_email,
@@ -47,7 +49,6 @@ from backend.contexts.users.domain.errors import (
     LastAdmin,
     UsernameTaken,
     UserNotFound,
-    WrongPassword,
 )
 from backend.contexts.users.domain.events import (
     EmailChanged,
@@ -64,10 +65,11 @@ from backend.contexts.users.domain.events import (
     UserDeactivated,
     UserDeleted,
     UserRolesChanged,
+    UserSignedOut,
     UserUpdated,
 )
 from backend.contexts.users.domain.user import PersonName
-from backend.kernel.messages.refusals import Invalid, StaleVersion, TooManyAttempts
+from backend.kernel.messages.refusals import Invalid, StaleVersion, TooManyAttempts, WrongPassword
 from backend.kernel.messages.secret import Secret
 from tests.contexts.users.fakes import World
 
@@ -158,6 +160,12 @@ def test_an_account_is_deactivated_and_activated_again(world: World) -> None:
     activate_user(ActivateUser(ADA), world.ports)
     assert world.users.get(ADA).is_active is True
     assert world.events_of(ADA) == [UserDeactivated(ADA), UserActivated(ADA)]
+
+
+def test_signing_a_user_out_leaves_the_account_as_it_is(world: World) -> None:
+    sign_out_user(SignOutUser(ADA), world.ports)
+    assert world.users.get(ADA).is_active is True
+    assert world.events_of(ADA) == [UserSignedOut(ADA)]
 
 
 def test_new_roles_take_the_place_of_the_old_ones(world: World) -> None:

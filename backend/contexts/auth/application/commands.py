@@ -15,12 +15,14 @@ class TokenPair:
 
     Attributes:
         expires_in: seconds until the access token expires.
+        two_step_missing: the sign-in of an administrator without two-step sign-in.
     """
 
     access_token: str = field(repr=False)
     token_type: str
     expires_in: int
     refresh_token: str = field(repr=False)
+    two_step_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,17 @@ class SignIn(SyncCommand[TokenPair | CodeSent]):
 
 
 @dataclass(frozen=True)
+class Reauthenticate(SyncCommand[TokenPair | CodeSent]):
+    """Prove the password again, in the current session."""
+
+    user_id: UUID
+    session_id: UUID
+    password: Secret
+
+
+@dataclass(frozen=True)
 class SignInWithCode(SyncCommand[TokenPair]):
-    """Complete a sign-in with the mailed code."""
+    """Complete a sign-in or a reauthentication with the mailed code."""
 
     challenge: Secret
     code: Secret

@@ -5,6 +5,7 @@ A password is checked before the first use of the transaction: it is slow, and n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from backend.contexts.auth.application.commands import (
     CodeSent,
     EndSession,
     EndSessions,
+    Reauthenticate,
     Refresh,
     ResendCode,
     SignIn,
@@ -23,15 +25,21 @@ from backend.contexts.auth.application.commands import (
 )
 from backend.contexts.auth.application.ports import AuthPorts
 from backend.contexts.auth.domain import challenge as challenges
-from backend.contexts.auth.domain.account import Account
+from backend.contexts.auth.domain.account import ADMIN, Account
 from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
-from backend.contexts.auth.domain.session import Session
+from backend.contexts.auth.domain.session import BY_PASSWORD, BY_PASSWORD_AND_CODE, Method, Session
 from backend.contexts.auth.domain.throttle import LONGEST_BLOCK
-from backend.contexts.users.domain.events import PasswordChanged, UserDeactivated, UserDeleted, UserRolesChanged
+from backend.contexts.users.domain.events import (
+    PasswordChanged,
+    UserDeactivated,
+    UserDeleted,
+    UserRolesChanged,
+    UserSignedOut,
+)
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.messages.refusals import TooManyAttempts
+from backend.kernel.messages.refusals import TooManyAttempts, WrongPassword
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
 
@@ -42,13 +50,25 @@ handlers = Handlers[AuthPorts]("auth", audited=True)
 def sign_in(command: SignIn, ports: AuthPorts) -> TokenPair | CodeSent:
     """Whatever is wrong, the answer is the same."""
     seen = ports.accounts.named(command.login)
-    version = ports.guesses.password(command.login, seen, command.password)
+    version = ports.guesses.password(seen.user_id if seen else command.login, command.password)
     if seen is None or version is None:
         raise InvalidCredentials
     account = _admitted(seen.user_id, version, ports)
     if account.two_step:
         return _challenge(account, ports)
-    return _start_session(account, ports)
+    return _start_session(account, BY_PASSWORD, ports)
+
+
+@handlers.on(Reauthenticate)
+def reauthenticate(command: Reauthenticate, ports: AuthPorts) -> TokenPair | CodeSent:
+    """A stolen access token is not enough for what cannot be undone."""
+    version = ports.guesses.password(command.user_id, command.password)
+    account = ports.accounts.held(command.user_id)
+    if version is None or account is None or account.password_version != version:
+        raise WrongPassword
+    if account.two_step:
+        return _challenge(account, ports, command.session_id)
+    return _reauthenticated(account, command.session_id, BY_PASSWORD, ports)
 
 
 @handlers.on(SignInWithCode)
@@ -61,7 +81,9 @@ def sign_in_with_code(command: SignInWithCode, ports: AuthPorts) -> TokenPair:
     account = ports.accounts.held(user_id) if right else None
     if account is None or not account.is_active:
         raise InvalidCode
-    return _start_session(account, ports)
+    if challenge.session_id:
+        return _reauthenticated(account, challenge.session_id, BY_PASSWORD_AND_CODE, ports)
+    return _start_session(account, BY_PASSWORD_AND_CODE, ports)
 
 
 @handlers.on(ResendCode)
@@ -91,10 +113,10 @@ def refresh(command: Refresh, ports: AuthPorts) -> TokenPair:
     account = ports.accounts.of(session)
     if account is None or not account.is_active or not session.is_live(ports.now()):
         raise InvalidRefreshToken
-    successor = ports.tokens.successor(token)
+    successor = ports.tokens.successor(session.id, token.fingerprint)
     if not session.exchange(token, successor, ports.now()):
         _end_copied(session, account, ports)
-    return ports.tokens.pair(session, account.roles, successor)
+    return ports.tokens.pair(session, _roles(account, session, ports), successor)
 
 
 @handlers.on(SignOut)
@@ -119,6 +141,12 @@ def end_sessions(command: EndSessions, ports: AuthPorts) -> None:
 @handlers.within(UserDeactivated)
 def end_sessions_of_the_inactive(event: UserDeactivated, ports: AuthPorts) -> None:
     """End every session of a deactivated user at once."""
+    ports.sessions.end_sessions(event.user_id)
+
+
+@handlers.within(UserSignedOut)
+def end_sessions_of_the_signed_out(event: UserSignedOut, ports: AuthPorts) -> None:
+    """Whoever an administrator signs out is signed out everywhere, at once."""
     ports.sessions.end_sessions(event.user_id)
 
 
@@ -151,21 +179,40 @@ def _admitted(user_id: UUID, password_version: int, ports: AuthPorts) -> Account
     return account
 
 
-def _start_session(account: Account, ports: AuthPorts) -> TokenPair:
+def _start_session(account: Account, methods: tuple[Method, ...], ports: AuthPorts) -> TokenPair:
     context = current_origin.get()
     token = ports.tokens.first_refresh_token()
-    session = Session.start(account.user_id, token, ports.now(), context.ip, context.user_agent)
+    session = Session.start(account.user_id, token, methods, ports.now(), context.ip, context.user_agent)
     ports.sessions.add(session)
     ports.guesses.signed_in(account.user_id)
-    return ports.tokens.pair(session, account.roles, token)
+    pair = ports.tokens.pair(session, _roles(account, session, ports), token)
+    return replace(pair, two_step_missing=account.is_admin and not account.two_step)
 
 
-def _challenge(account: Account, ports: AuthPorts) -> CodeSent:
+def _reauthenticated(account: Account, session_id: UUID, methods: tuple[Method, ...], ports: AuthPorts) -> TokenPair:
+    session = ports.sessions.get(session_id)
+    if not session.is_live(ports.now()):
+        raise InvalidRefreshToken
+    token = ports.tokens.successor(session.id, session.refresh_fingerprint)
+    session.reauthenticate(token, methods, ports.now())
+    ports.guesses.signed_in(account.user_id)
+    return ports.tokens.pair(session, _roles(account, session, ports), token)
+
+
+def _roles(account: Account, session: Session, ports: AuthPorts) -> tuple[str, ...]:
+    """The roles that the access tokens of the session name."""
+    if ports.admins_need_two_step and Method.MULTIPLE not in session.methods:
+        return tuple(role for role in account.roles if role != ADMIN)
+    return account.roles
+
+
+def _challenge(account: Account, ports: AuthPorts, session_id: UUID | None = None) -> CodeSent:
     if ports.challenges.count_lately(account.user_id) >= challenges.PER_HOUR:
         raise TooManyAttempts(int(LONGEST_BLOCK.total_seconds()))
     challenge_id: UUID = uuid7()
     code = ports.tokens.new_code()
-    challenge = Challenge.open(challenge_id, account.user_id, ports.tokens.code_digest(challenge_id, code), ports.now())
+    digest = ports.tokens.code_digest(challenge_id, code)
+    challenge = Challenge.open(challenge_id, account.user_id, digest, ports.now(), session_id)
     ports.challenges.add(challenge)
     _mail_code(account, challenge, code)
     ports.guesses.right(account.user_id)

@@ -35,8 +35,11 @@ class Guesses(Protocol):
     Every method raises TooManyAttempts: there were too many recently, and a correct one is refused as well.
     """
 
-    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
-        """The version of the account's password if this is it. For an account that does not exist: None, as slowly.
+    def password(self, who: UUID | str, password: Secret) -> int | None:
+        """The version of the user's password if it matches, else None.
+
+        Args:
+            who: the user, or a name that nobody has: then None, as slowly.
 
         Raises:
             Busy: too many passwords are being checked; this one was neither checked nor counted.
@@ -58,7 +61,7 @@ class Sessions(Protocol):
     """The stored sessions."""
 
     def add(self, session: Session) -> None:
-        """Store a new session."""
+        """Store a new session of a locked user. If they have too many now, the oldest ends."""
 
     def get(self, session_id: UUID) -> Session:
         """One session, to be changed; locked against other changes.
@@ -83,7 +86,7 @@ class Challenges(Protocol):
     """The sign-ins that wait for a code."""
 
     def count_lately(self, user_id: UUID) -> int:
-        """How many this user had within an hour; locked against new ones until the transaction ends."""
+        """How many this user had within an hour; the user is locked."""
 
     def add(self, challenge: Challenge) -> None:
         """Store a new challenge."""
@@ -102,8 +105,10 @@ class Tokens(Protocol):
     def first_refresh_token(self) -> RefreshToken:
         """The random refresh token of a new session."""
 
-    def successor(self, token: RefreshToken) -> RefreshToken:
-        """The refresh token that replaces this one: always the same, and not predictable without the key."""
+    def successor(self, session_id: UUID, fingerprint: str) -> RefreshToken:
+        """The refresh token that replaces the one with this fingerprint: always the same, and not predictable without
+        the key.
+        """
 
     def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
         """Both tokens of a session, as its client gets them."""
@@ -138,6 +143,7 @@ class AuthPorts:
 
     Attributes:
         verification_required: whether an account with an unverified address cannot sign in.
+        admins_need_two_step: whether access tokens name the role `admin` only after two-step sign-in.
     """
 
     accounts: Accounts
@@ -147,3 +153,4 @@ class AuthPorts:
     tokens: Tokens
     now: Callable[[], datetime]
     verification_required: bool = False
+    admins_need_two_step: bool = False

@@ -27,7 +27,7 @@ class SessionView:
 
 @dataclass(frozen=True)
 class ListSessions(Query[list[SessionView]]):
-    """The active sessions of a user, the most recently used first, at most 100.
+    """The active sessions of a user, the most recently used first.
 
     Attributes:
         session_id: the caller's session.

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from backend.kernel.messages.aggregate import Aggregate
 
+ADMIN = "admin"
+"""The role that may administer."""
+
 
 @dataclass(eq=False)
 class Account(Aggregate):
@@ -25,3 +28,8 @@ class Account(Aggregate):
     email_verified: bool
     two_step: bool
     password_version: int
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they administer."""
+        return ADMIN in self.roles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,11 +14,13 @@ PER_HOUR = 5
 """Challenges per account and hour."""
 
 
+@dataclass(eq=False)
 class Challenge:
     """After a correct password, the mailed code is required.
 
     Attributes:
         code_digest: keyed, so that the table alone does not reveal the code.
+        session_id: the session to reauthenticate; None: the code starts a new one.
         tries: attempts so far.
         sent_at: when the newest code was sent.
     """
@@ -25,21 +28,23 @@ class Challenge:
     id: UUID
     user_id: UUID
     code_digest: bytes
-    tries: int
     created_at: datetime
     sent_at: datetime
     expires_at: datetime
-    ended_at: datetime | None
+    session_id: UUID | None = None
+    tries: int = 0
+    ended_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.created_at <= self.sent_at < self.expires_at:
+            raise ValueError("a challenge outlives the sending of its code")
 
     @classmethod
-    def open(cls, challenge_id: UUID, user_id: UUID, code_digest: bytes, now: datetime) -> Challenge:
+    def open(
+        cls, challenge_id: UUID, user_id: UUID, code_digest: bytes, now: datetime, session_id: UUID | None = None
+    ) -> Challenge:
         """A new challenge for this code."""
-        challenge = cls()
-        challenge.id, challenge.user_id, challenge.code_digest = challenge_id, user_id, code_digest
-        challenge.tries, challenge.ended_at = 0, None
-        challenge.created_at = challenge.sent_at = now
-        challenge.expires_at = now + LIFETIME
-        return challenge
+        return cls(challenge_id, user_id, code_digest, now, now, now + LIFETIME, session_id)
 
     def is_live(self, now: datetime) -> bool:
         """Whether a code may still be tried."""

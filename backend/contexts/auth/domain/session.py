@@ -5,12 +5,29 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
-LIFETIME = timedelta(days=30)
+IDLE_LIFETIME = timedelta(days=30)
 """How long a session lasts without use."""
+LIFETIME = timedelta(days=90)
+"""How long a session lasts at most."""
+PER_ACCOUNT = 50
+"""Active sessions per account; one more ends the oldest."""
 GRACE = timedelta(seconds=30)
 """How long an exchanged refresh token still returns its successor: the answer may have been lost."""
+
+
+class Method(StrEnum):
+    """An authentication method (RFC 8176)."""
+
+    PASSWORD = "pwd"  # noqa: S105 - the name of the method
+    CODE = "otp"  # the mailed code
+    MULTIPLE = "mfa"  # more than one
+
+
+BY_PASSWORD = (Method.PASSWORD,)
+BY_PASSWORD_AND_CODE = (Method.PASSWORD, Method.CODE, Method.MULTIPLE)
 
 
 @dataclass(frozen=True)
@@ -30,10 +47,12 @@ class RefreshToken:
         return hashlib.sha256(self.secret).hexdigest()
 
 
+@dataclass(eq=False)
 class Session:
     """A session: a user signed in on one device.
 
     Attributes:
+        methods: those of the last authentication, at `authenticated_at`.
         generation: access tokens of an earlier generation are refused.
         refresh_fingerprint: of the refresh token that may be exchanged.
         spent: the recently exchanged refresh tokens, by fingerprint, with the time in seconds since 1970.
@@ -41,29 +60,36 @@ class Session:
 
     id: UUID
     user_id: UUID
-    generation: int
     refresh_fingerprint: str
-    spent: dict[str, float]
+    methods: list[str]
     ip: str
     user_agent: str
     created_at: datetime
     last_used_at: datetime
-    ended_at: datetime | None
+    authenticated_at: datetime
+    generation: int = 1
+    spent: dict[str, float] = field(default_factory=dict)
+    ended_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.methods or not set(self.methods) <= set(Method):
+            raise ValueError(f"{self.methods} are no authentication methods")
 
     @classmethod
-    def start(cls, user_id: UUID, token: RefreshToken, now: datetime, ip: str, user_agent: str) -> Session:
+    def start(  # noqa: PLR0913, PLR0917 - what a session begins with
+        cls, user_id: UUID, token: RefreshToken, methods: tuple[Method, ...], now: datetime, ip: str, user_agent: str
+    ) -> Session:
         """A new session with this refresh token."""
-        session = cls()
-        session.id, session.user_id, session.generation = token.session_id, user_id, 1
-        session.refresh_fingerprint, session.spent = token.fingerprint, {}
-        session.ip, session.user_agent = ip, user_agent
-        session.created_at = session.last_used_at = now
-        session.ended_at = None
-        return session
+        return cls(token.session_id, user_id, token.fingerprint, [*methods], ip, user_agent, now, now, now)
+
+    @property
+    def ends_at(self) -> datetime:
+        """When the session ends at the latest."""
+        return self.created_at + LIFETIME
 
     def is_live(self, now: datetime) -> bool:
         """Whether the session is active."""
-        return self.ended_at is None and now < self.last_used_at + LIFETIME
+        return self.ended_at is None and now < min(self.last_used_at + IDLE_LIFETIME, self.ends_at)
 
     def exchange(self, token: RefreshToken, successor: RefreshToken, now: datetime) -> bool:
         """Replace the token with its successor, unless that was done already.
@@ -71,13 +97,22 @@ class Session:
         Returns:
             False if the token was exchanged longer ago than the grace period: somebody has a copy.
         """
-        self.last_used_at = now
         if token.fingerprint == self.refresh_fingerprint:
-            recent = {fingerprint: at for fingerprint, at in self.spent.items() if _lately(at, now)}
-            self.spent = {**recent, token.fingerprint: now.timestamp()}
-            self.refresh_fingerprint = successor.fingerprint
+            self._rotate(successor, now)
             return True
+        self.last_used_at = now
         return _lately(self.spent.get(token.fingerprint, 0), now)
+
+    def reauthenticate(self, successor: RefreshToken, methods: tuple[Method, ...], now: datetime) -> None:
+        """Note a new authentication, and replace the refresh token with its successor."""
+        self.methods, self.authenticated_at = [*methods], now
+        self._rotate(successor, now)
+
+    def _rotate(self, successor: RefreshToken, now: datetime) -> None:
+        recent = {fingerprint: at for fingerprint, at in self.spent.items() if _lately(at, now)}
+        self.spent = {**recent, self.refresh_fingerprint: now.timestamp()}
+        self.refresh_fingerprint = successor.fingerprint
+        self.last_used_at = now
 
 
 def _lately(at: float, now: datetime) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from backend.contexts.auth.application.queries import ListSessions, SessionView
-from backend.contexts.auth.domain.session import LIFETIME
+from backend.contexts.auth.domain.session import PER_ACCOUNT
+from backend.contexts.auth.infrastructure.repository import ACTIVE
 from backend.contexts.auth.infrastructure.tables import sessions
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
@@ -18,13 +19,9 @@ _OF_USER = Statement(
         *(sessions.c[name] for name in ("id", "created_at", "last_used_at", "ip", "user_agent")),
         (sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid)).label("current"),
     )
-    .where(
-        sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid),
-        sessions.c.ended_at.is_(None),
-        sessions.c.last_used_at > sa.func.now() - sa.bindparam("lifetime", type_=sa.Interval),
-    )
+    .where(sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid), ACTIVE)
     .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
-    .limit(sa.literal_column("100")),
+    .limit(PER_ACCOUNT),
     SessionView,
 )
 
@@ -32,4 +29,4 @@ _OF_USER = Statement(
 @queries.on(ListSessions)
 def list_sessions(query: ListSessions, connection: ReadConnection) -> list[SessionView]:
     """The active sessions of a user."""
-    return _OF_USER.all(connection, user_id=query.user_id, session_id=query.session_id, lifetime=LIFETIME)
+    return _OF_USER.all(connection, user_id=query.user_id, session_id=query.session_id)

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from backend.contexts.auth.domain.account import Account
 from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidRefreshToken
-from backend.contexts.auth.domain.session import Session
-from backend.contexts.auth.infrastructure.revocation import CHANNEL, notice
+from backend.contexts.auth.domain.session import IDLE_LIFETIME, LIFETIME, PER_ACCOUNT, Session
+from backend.contexts.auth.infrastructure.revocation import CHANNEL
 from backend.contexts.auth.infrastructure.tables import challenges, sessions
 from backend.contexts.users.application.queries import AccountView, FindAccount, GetAccount
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -26,6 +26,13 @@ from backend.kernel.postgres.retention import Retention
 _HOUR = timedelta(hours=1)
 
 
+ACTIVE = sa.and_(
+    sessions.c.ended_at.is_(None),
+    sessions.c.last_used_at > sa.func.now() - IDLE_LIFETIME,
+    sessions.c.created_at > sa.func.now() - LIFETIME,
+)
+
+
 class SqlSessions:
     """`Sessions` within one unit of work."""
 
@@ -33,8 +40,12 @@ class SqlSessions:
         self._unit = unit
 
     def add(self, session: Session) -> None:
-        """Insert a new session."""
+        """Insert a new session. Its user is locked, so nobody else adds one meanwhile."""
         self._unit.session.add(session)
+        self._unit.session.flush()
+        theirs = sa.select(sessions.c.id).where(sessions.c.user_id == session.user_id, ACTIVE)
+        surplus = theirs.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).offset(PER_ACCOUNT)
+        self._end(session.user_id, sessions.c.id.in_(surplus))
 
     def get(self, session_id: UUID) -> Session:
         """One session, locked until the transaction ends."""
@@ -45,30 +56,27 @@ class SqlSessions:
 
     def end(self, user_id: UUID, session_id: UUID) -> bool:
         """End one session of the user."""
-        return self._end(sessions.c.user_id == user_id, sessions.c.id == session_id)
+        return self._end(user_id, sessions.c.id == session_id)
 
     def end_sessions(self, user_id: UUID, keep: UUID | None = None) -> None:
         """End the other sessions, and the sign-ins that wait for a code."""
-        self._end(sessions.c.user_id == user_id, sessions.c.id != keep if keep else sa.true())
+        self._end(user_id, sessions.c.id != keep if keep else sa.true())
         waiting = challenges.update().where(challenges.c.user_id == user_id, challenges.c.ended_at.is_(None))
         self._unit.connection.execute(waiting.values(ended_at=sa.func.now()))
 
     def refuse_tokens(self, user_id: UUID) -> None:
         """Raise the generation of each active session."""
-        self._revoke(sessions.c.user_id == user_id, generation=sessions.c.generation + 1)
+        self._revoke(user_id, sa.true(), generation=sessions.c.generation + 1)
 
-    def _end(self, *which: sa.ColumnElement[bool]) -> bool:
-        return self._revoke(*which, ended_at=sa.func.now())
+    def _end(self, user_id: UUID, which: sa.ColumnElement[bool]) -> bool:
+        return self._revoke(user_id, which, ended_at=sa.func.now())
 
-    def _revoke(self, *which: sa.ColumnElement[bool], **change: Any) -> bool:
-        revoked = self._unit.connection.execute(
-            sessions.update()
-            .where(sessions.c.ended_at.is_(None), *which)
-            .values(revoked_at=sa.func.now(), **change)
-            .returning(sessions.c.id, sessions.c.generation, sessions.c.ended_at)
-        ).all()
-        for session in revoked:
-            self._unit.notify(CHANNEL, notice(session.id, session.generation, ended=session.ended_at is not None))
+    def _revoke(self, user_id: UUID, which: sa.ColumnElement[bool], **change: Any) -> bool:
+        """One statement and one notification, however many sessions there are."""
+        theirs = sessions.update().where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), which)
+        revoked = self._unit.connection.execute(theirs.values(revoked_at=sa.func.now(), **change)).rowcount
+        if revoked:
+            self._unit.notify(CHANNEL, str(user_id))
         return bool(revoked)
 
 
@@ -79,9 +87,7 @@ class SqlChallenges:
         self._unit = unit
 
     def count_lately(self, user_id: UUID) -> int:
-        """Lock first: the count then sees what the previous holder committed."""
-        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"auth.challenges {user_id}", 0))
-        self._unit.connection.execute(sa.select(lock))
+        """Count what others committed before this transaction got hold of the user."""
         lately = sa.select(sa.func.count()).where(
             challenges.c.user_id == user_id, challenges.c.created_at > sa.func.now() - _HOUR
         )

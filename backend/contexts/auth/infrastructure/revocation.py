@@ -23,8 +23,9 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
+from backend.contexts.auth.domain.session import Method
 from backend.contexts.auth.infrastructure.tables import sessions
-from backend.contexts.auth.infrastructure.tokens import AccessTokens, Claims
+from backend.contexts.auth.infrastructure.tokens import AccessTokens
 from backend.kernel.http.caller import Caller, SessionEnded
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.listener import Listener
@@ -33,7 +34,7 @@ from backend.kernel.postgres.statements import Statement
 log = structlog.get_logger(__name__)
 
 CHANNEL = "sessions"
-"""NOTIFY channel; the payload is `notice`."""
+"""NOTIFY channel; the payload is the id of a user whose access tokens are refused, all or some."""
 _NONE_IS_GOOD = 2**31 - 1
 _CLOCKS_DIFFER_BY = 60
 """Seconds by which the clocks of this machine and of the database may differ."""
@@ -52,14 +53,11 @@ class _State:
 
 _COLUMNS = sa.select(*(sessions.c[name] for name in _State.__dataclass_fields__))
 _ONE = Statement(_COLUMNS.where(sessions.c.id == sa.bindparam("id", type_=sa.Uuid)), _State)
-_REVOKED_LATELY = Statement(
-    _COLUMNS.where(sessions.c.revoked_at > sa.func.now() - sa.bindparam("age", type_=sa.Interval)), _State
-)
-
-
-def notice(session_id: UUID, generation: int, *, ended: bool) -> str:
-    """The notification of a session whose tokens are refused below a generation."""
-    return f"refuse {session_id} {_NONE_IS_GOOD if ended else generation}"
+_AGE = sa.func.now() - sa.bindparam("age", type_=sa.Interval)
+# A session that was not used within a token's lifetime has no token left to refuse.
+_LATELY = _COLUMNS.where(sessions.c.revoked_at > _AGE, sessions.c.last_used_at > _AGE)
+_REVOKED_LATELY = Statement(_LATELY, _State)
+_OF_USER_LATELY = Statement(_LATELY.where(sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid)), _State)
 
 
 class Revocations:
@@ -72,20 +70,22 @@ class Revocations:
     def __init__(self, database: Database, lifetime: int) -> None:
         self._database = database
         self._keep = lifetime + _CLOCKS_DIFFER_BY
+        self._age = timedelta(seconds=self._keep)
         self._lock = Lock()
         self._lowest_good: dict[UUID, tuple[int, float]] = {}
 
     def hear(self, payload: str) -> None:
-        """Process a notification of the channel."""
-        match payload.split():
-            case ["refuse", session_id, lowest_good]:
-                self._note(UUID(session_id), int(lowest_good))
+        """Note what was revoked of the user. A listener that fails here connects again, and catches up.
+
+        Raises:
+            DatabaseAway: PostgreSQL cannot be reached.
+        """
+        user_id = UUID(payload)
+        self._note_all(lambda primary: _OF_USER_LATELY.all(primary, age=self._age, user_id=user_id))
 
     def catch_up(self) -> None:
-        """Read everything revoked within a token's lifetime."""
-        age = timedelta(seconds=self._keep)
-        for state in self._database.read(lambda primary: _REVOKED_LATELY.all(primary, age=age), fresh=True):
-            self._note(state.id, state.lowest_good)
+        """Note everything revoked within a token's lifetime."""
+        self._note_all(lambda primary: _REVOKED_LATELY.all(primary, age=self._age))
 
     def lowest_good(self, session_id: UUID) -> int:
         """The lowest valid generation of the session, from memory."""
@@ -104,6 +104,10 @@ class Revocations:
         found = self._database.read(state, fresh=True)
         return found.lowest_good if found else _NONE_IS_GOOD
 
+    def _note_all(self, revoked: Callable[[ReadConnection], list[_State]]) -> None:
+        for state in self._database.read(revoked, fresh=True):
+            self._note(state.id, state.lowest_good)
+
     def _note(self, session_id: UUID, lowest_good: int) -> None:
         now = monotonic()
         with self._lock:
@@ -118,12 +122,23 @@ class Gate:
     """Authenticates access tokens.
 
     `authenticate` asks the database only while `listener` is not connected.
+
+    Args:
+        admins_need_two_step: whether a session without two-step sign-in may not administer.
     """
 
-    def __init__(self, tokens: AccessTokens, revocations: Revocations, listener: Listener) -> None:
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        revocations: Revocations,
+        listener: Listener,
+        *,
+        admins_need_two_step: bool = False,
+    ) -> None:
         self._tokens = tokens
         self._revocations = revocations
         self._listener = listener
+        self._admins_need_two_step = admins_need_two_step
 
     def authenticate(self, access_token: str) -> Caller:
         """The caller who presents the token.
@@ -142,11 +157,8 @@ class Gate:
 
     def _authenticated(self, access_token: str, lowest_good: Callable[[UUID], int]) -> Caller:
         claims = self._tokens.read(access_token)
-        caller = _caller(claims)
+        strong = not self._admins_need_two_step or Method.MULTIPLE in claims.amr
+        caller = Caller(claims.sub, claims.sid, claims.roles, claims.exp, claims.auth_time, strong)
         if claims.gen < lowest_good(claims.sid):
             raise SessionEnded(caller)
         return caller
-
-
-def _caller(claims: Claims) -> Caller:
-    return Caller(claims.sub, claims.sid, claims.roles, claims.exp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from backend.contexts.auth.application.commands import (
     CodeSent,
     EndSession,
     EndSessions,
+    Reauthenticate,
     Refresh,
     ResendCode,
     SignIn,
@@ -34,7 +36,7 @@ from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller, InvalidToken
 from backend.kernel.http.guards import once_signed_in, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
-from backend.kernel.messages.refusals import Busy, TooManyAttempts
+from backend.kernel.messages.refusals import Busy, TooManyAttempts, WrongPassword
 from backend.kernel.messages.secret import Secret
 
 blueprint = Blueprint("auth", __name__, description="Signing in and sessions")
@@ -74,6 +76,25 @@ class ShortSignInView(MethodView):
         return sign_in(credentials)
 
 
+@blueprint.route("/auth/reauthenticate")
+class ReauthenticationView(MethodView):
+    """Another proof of the password, in the same session."""
+
+    @signed_in
+    @blueprint.arguments(schemas.Password)
+    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
+    @refuses(WrongPassword, TooManyAttempts, Busy)
+    def post(self, given: dict[str, Any]) -> Response:
+        """Prove your password again
+
+        The answer has new tokens of the same session, whose `auth_time` is now. With two-step sign-in on, it is a
+        challenge, and /auth/verify-code has the tokens. DELETE /users/me and a change of the username need this, at
+        most 10 minutes before.
+        """
+        known = signed_in_caller()
+        return _secret(bus().execute(Reauthenticate(known.user_id, known.session_id, **given)))
+
+
 @blueprint.route("/auth/verify-code")
 class CodeView(MethodView):
     """The second step of a sign-in."""
@@ -83,7 +104,7 @@ class CodeView(MethodView):
     @blueprint.response(200, schemas.TokenPairSchema)
     @refuses(InvalidCode, TooManyAttempts)
     def post(self, answer: dict[str, Any]) -> Response:
-        """Complete a sign-in with the mailed code
+        """Complete a sign-in or a reauthentication with the mailed code
 
         A code works once, for 5 minutes. A challenge allows 5 attempts.
         """
@@ -211,7 +232,10 @@ def jwks_blueprint(keys: SigningKeys) -> flask.Blueprint:
 
 
 def _secret(answer: TokenPair | CodeSent) -> Response:
-    return json_response(answer, headers={"Cache-Control": "no-store"})
+    body = asdict(answer)
+    if not body.get("two_step_missing", True):
+        del body["two_step_missing"]
+    return json_response(body, headers={"Cache-Control": "no-store"})
 
 
 def _validity_of(access_token: Secret) -> dict[str, Any]:

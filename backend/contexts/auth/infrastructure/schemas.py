@@ -12,6 +12,11 @@ _ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
 
 
+def _without_spaces(code: str) -> str:
+    """A code is pasted as mails and phones show it: `481 048`."""
+    return "".join(code.split())
+
+
 class Credentials(ma.Schema):
     """An e-mail address or a username, and the password."""
 
@@ -31,11 +36,17 @@ class Credentials(ma.Schema):
         return {"login": login.strip(), "password": data["password"]}
 
 
+class Password(ma.Schema):
+    """The current password."""
+
+    password = SecretText(required=True, metadata=example("correct horse battery"))
+
+
 class ChallengeAnswer(ma.Schema):
     """The mailed code and its challenge."""
 
     challenge = SecretText(required=True, metadata=example("IkFaQ…"))
-    code = SecretText(required=True, metadata=example("042137", "Six digits."))
+    code = SecretText(_without_spaces, required=True, metadata=example("042137", "Six digits; spaces are ignored."))
 
 
 class ChallengeName(ma.Schema):
@@ -63,6 +74,11 @@ class TokenPairSchema(ma.Schema):
     token_type = ma.fields.String(required=True, validate=ma.validate.OneOf(["Bearer"]))
     expires_in = ma.fields.Integer(required=True, metadata=example(900, "Seconds until the access token expires."))
     refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Works for one exchange."))
+    two_step_missing = ma.fields.Boolean(
+        metadata=example(
+            True, "Only at the sign-in of an administrator without two-step sign-in: switch it on at /auth/two-step."
+        )
+    )
 
 
 class CodeSentSchema(ma.Schema):

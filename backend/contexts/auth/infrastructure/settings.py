@@ -28,6 +28,8 @@ class AuthSettings:
     jwt_expire_minutes: int
     require_email_verification: bool
     """Whether an account with an unverified address cannot sign in."""
+    require_admin_two_step: bool = False
+    """Whether administrators administer only after two-step sign-in."""
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
@@ -44,6 +46,7 @@ class AuthSettings:
             jwt_private_key=private_key,
             jwt_expire_minutes=env.int("JWT_EXPIRE_MINUTES", 15),
             require_email_verification=env.bool("REQUIRE_EMAIL_VERIFICATION", False),
+            require_admin_two_step=env.bool("REQUIRE_ADMIN_TWO_STEP", False),
         )
 
     def problems(self, *, production: bool) -> Iterator[str]:

@@ -14,7 +14,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.contexts.auth.domain.account import Account
 from backend.contexts.auth.domain.throttle import (
     LONGEST_BLOCK,
     PER_ACCOUNT,
@@ -96,12 +95,13 @@ class SqlGuesses:
         self._turns = turns
         self._reader = reader
 
-    def password(self, login: str, account: Account | None, password: Secret) -> int | None:
+    def password(self, who: UUID | str, password: Secret) -> int | None:
         """A password is checked for any name, so that the time reveals nothing."""
-        who = str(account.user_id) if account else _normalized(login)
-        with _turn(who, self._throttle, self._turns):
-            self._throttle.reserve(who)
-            return self._reader.ask(ProvePassword(account.user_id if account else None, password))
+        user_id = who if isinstance(who, UUID) else None
+        account = str(user_id) if user_id else _normalized(str(who))
+        with _turn(account, self._throttle, self._turns):
+            self._throttle.reserve(account)
+            return self._reader.ask(ProvePassword(user_id, password))
 
     def code(self, user_id: UUID) -> None:
         """Count an attempt with a code."""

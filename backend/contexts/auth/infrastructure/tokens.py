@@ -41,6 +41,8 @@ class Claims:
     """The claims of an access token.
 
     Attributes:
+        auth_time: of the last authentication; 0 in a token of release 0.1.
+        amr: its methods (RFC 8176).
         gen: the session's generation when it was issued.
     """
 
@@ -53,6 +55,8 @@ class Claims:
     exp: int
     roles: tuple[str, ...]
     gen: int
+    auth_time: int = 0
+    amr: tuple[str, ...] = ()
 
 
 class AccessTokens:
@@ -63,9 +67,13 @@ class AccessTokens:
         self._issuer = issuer
         self._audience = issuer + PREFIX
         self.lifetime = minutes * 60
-        """Seconds."""
+        """Seconds, unless the session ends before."""
         # A signature does not change: a token in use is verified once, then looked up.
         self._verified = lru_cache(_MOST_REMEMBERED)(self._verify)
+
+    def expires_in(self, session: Session) -> int:
+        """Seconds that an access token of the session lasts: it does not outlive the session."""
+        return min(self.lifetime, int((session.ends_at - datetime.now(UTC)).total_seconds()))
 
     def issue(self, session: Session, roles: tuple[str, ...]) -> str:
         """An access token of the session."""
@@ -77,7 +85,9 @@ class AccessTokens:
             "sid": str(session.id),
             "jti": str(uuid7()),
             "iat": now,
-            "exp": now + self.lifetime,
+            "exp": now + self.expires_in(session),
+            "auth_time": int(session.authenticated_at.timestamp()),
+            "amr": session.methods,
             "roles": list(roles),
             "gen": session.generation,
         }
@@ -128,14 +138,14 @@ class SignedTokens:
         """A random one, with the id of a new session."""
         return RefreshToken(uuid7(), secrets.token_bytes(32))
 
-    def successor(self, token: RefreshToken) -> RefreshToken:
+    def successor(self, session_id: UUID, fingerprint: str) -> RefreshToken:
         """Derived, so that it can be returned again without being stored."""
-        return RefreshToken(token.session_id, self._keyring.digest(_SUCCESSOR, token.secret))
+        return RefreshToken(session_id, self._keyring.digest(_SUCCESSOR, fingerprint.encode()))
 
     def pair(self, session: Session, roles: tuple[str, ...], token: RefreshToken) -> TokenPair:
         """A new access token and the signed refresh token."""
         text = self._keyring.sign(_REFRESH, base64_encode(token.session_id.bytes + token.secret).decode())
-        return TokenPair(self._access.issue(session, roles), "Bearer", self._access.lifetime, text)
+        return TokenPair(self._access.issue(session, roles), "Bearer", self._access.expires_in(session), text)
 
     def read_refresh_token(self, text: str) -> RefreshToken:
         """The signature tells a used token from an invented one, which must not end a session."""

@@ -83,6 +83,14 @@ class SetRoles(Command):
 
 
 @dataclass(frozen=True)
+class SignOutUser(Command):
+    """End every session of a user."""
+
+    user_id: UUID
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True)
 class ChangePassword(Command):
     """Change the password of a user who knows the current one.
 

@@ -21,17 +21,18 @@ from backend.contexts.users.application.commands import (
     RequestVerification,
     ResetPassword,
     SetRoles,
+    SignOutUser,
     SwitchTwoStep,
     UpdateProfile,
     VerifyEmail,
 )
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.domain import rules
-from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken, WrongPassword
+from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken
 from backend.contexts.users.domain.links import Occasion, Purpose
 from backend.contexts.users.domain.user import ADMIN, Profile, User
 from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
-from backend.kernel.messages.refusals import require_version
+from backend.kernel.messages.refusals import WrongPassword, require_version
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
 
@@ -103,6 +104,12 @@ def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     if ADMIN not in command.roles:
         _keep_an_admin(user, ports)
     user.set_roles(command.roles)
+
+
+@handlers.on(SignOutUser, spreads=True, may=admin)
+def sign_out_user(command: SignOutUser, ports: UsersPorts) -> None:
+    """The account stays active: its user may sign in again."""
+    _expected(command.user_id, command.expected_version, ports).sign_out()
 
 
 @handlers.on(ChangePassword, kind=Kind.HASHING, spreads=True, may=oneself)

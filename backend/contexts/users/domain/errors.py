@@ -1,6 +1,6 @@
 """Refusals of the users context."""
 
-from backend.kernel.messages.refusals import Conflict, Denied, FieldError, Invalid, NotFound
+from backend.kernel.messages.refusals import Conflict, FieldError, Invalid, NotFound
 
 
 class EmailTaken(Conflict):
@@ -17,10 +17,6 @@ class LastAdmin(Conflict):
 
 class UserNotFound(NotFound):
     """The user does not exist."""
-
-
-class WrongPassword(Denied):
-    """The current password is incorrect. The attempt was counted."""
 
 
 class InvalidLink(Invalid):

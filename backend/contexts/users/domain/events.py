@@ -54,6 +54,11 @@ class UserRolesChanged(UserEvent):
 
 
 @dataclass(frozen=True)
+class UserSignedOut(UserEvent):
+    """An administrator ended the user's sessions."""
+
+
+@dataclass(frozen=True)
 class UserDeleted(UserEvent):
     """The account was deleted."""
 

@@ -22,6 +22,7 @@ from backend.contexts.users.domain.events import (
     UserDeactivated,
     UserDeleted,
     UserRolesChanged,
+    UserSignedOut,
     UserUpdated,
 )
 from backend.kernel.messages.aggregate import Aggregate
@@ -183,6 +184,10 @@ class User(Aggregate):
         if roles != self.roles:
             self.roles = roles
             self.record(UserRolesChanged(self.id, roles))
+
+    def sign_out(self) -> None:
+        """Record that every session ends."""
+        self.record(UserSignedOut(self.id))
 
     def delete(self) -> None:
         """Record that the account is deleted."""

@@ -17,7 +17,7 @@ from backend.contexts.users.application.commands import (
     SwitchTwoStep,
     VerifyEmail,
 )
-from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken, WrongPassword
+from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.routes import register, registrations, show_me, update_me
 from backend.kernel.http.answers import expected_version, json_response
@@ -26,7 +26,7 @@ from backend.kernel.http.commands import accepts_command, dispatched
 from backend.kernel.http.guards import limited, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.refusals import TooManyAttempts, TooManyRequests
+from backend.kernel.messages.refusals import ReauthenticationRequired, TooManyAttempts, TooManyRequests, WrongPassword
 
 blueprint = Blueprint("account", __name__, description="Your account: address, password, mailed links")
 
@@ -65,7 +65,7 @@ class Profile(MethodView):
     @blueprint.arguments(schemas.ProfileChanges)
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
-    @refuses(UsernameTaken)
+    @refuses(UsernameTaken, ReauthenticationRequired)
     def put(self, changes: dict[str, Any]) -> Response:
         """Change your profile: the same as PATCH /users/me"""
         return update_me(changes)

@@ -15,6 +15,7 @@ from backend.contexts.users.application.commands import (
     DeactivateUser,
     DeleteUser,
     SetRoles,
+    SignOutUser,
     UpdateProfile,
 )
 from backend.contexts.users.application.queries import GetUser, ListUsers, UserView
@@ -25,12 +26,20 @@ from backend.kernel.http.answers import expected_version, shown
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
-from backend.kernel.http.guards import admin_only, limited, signed_in, signed_in_caller, without_token
+from backend.kernel.http.guards import (
+    admin_only,
+    limited,
+    recently_authenticated,
+    require_recent_authentication,
+    signed_in,
+    signed_in_caller,
+    without_token,
+)
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing
 from backend.kernel.limits import Limit, Use, network_of
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.messages.refusals import StaleVersion, TooManyRequests
+from backend.kernel.messages.refusals import ReauthenticationRequired, StaleVersion, TooManyRequests
 
 LANGUAGES = ("en", "es")
 """Languages of the mails. The first one is for users who accept none of them."""
@@ -73,6 +82,8 @@ def show_me() -> Response:
 
 def update_me(changes: dict[str, Any]) -> Response:
     """Dispatch changes of the caller's own profile."""
+    if "username" in changes:
+        require_recent_authentication()
     user_id = signed_in_caller().user_id
     return dispatched(UpdateProfile(user_id, changes, expected_version(user_id)), updates=user_resource(user_id))
 
@@ -123,11 +134,12 @@ class Me(MethodView):
     @blueprint.arguments(schemas.ProfileChanges)
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
-    @refuses(UsernameTaken)
+    @refuses(UsernameTaken, ReauthenticationRequired)
     def put(self, changes: dict[str, Any]) -> Response:
         """Change your profile
 
-        Only the fields present change, as with PATCH; `null` clears an optional one.
+        Only the fields present change, as with PATCH; `null` clears an optional one. For `username`, sign in or
+        reauthenticate at most 10 minutes before.
         """
         return update_me(changes)
 
@@ -135,22 +147,25 @@ class Me(MethodView):
     @blueprint.arguments(schemas.ProfileChanges)
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
-    @refuses(UsernameTaken)
+    @refuses(UsernameTaken, ReauthenticationRequired)
     def patch(self, changes: dict[str, Any]) -> Response:
         """Change your profile
 
-        Only the fields present change; `null` clears an optional one.
+        Only the fields present change; `null` clears an optional one. For `username`, sign in or reauthenticate at
+        most 10 minutes before.
         """
         return update_me(changes)
 
     @signed_in
+    @recently_authenticated
     @accepts_command
     @blueprint.response(204)
-    @refuses(LastAdmin)
+    @refuses(LastAdmin, ReauthenticationRequired)
     def delete(self) -> Response:
         """Delete your account
 
-        Every session ends, and the address can be registered again. Whoever holds the operation's handle may read it.
+        Sign in or reauthenticate at most 10 minutes before. Every session ends, and the address can be registered
+        again. Whoever holds the operation's handle may read it.
         """
         return delete(signed_in_caller().user_id)
 
@@ -205,6 +220,22 @@ class UserDeactivation(MethodView):
         Every session of the user ends at once.
         """
         return dispatched(DeactivateUser(user_id, expected_version(user_id)), updates=user_resource(user_id))
+
+
+@blueprint.route("/users/<uuid:user_id>/sessions")
+class UserSessions(MethodView):
+    """The sessions of a user."""
+
+    @admin_only
+    @accepts_command
+    @blueprint.response(204)
+    @refuses(UserNotFound)
+    def delete(self, user_id: UUID) -> Response:
+        """End every session of a user
+
+        The user may sign in again.
+        """
+        return dispatched(SignOutUser(user_id, expected_version(user_id)))
 
 
 @blueprint.route("/users/<uuid:user_id>/roles")
