@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import psycopg
 
-from bench import products, signing_in
+from bench import signing_in
 from bench.measuring import (
     BARE,
     CONNECTIONS,
@@ -57,9 +59,7 @@ def main() -> int:
         "validate": signing_in.validate_token,
         "login": signing_in.login,
         "storm": signing_in.reads_in_a_storm,
-        "product": products.get_product,
-        "stock": products.moved,
-        "million": products.million,
+        **_of_contexts(),
     }
     with ExitStack() as stack:
         environment = stack.enter_context(surroundings())
@@ -69,6 +69,14 @@ def main() -> int:
             if not wanted or name in wanted:
                 print(measure(environment), flush=True)
     return 0
+
+
+def _of_contexts() -> dict[str, Callable[[dict[str, str]], object]]:
+    """The figures that lie with a context's tests: `FIGURES` in `tests/contexts/<name>/bench/figures.py`."""
+    found: dict[str, Callable[[dict[str, str]], object]] = {}
+    for path in sorted(Path("tests/contexts").glob("*/bench/figures.py")):
+        found |= import_module(".".join(path.with_suffix("").parts)).FIGURES
+    return found
 
 
 def after_a_hash(environment: dict[str, str]) -> Figure:

@@ -27,7 +27,7 @@ _KEY = OctKey.import_key(os.environ["JWT_SECRET"])
 _pool: ConnectionPool[Any] | None = None
 
 
-def _reads() -> ConnectionPool[Any]:
+def reads() -> ConnectionPool[Any]:
     global _pool  # noqa: PLW0603 - made after the server's fork
     if _pool is None:
         url = os.environ["DATABASE_URL"]
@@ -38,22 +38,9 @@ def _reads() -> ConnectionPool[Any]:
 @app.get("/users/<uuid:user_id>")
 def get_user(user_id: Any) -> Any:
     """One row, raw psycopg, Flask's own JSON."""
-    with _reads().connection() as connection:
+    with reads().connection() as connection:
         cursor = connection.cursor(row_factory=dict_row)
         return jsonify(cursor.execute(f"select {_COLUMNS} from users where id = %s", (user_id,)).fetchone())
-
-
-_PRODUCT = (
-    "id, sku, name, description, price::text, stock, low_stock_threshold, is_active, created_at, updated_at, version"
-)
-
-
-@app.get("/products/<uuid:product_id>")
-def get_product(product_id: Any) -> Any:
-    """As `get_user`, for a product."""
-    with _reads().connection() as connection:
-        cursor = connection.cursor(row_factory=dict_row)
-        return jsonify(cursor.execute(f"select {_PRODUCT} from products where id = %s", (product_id,)).fetchone())
 
 
 @app.post("/validate")

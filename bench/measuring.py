@@ -117,8 +117,8 @@ def surroundings() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def servers(environment: dict[str, str]) -> Iterator[None]:
-    with process(environment, *granian("wsgi:app", OURS)), process(environment, *granian("bench.bare:app", BARE)):
+def servers(environment: dict[str, str], bare: str = "bench.bare:app") -> Iterator[None]:
+    with process(environment, *granian("wsgi:app", OURS)), process(environment, *granian(bare, BARE)):
         await_http(f"http://127.0.0.1:{OURS}/health/ready")
         await_http(f"http://127.0.0.1:{BARE}/health")
         yield

@@ -1,4 +1,4 @@
-"""Fills the lane of the stock commands, or of a bare task: `python -m bench.send_stock ours 1000`."""
+"""Fills the lane of the stock commands, or of a bare task: `python -m tests.contexts.products.bench.send ours 1000`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def main() -> None:
         products = [product_id for (product_id,) in connection.execute("select id from products")]
     ids = islice(cycle(products), count)
     if side != "ours":
-        from bench import bare_stock  # noqa: PLC0415 - its application becomes Celery's current one
+        from tests.contexts.products.bench import bare_tasks  # noqa: PLC0415 - its application becomes Celery's current one
 
         for product_id in ids:
-            bare_stock.app.tasks[f"bare.{side}"].apply_async((str(product_id), 1))
+            bare_tasks.app.tasks[f"bare.{side}"].apply_async((str(product_id), 1))
         return
     queue = CeleryQueue(make_app(program))
     process = program.process(queue)

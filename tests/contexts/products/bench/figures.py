@@ -29,7 +29,7 @@ from bench.measuring import (
 )
 
 COMMANDS = 1000
-_BARE = "bench.bare_stock"
+_BARE = "tests.contexts.products.bench.bare_tasks"
 PRODUCTS = 50
 """Enough that commands seldom wait for each other's lock."""
 SMALL, LARGE = 10_000, 1_000_000
@@ -70,7 +70,7 @@ from generate_series(1, %s::int) n
 def get_product(environment: dict[str, str]) -> Figure:
     """GET one product against a bare Flask handler with raw psycopg, on the same server."""
     (product_id, *_) = _seeded(environment["DATABASE_URL"], PRODUCTS)
-    with servers(environment):
+    with servers(environment, "tests.contexts.products.bench.bare:app"):
         ours = f"http://127.0.0.1:{OURS}/api/v1/products/{product_id}"
         bare = f"http://127.0.0.1:{BARE}/products/{product_id}"
         return Figure("GET product by id", ">= 0.90", "requests/s", in_turn(lambda: wrk(ours), lambda: wrk(bare)))
@@ -120,7 +120,7 @@ def _commands_per_second(environment: dict[str, str], side: str, application: st
     processes = os.cpu_count() or 1
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("truncate stock_movements, operations, outbox")
-        sender = [sys.executable, "-m", "bench.send_stock", side, str(COMMANDS)]
+        sender = [sys.executable, "-m", "tests.contexts.products.bench.send", side, str(COMMANDS)]
         subprocess.run(sender, check=True, env=environment, stdout=subprocess.DEVNULL)
         with worker(environment, processes, application):
             while _moved(connection) < COMMANDS:
@@ -159,3 +159,6 @@ def _database_beside(environment: dict[str, str], name: str) -> Iterator[dict[st
             yield there
         finally:
             connection.execute(f"drop database {beside} with (force)")
+
+
+FIGURES = {"product": get_product, "stock": moved, "million": million}

@@ -1,0 +1,60 @@
+"""A copy of the source tree, to be changed and tried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.settings import ROOT
+from tests.worker import environment
+
+_PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+_NOT_SOURCE = ".git", ".venv", "var", ".*_cache", "__pycache__", ".hypothesis"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the source, and a database for it."""
+
+    path: Path
+    database_url: str
+
+    def run(self, *command: str, given: str | None = None) -> str:
+        """What the program said; it must succeed."""
+        settings = environment(DATABASE_URL=self.database_url, TEST_DATABASE_URL=self.database_url, FLASK_APP="wsgi")
+        ended = subprocess.run(
+            (shutil.which(command[0], path=_PROGRAMS) or command[0], *command[1:]),
+            cwd=self.path,
+            env={**settings, "PYTHONPATH": str(self.path)},
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def passes_the_gates(self, *python: str) -> None:
+        """What `make check` asks before the tests, of those files or else of all; the schema is that of the code."""
+        self.run("ruff", "check", "--no-cache", *python)
+        self.run("ruff", "format", "--no-cache", "--check", *python)
+        self.run("mypy", *(name for name in python if not name.startswith("migrations/")))
+        self.run("lint-imports", "--no-cache")
+        self.run("alembic", "upgrade", "heads")
+        self.run("alembic", "check")
+
+    def passes_tests(self, *tests: str) -> None:
+        """Those tests, one after the other."""
+        self.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
+def copied(path: Path, database_url: str) -> Tree:
+    """The source, copied to `path`."""
+    shutil.copytree(ROOT, path, ignore=shutil.ignore_patterns(*_NOT_SOURCE))
+    if (ROOT / ".mypy_cache").exists():
+        shutil.copytree(ROOT / ".mypy_cache", path / ".mypy_cache")  # or else mypy begins anew
+    return Tree(path, database_url)
