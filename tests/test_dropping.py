@@ -11,6 +11,7 @@ import pytest
 from tests.postgres import database_beside
 from tests.tree import Tree, copied
 
+pytestmark = pytest.mark.timeout(600)  # runs mypy and tests of its own
 _FAST = (
     "tests/contexts",
     "tests/kernel/test_bus.py",
