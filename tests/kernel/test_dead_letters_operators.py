@@ -243,9 +243,8 @@ def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(
     client: Client, flask: Callable[..., str], queue: InlineQueue
 ) -> None:
     queue.down = True
-    laptop = {"name": "Laptop HP", "price": "899.99", "stock": 10}
-    client.with_token("admin").post("/products", laptop, X_Request_ID="spooled.1")
-    assert "waits to be published, for products.commands" in flask("trace", "spooled.1")
+    client.with_token("admin").post(f"/users/{UUID(int=7)}/activate", X_Request_ID="spooled.1")
+    assert "waits to be published, for users.commands" in flask("trace", "spooled.1")
     queue.down = False
     queue.sweep()
     told = flask("trace", "spooled.1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO, RawIOBase
 from time import time
 from typing import Any
@@ -11,19 +11,21 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 
+from backend.kernel.context import AnyContext
 from backend.kernel.http.answers import expected_version
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.http.commands import OperationView
 from backend.kernel.http.openapi import OperationSchema
-from backend.program import Process, Program
+from backend.program import CONTEXTS, Process, Program
 from tests.client import Client, believing
 from tests.inline import InlineQueue
+from tests.notes import NOTES
+from tests.notes import context as notes
 from tests.settings import settings_with
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
-LAPTOP = {"name": "Laptop HP", "price": "899.99", "stock": 10}
+MILK, BREAD = {"text": "Milk"}, {"text": "Bread"}
 USERS = "/api/v1/users"
-PRODUCTS = "/api/v1/products"
 CALLERS = {
     "ada": Caller(UUID(int=1), UUID(int=11), (), authenticated_at=int(time())),
     "bob": Caller(UUID(int=2), UUID(int=12), ()),
@@ -35,6 +37,11 @@ THIS, OTHER = UUID(int=21), UUID(int=22)
 
 def tag(version: int, resource: UUID = THIS) -> str:
     return f'"{resource}.{version}"'
+
+
+@pytest.fixture
+def contexts() -> Sequence[AnyContext]:
+    return (*CONTEXTS, notes)
 
 
 @pytest.fixture
@@ -161,10 +168,10 @@ def test_the_same_key_and_body_name_the_same_operation_on_every_process(
 
 def test_a_repeated_request_for_what_is_done_says_so_and_publishes_nothing(client: Client, queue: InlineQueue) -> None:
     admin = client.with_token("admin")
-    first = admin.post(PRODUCTS, LAPTOP, Idempotency_Key="k-1")
+    first = admin.post(NOTES, MILK, Idempotency_Key="k-1")
     queue.drain()
     sent = len(queue.sent)
-    again = admin.post(PRODUCTS, LAPTOP, Idempotency_Key="k-1")
+    again = admin.post(NOTES, MILK, Idempotency_Key="k-1")
     assert (again.status_code, again.json["status"], again.json["id"]) == (202, "succeeded", first.json["id"])
     assert again.json["accepted_at"] == admin.get(first.headers["Location"]).json["accepted_at"]
     assert len(queue.sent) == sent
@@ -172,9 +179,9 @@ def test_a_repeated_request_for_what_is_done_says_so_and_publishes_nothing(clien
 
 def test_a_reused_key_is_refused_at_once_when_the_first_is_done(client: Client, queue: InlineQueue) -> None:
     admin = client.with_token("admin")
-    admin.post(PRODUCTS, LAPTOP, Idempotency_Key="k-1")
+    admin.post(NOTES, MILK, Idempotency_Key="k-1")
     queue.drain()
-    assert admin.post(PRODUCTS, {**LAPTOP, "name": "Other"}, Idempotency_Key="k-1").status_code == 422
+    assert admin.post(NOTES, BREAD, Idempotency_Key="k-1").status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -208,8 +215,7 @@ def test_a_condition_never_becomes_an_unconditional_write_nor_meets_another_reso
 
 def test_a_key_is_the_callers_own(client: Client) -> None:
     handles = {
-        client.with_token(who).post(PRODUCTS, LAPTOP, Idempotency_Key="k-1").json["id"]
-        for who in ("admin", "other-admin")
+        client.with_token(who).post(NOTES, MILK, Idempotency_Key="k-1").json["id"] for who in ("admin", "other-admin")
     }
     assert len(handles) == 2
 
@@ -218,9 +224,9 @@ def test_a_signed_in_callers_key_with_another_body_is_refused_and_the_first_unto
     client: Client, queue: InlineQueue
 ) -> None:
     admin = client.with_token("admin")
-    first = admin.post(PRODUCTS, LAPTOP, Idempotency_Key="k-1")
+    first = admin.post(NOTES, MILK, Idempotency_Key="k-1")
     queue.drain()
-    second = admin.post(PRODUCTS, {**LAPTOP, "name": "Other"}, Idempotency_Key="k-1", Prefer="wait=5")
+    second = admin.post(NOTES, BREAD, Idempotency_Key="k-1", Prefer="wait=5")
     assert (second.status_code, second.json["code"]) == (422, "idempotency_key_reused")
     assert second.json["errors"][0]["parameter"] == "Idempotency-Key"
     assert admin.get(first.headers["Location"]).json["status"] == "succeeded"
@@ -405,7 +411,7 @@ def test_a_fault_is_a_problem_without_internals(app: Flask) -> None:
 
 @pytest.mark.parametrize("header", ["Bearer bad", "Bearer", "Basic YTpi", "bad"])
 def test_a_bad_token_is_refused_on_open_routes_too(client: Client, header: str) -> None:
-    refused = client.get(PRODUCTS, Authorization=header)
+    refused = client.get(f"/notes/{THIS}", Authorization=header)
     assert (refused.status_code, refused.json["code"]) == (401, "invalid_token")
     assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
@@ -442,21 +448,24 @@ def test_who_registers_with_a_token_holds_a_handle_like_anybody(client: Client) 
 def test_the_document_says_where_a_token_is_needed_taken_or_not_looked_at(client: Client) -> None:
     paths = client.get("/openapi.json").json["paths"]
     assert paths[USERS]["get"]["security"] == [{"bearer": []}]
-    assert paths[PRODUCTS]["get"]["security"] == [{}, {"bearer": []}]
+    assert paths[f"{NOTES}/{{note_id}}"]["get"]["security"] == [{}, {"bearer": []}]
     assert "401" not in paths[USERS]["post"]["responses"]
     assert "401" in paths["/api/v1/auth/login"]["post"]["responses"]
 
 
-@pytest.mark.parametrize("path", ["/users/me", "/users", "/products", "/products/export", "/audit", "/operations/x"])
+@pytest.mark.parametrize("path", ["/users/me", "/users", f"/notes/{THIS}", "/audit", "/operations/x"])
 def test_what_is_asked_for_with_credentials_is_kept_by_nobody(client: Client, path: str) -> None:
     answers = [client.with_token(token).get(path) for token in ("admin", "nobody")]
-    for answer in (*answers, client.open("GET", f"/api/v1{path}", environ={"HTTP_COOKIE": "__Host-access=x"})):
+    for answer in (
+        *answers,
+        client.open("GET", f"/api/v1{path}", environ={"HTTP_COOKIE": "__Host-access=x"}),
+    ):
         assert answer.headers["Cache-Control"] == "no-store"
         assert "Authorization, Cookie" in answer.headers.getlist("Vary")
 
 
 def test_what_anybody_sees_is_asked_for_again_each_time(client: Client) -> None:
-    for path in (PRODUCTS, f"{PRODUCTS}/0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10", "/nowhere"):
+    for path in (f"{NOTES}/{THIS}", "/nowhere"):
         answer = client.open("GET", path)
         assert answer.headers["Cache-Control"] == "no-cache"
         assert "Authorization, Cookie" in answer.headers.getlist("Vary")
@@ -494,15 +503,13 @@ def test_request_id_and_trace_travel_with_the_command(client: Client, queue: Inl
     assert queue.sent[0].headers.traceparent.split("-")[1] == trace
 
 
-@pytest.mark.parametrize(
-    "path", ["/users", "/auth/login", "/auth/logout", "/products", "/products/import", f"/users/{UUID(int=5)}/activate"]
-)
+@pytest.mark.parametrize("path", ["/users", "/auth/login", "/auth/logout", NOTES, f"/users/{UUID(int=5)}/activate"])
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
 def test_an_encoded_body_is_415_and_told_what_is_read(client: Client, path: str, encoding: str) -> None:
     headers = {"Content_Encoding": encoding, "Content_Type": "application/json"}
     refused = client.with_token("admin").post(path, data=b"\x1f\x8b", **headers)
     assert (refused.status_code, refused.headers["Accept-Encoding"]) == (415, "identity")
-    assert client.post(PRODUCTS, data=b"{", **headers).status_code == 401
+    assert client.post(NOTES, data=b"{", **headers).status_code == 401
 
 
 def test_health_names_each_dependency(client: Client, queue: InlineQueue) -> None:
@@ -541,7 +548,7 @@ def test_production_shows_no_figures_without_a_token(client: Client) -> None:
     assert client.get("/metrics").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["//metrics", "///docs", "//health/live", "//api/v1/products", "/api/v1//products"])
+@pytest.mark.parametrize("path", ["//metrics", "///docs", "//health/live", "//api/v1/users", "/api/v1//users"])
 def test_a_path_has_one_spelling(client: Client, path: str) -> None:
     assert client.open("GET", "/", environ={"PATH_INFO": path}).status_code == 404
 
