@@ -104,15 +104,13 @@ class Limits:
             self._away_until = monotonic() + _AWAY_SECONDS
             log.warning("not counted: the database is away", limits=[limit.name for limit in wanted.values()])
         else:
-            self._ahead.put(
-                {key: limit.step - 1 for key, limit in wanted.items() if key not in paid and limit.step > 1}
-            )
+            self._ahead.put({key: limit.step - 1 for key, limit in due.items() if limit.step > 1})
 
-    def has_room(self, use: Use, connection: sa.Connection) -> bool:
-        """Count one use in that transaction, if the limit has room for it."""
-        limit, whose = use
+    def take_in(self, connection: sa.Connection, uses: Sequence[Use]) -> bool:
+        """Count these uses, all or none, in that transaction; False if a limit has no room."""
+        changes = [Change(self._counters.key(limit.name, whose), limit.plus, limit.window) for limit, whose in uses]
         try:
-            self._counters.change([Change(self._counters.key(limit.name, whose), limit.plus, limit.window)], connection)
+            self._counters.change(changes, connection)
         except TooManyRequests:
             return False
         return True

@@ -31,6 +31,11 @@ class Turns:
         self._accounts: set[str] = set()
         self._changed = Condition()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return self._waiting.total()
+
     @contextmanager
     def one(self, account: str, network: str = "") -> Iterator[None]:
         """A turn for that account.
@@ -39,7 +44,7 @@ class Turns:
             Busy: too many wait, or it took too long.
         """
         with self._changed:
-            if self._waiting.total() >= _PLACES_TO_WAIT or self._waiting[network] >= _PLACES_OF_ONE_NETWORK:
+            if self.waiting >= _PLACES_TO_WAIT or self._waiting[network] >= _PLACES_OF_ONE_NETWORK:
                 raise Busy
             self._waiting[network] += 1
             mine = self._changed.wait_for(lambda: self._free and account not in self._accounts, self._longest_wait)

@@ -141,11 +141,11 @@ def test_what_was_refused_is_not_let_through_when_it_is_asked_for_again(limits: 
 def test_a_use_counts_with_the_transaction_it_belongs_to(process: Process) -> None:
     limits, database = process.resources.limits, process.resources.database
     with database.transaction() as connection:
-        assert limits.has_room((Limit("one", 1), "ada"), connection)
+        assert limits.take_in(connection, [(Limit("one", 1), "ada")])
         connection.rollback()
     for expected in (True, False):
         with database.transaction() as connection:
-            assert limits.has_room((Limit("one", 1), "ada"), connection) is expected
+            assert limits.take_in(connection, [(Limit("one", 1), "ada")]) is expected
 
 
 def test_names_are_not_readable_in_the_table(limits: Limits, settings: Settings) -> None:

@@ -24,7 +24,7 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
     """Open the handlers' ports for one transaction."""
     return UsersPorts(
         users=SqlUsers(unit, resources.database),
-        links=SqlLinks(unit, resources.database, resources.keyring),
+        links=SqlLinks(unit, resources.database, resources.keyring, resources.limits),
         passwords=resources.once(hasher_of),
         attempts=resources.attempts,
         verification_required=resources.once(_verification_required),

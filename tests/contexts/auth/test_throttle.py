@@ -16,6 +16,7 @@ from backend.settings import Settings
 from tests.client import Client
 from tests.contexts.auth.conftest import Database, Person, Register
 from tests.program import another_process
+from tests.worker import eventually
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LIMIT = 5
@@ -197,6 +198,47 @@ def test_of_one_account_one_password_is_checked_at_a_time() -> None:
             pass
         with pytest.raises(Busy), turns.one("ada"):
             pass
+
+
+def test_whoever_is_throttled_takes_nobodys_turn(
+    at: Callable[[str], Client], ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 connections from a throttled address must not have others answered 503."""
+    for number in range(20):
+        at("192.0.2.66").sign_in(f"nobody{number}", "wrong password")
+    monkeypatch.setattr("backend.kernel.turns._PLACES_TO_WAIT", 0)
+    assert at("192.0.2.1").sign_in(ada.email).status_code == 503
+    assert at("192.0.2.66").sign_in(ada.email).status_code == 429
+
+
+def test_whoever_is_throttled_takes_nobodys_turn_for_a_password_of_their_own(
+    at: Callable[[str], Client], ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = at("192.0.2.66").with_token(at("192.0.2.66").sign_in(ada.email).json["access_token"])
+    for number in range(20):
+        at("192.0.2.66").sign_in(f"nobody{number}", "wrong password")
+    monkeypatch.setattr("backend.kernel.turns._PLACES_TO_WAIT", 0)
+    for path, body in (("two-step", {"enabled": True}), ("change-email", {"email": "new@example.com"})):
+        assert known.put(f"/auth/{path}", {**body, "password": "wrong password"}).status_code == 429
+
+
+def test_one_network_takes_a_part_of_the_places_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.kernel.turns._PLACES_OF_ONE_NETWORK", 2)
+    turns = Turns(at_once=1, longest_wait=10)
+
+    def check(account: str, network: str) -> str:
+        with turns.one(account, network):
+            return network
+
+    with ThreadPoolExecutor(3) as others:
+        with turns.one("ada", "home"):
+            waiting = [others.submit(check, account, "crowd") for account in ("bob", "eve")]
+            eventually(lambda: turns.waiting == 2)
+            with pytest.raises(Busy):
+                check("dan", "crowd")
+            waiting.append(others.submit(check, "kim", "home"))
+            eventually(lambda: turns.waiting == 3)
+        assert [one.result() for one in waiting] == ["crowd", "crowd", "home"]
 
 
 def test_a_turn_is_waited_for() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken, UserNotFound
-from backend.contexts.users.domain.links import PER_HOUR, Link, Occasion, Purpose
+from backend.contexts.users.domain.links import PER_ADDRESS, PER_HOUR, Link, Occasion, Purpose
 from backend.contexts.users.domain.user import User
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.refusals import TooManyAttempts
@@ -75,7 +75,7 @@ class _Issued:
     user_id: UUID
     purpose: Purpose
     occasion: Occasion
-    email: str | None
+    email: str
     live: bool = True
 
 
@@ -86,13 +86,14 @@ class InMemoryLinks:
     users: InMemoryUsers
     issued: dict[str, _Issued] = field(default_factory=dict)
 
-    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
         same = [
             link
             for link in self.issued.values()
             if (link.user_id, link.purpose, link.occasion) == (user_id, purpose, occasion)
         ]
-        if len(same) >= PER_HOUR[occasion]:
+        mailed = [link for link in self.issued.values() if link.email == email]
+        if len(same) >= PER_HOUR.get(occasion, 1) or len(mailed) >= PER_ADDRESS:
             return None
         self.end(user_id, purpose)
         token = f"token-{len(self.issued)}"
@@ -103,13 +104,12 @@ class InMemoryLinks:
         return self._live(token, purpose).user_id
 
     def address(self, token: Secret, *purposes: Purpose) -> str:
-        link = self._live(token, *purposes)
-        return link.email or self.users.get(link.user_id).email
+        return self._live(token, *purposes).email
 
     def use(self, token: Secret, *purposes: Purpose) -> Link:
         link = self._live(token, *purposes)
         link.live = False
-        return Link(link.user_id, link.purpose, link.email)
+        return Link(link.user_id, link.purpose, link.email if link.purpose is Purpose.CHANGE_EMAIL else None)
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
         for link in self.issued.values():

@@ -49,8 +49,8 @@ def create_user(command: CreateUser, ports: UsersPorts) -> None:
     user = _registered(command, ports, pending=ports.verification_required)
     owner = _owner_to_tell(user, ports) if user.pending else None
     ports.users.add(user)
-    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, Occasion.REGISTRATION)
-    if owner:
+    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, Occasion.REGISTRATION, user.email)
+    if token and owner:
         owner.tell_of_registration()
     elif token:
         user.send_verification(token)
@@ -138,7 +138,7 @@ def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
 def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
     """Requests beyond the hourly limit are dropped silently."""
     user = ports.users.holder_of(command.email)
-    token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST) if user else None
+    token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST, user.email) if user else None
     if user and token:
         user.send_password_reset(token)
 
@@ -215,7 +215,7 @@ def _owner_to_tell(user: User, ports: UsersPorts) -> User | None:
 
 
 def _mail_verification(user: User, occasion: Occasion, ports: UsersPorts) -> None:
-    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, occasion)
+    token = ports.links.issue(user.id, Purpose.VERIFY_EMAIL, occasion, user.email)
     if token:
         user.send_verification(token)
 

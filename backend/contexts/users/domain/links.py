@@ -29,8 +29,10 @@ LIFETIME = {
     Purpose.CHANGE_EMAIL: timedelta(days=1),
     Purpose.RESET_PASSWORD: timedelta(minutes=15),
 }
-PER_HOUR = {Occasion.REGISTRATION: 1, Occasion.REQUEST: 5, Occasion.SIGN_IN: 1}
-"""Mails per account, purpose, occasion and hour: nobody's mailbox may be flooded through us."""
+PER_HOUR = {Occasion.REQUEST: 5, Occasion.SIGN_IN: 1}
+"""Mails per account, purpose, occasion and hour. An account registers once."""
+PER_ADDRESS = 10
+"""Mails per address and hour, for all accounts and occasions: nobody's mailbox may be flooded through us."""
 
 
 @dataclass(frozen=True)

@@ -12,32 +12,27 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from backend.contexts.users.domain.errors import InvalidLink
-from backend.contexts.users.domain.links import LIFETIME, PER_HOUR, Link, Occasion, Purpose
+from backend.contexts.users.domain.links import LIFETIME, PER_ADDRESS, PER_HOUR, Link, Occasion, Purpose
 from backend.contexts.users.infrastructure.tables import links, users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import BadSignature, Keyring
+from backend.kernel.limits import Limit, Limits
 from backend.kernel.messages.secret import Secret
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import run
 
 _TOKEN = "mail link"  # noqa: S105 - what a signature is for
-_HOUR = timedelta(hours=1)
 # One round trip: every registration pays for it.
 _ISSUE = """
-with lately as (
-    select count(*) as issued from links
-    where user_id = %(user_id)s and purpose = %(purpose)s and occasion = %(occasion)s
-        and created_at > now() - interval '1 hour'
-), ended as (
-    update links set ended_at = now() from lately
-    where issued < %(most)s and user_id = %(user_id)s and purpose = %(purpose)s
-        and ended_at is null and expires_at > now()
+with ended as (
+    update links set ended_at = now()
+    where user_id = %(user_id)s and purpose = %(purpose)s and ended_at is null and expires_at > now()
 )
 insert into links (id, user_id, purpose, occasion, email, expires_at)
-select %(id)s, %(user_id)s, %(purpose)s, %(occasion)s, %(email)s, now() + %(lifetime)s
-from lately where issued < %(most)s
+values (%(id)s, %(user_id)s, %(purpose)s, %(occasion)s, %(email)s, now() + %(lifetime)s)
 """
+_MAILS = Limit("mails to an address", PER_ADDRESS)
 _LIVE = sa.and_(links.c.ended_at.is_(None), links.c.expires_at > sa.func.now())
 
 
@@ -48,21 +43,25 @@ class SqlLinks:
     unit: UnitOfWork
     database: Database
     keyring: Keyring
+    limits: Limits
 
-    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str | None = None) -> Secret | None:
-        """The caller has locked the user's row, so that two requests cannot both pass the hourly limit."""
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
+        """Counted first: a link that is not mailed must not end the one that was."""
+        uses = [(_MAILS, email)]
+        if occasion in PER_HOUR:
+            uses.append((Limit(f"{purpose} at {occasion}", PER_HOUR[occasion]), str(user_id)))
+        if not self.limits.take_in(self.unit.connection, uses):
+            return None
         link_id = uuid4()
         link = {
             "id": link_id,
             "user_id": user_id,
             "purpose": purpose,
             "occasion": occasion,
-            "email": email,
+            "email": email if purpose is Purpose.CHANGE_EMAIL else None,
             "lifetime": LIFETIME[purpose],
-            "most": PER_HOUR[occasion],
         }
-        if run(self.unit.connection, _ISSUE, link).rowcount == 0:
-            return None
+        run(self.unit.connection, _ISSUE, link)
         return Secret(self.keyring.sign(_TOKEN, link_id.hex))
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:
@@ -103,7 +102,7 @@ class SqlLinks:
         return Link(used.user_id, Purpose(used.purpose), used.email)
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
-        """Ended links are kept for a while, because they count for the hourly limit."""
+        """Ended links stay until they would have expired."""
         theirs = links.update().where(links.c.user_id == user_id, links.c.purpose.in_(purposes), _LIVE)
         self.unit.connection.execute(theirs.values(ended_at=sa.func.now()))
 
@@ -114,5 +113,5 @@ class SqlLinks:
             raise InvalidLink from None
 
 
-LINKS = Retention(links.c.expires_at, _HOUR, only=links.c.created_at < sa.func.now() - _HOUR)
-"""Links that have expired and no longer count for a limit."""
+LINKS = Retention(links.c.expires_at, timedelta())
+"""Links that have expired."""
