@@ -26,7 +26,7 @@ from backend.kernel.http.problems import problem_of
 from backend.kernel.http.web import create_app
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.registry import Registry
-from backend.kernel.observe import audit
+from backend.kernel.observe import audit, workers
 from backend.kernel.postgres import counters
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Reader
@@ -43,7 +43,13 @@ CONTEXTS: tuple[AnyContext, ...] = (
     users,
 )
 
-_KERNEL_RETENTION = (inbox.RETENTION, audit.RETENTION, dead_letters.RETENTION, counters.RETENTION)
+_KERNEL_RETENTION = (
+    inbox.RETENTION,
+    audit.RETENTION,
+    dead_letters.RETENTION,
+    counters.RETENTION,
+    workers.RETENTION,
+)
 
 
 class Program:

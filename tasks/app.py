@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from celery import Celery
@@ -26,7 +27,7 @@ from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
 from backend.program import Process, Program, load_program
 from tasks import dead_letters, maintenance, messages
 from tasks.delivery import UnsafeDelivery, check_delivery
-from tasks.lanes import conf_of, lanes_of
+from tasks.lanes import MAINTENANCE, conf_of, lanes_of
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 from tasks.remote_control import take_no_orders
@@ -35,11 +36,17 @@ OpenProcess = Callable[[Queue], Process]
 
 
 class ProgramApp(Celery):  # type: ignore[misc]
-    """Celery, with the program whose messages its tasks process."""
+    """Celery, with the program whose messages its tasks process.
+
+    Attributes:
+        taken: by task, when this worker last began with one.
+    """
 
     def __init__(self, program: Program, open_process: OpenProcess) -> None:
         super().__init__("tasks", amqp=SafeAMQP, set_as_current=False)
         self.program = program
+        self.taken: dict[str, datetime] = {}
+        self._lanes = {name: handler.lane for name, handler in program.registry.queued().items()}
         self._open = open_process
         self._opening = threading.Lock()
         self._processes: dict[int, Process] = {}
@@ -53,6 +60,10 @@ class ProgramApp(Celery):  # type: ignore[misc]
                 if found is None:
                     found = self._processes[os.getpid()] = self._open(CeleryQueue(self))
         return found
+
+    def lane_of(self, task: str) -> str:
+        """The lane of that task."""
+        return self._lanes.get(task, MAINTENANCE.value)
 
     def close_process(self) -> None:
         """Publish what is pending, and close the connections."""

@@ -2,16 +2,24 @@
 
 Celery's own consumer acknowledges (and so loses) what it cannot decode, logs whole bodies, and its main
 process stops on several kinds of malformed messages, each of which then stops the next worker.
+
+It takes no message from a lane that is paused. A message that it took before, and that no process has begun, is kept
+here until the lane is resumed: returning it would count against its deliveries.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from celery.signals import worker_shutdown
 from celery.worker.consumer.consumer import Consumer
 
+from backend.kernel.observe.workers import Report
+from tasks.reporting import Reporter, busy, held, memory_of
 from tasks.topology import declare_topology
 
 log = structlog.get_logger(__name__)
@@ -20,10 +28,23 @@ log = structlog.get_logger(__name__)
 class SafeConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, for messages that must not be lost."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lanes: tuple[str, ...] = ()
+        self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)
+        self._started_at = datetime.now(UTC)
+        self._asked_for_a_look = False
+        self._held_back: list[Any] = []
+        worker_shutdown.connect(self._take_leave)
+
     def connect(self) -> Any:
         """A connection to a broker with everything declared: a worker may be the first to connect."""
         connection = super().connect()
         declare_topology(connection, self.app.conf.task_queues)
+        self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
+        self._held_back.clear()  # they came by the connection before, and are delivered again
+        self.reporter.start()
+        self.app.amqp.queues.deselect(self.reporter.paused)
         return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
@@ -68,6 +89,56 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         options = {**self.app.conf.broker_transport_options, "confirm_publish": False}
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat, transport_options=options)
         return self.ensure_connected(connection)
+
+    def _ask_for_a_look(self) -> None:
+        """Have the main thread look at the pauses: the connection is its own."""
+        if not self._asked_for_a_look:
+            self._asked_for_a_look = True
+            self.call_soon(self._look_at_pauses)
+
+    def _look_at_pauses(self) -> None:
+        self._asked_for_a_look = False
+        if self.task_consumer is None:
+            return
+        paused = self.reporter.paused
+        for lane in self.lanes:
+            if lane in paused and self.task_consumer.consuming_from(lane):
+                self.cancel_task_queue(lane)
+            elif lane not in paused and not self.task_consumer.consuming_from(lane):
+                self.add_task_queue(lane)
+        self._hold_back(paused)
+
+    def _hold_back(self, paused: frozenset[str]) -> None:
+        """Let no process begin what was taken before the pause, and the others go on with what was resumed."""
+        slots = getattr(self.controller, "semaphore", None)
+        if slots is None:  # not prefork: what was taken has begun
+            return
+        waiting = [*self._held_back, *slots._waiting]  # noqa: SLF001 - its only record of who waits for a process
+        slots._waiting.clear()  # noqa: SLF001
+        self._held_back = [waiter for waiter in waiting if self._lane_of(waiter) in paused]
+        for waiter in waiting:
+            if waiter not in self._held_back:
+                process_task, arguments, options = waiter
+                slots.acquire(process_task, *arguments, **options)
+
+    def _lane_of(self, waiter: Any) -> str:
+        _, (request, *_), _ = waiter
+        return str(self.app.lane_of(request.name))
+
+    def _report(self) -> Report:
+        children = getattr(getattr(self.pool, "_pool", None), "_pool", ())  # of prefork
+        return Report(
+            self.hostname,
+            list(self.lanes),
+            busy(),
+            held(self.app.lane_of),
+            self.controller.concurrency,
+            memory_of([os.getpid(), *(child.pid for child in children)]),
+            self._started_at,
+        )
+
+    def _take_leave(self, **_: Any) -> None:
+        self.reporter.stop()
 
     def _bury(self, message: Any, reason: str) -> None:
         log.error("message dead-lettered", reason=reason, **_identity(message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from itertools import count
 from time import monotonic, sleep
 from typing import Any
@@ -15,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
-from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders
+from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
 from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.logging import bind_request
@@ -67,7 +68,8 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
     """
     try:
         headers = Headers.parse(getattr(task.request, "envelope", None) or {})
-        return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers)
+        taken = Taking(datetime.now(UTC), str(task.request.hostname))
+        return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers, taken)
     except (MalformedHeaders, ValueError):
         bind_request("", operation_id=str(task.request.id)[:100])
         log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign

@@ -6,7 +6,7 @@ py-amqp's own confirmed publish waits for each message separately: a round trip 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +18,6 @@ from amqp.exceptions import ChannelError, MessageNacked
 from celery import Celery
 from kombu import Connection, Producer
 
-from tasks.lanes import COMMANDS
 from tasks.topology import declare_topology
 
 _BATCH = 64
@@ -39,17 +38,22 @@ class Message:
     mandatory: bool = False
 
 
+Question = Callable[[Connection], Any]
+"""Asked of the broker on a publisher's connection, between messages."""
+
+
 @dataclass(eq=False)
 class Publication:
-    """A message to publish; None only checks that the broker answers.
+    """A message to publish, or a question to the broker.
 
     Attributes:
-        outcome: done when the broker has confirmed the message; failed with its refusal or the connection's error.
+        outcome: done when the broker has confirmed the message, or answered the question; failed with its refusal or
+            the connection's error.
         refusal: the broker's, as long as a retry may follow.
     """
 
-    message: Message | None
-    outcome: Future[None] = field(default_factory=Future)
+    message: Message | Question
+    outcome: Future[Any] = field(default_factory=Future)
     refusal: Exception | None = None
 
 
@@ -196,11 +200,8 @@ class _Channel:
             self.connection.drain_events(timeout=max(ends_at - monotonic(), 0.001))
 
     def _publish(self, publication: Publication) -> None:
-        message = publication.message
-        if message is None:
-            if self._confirms:
-                self._producer.channel.exchange_declare(COMMANDS, "topic", passive=True)
-        else:
+        message, answer = publication.message, None
+        if isinstance(message, Message):
             self._producer.publish(
                 message.body,
                 exchange=message.exchange,
@@ -214,7 +215,9 @@ class _Channel:
                 self._published += 1
                 self._unconfirmed[self._published] = publication
                 return
-        publication.outcome.set_result(None)
+        else:
+            answer = message(self.connection)
+        publication.outcome.set_result(answer)
 
     def _acked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
         for publication in self._take(delivery_tag, multiple=multiple):
@@ -235,7 +238,7 @@ class _Channel:
         returned = message.properties.get("correlation_id")
         for publication in self._unconfirmed.values():
             sent = publication.message
-            if sent is not None and sent.properties.get("correlation_id") == returned:
+            if isinstance(sent, Message) and sent.properties.get("correlation_id") == returned:
                 publication.refusal = error
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -21,8 +22,9 @@ from weakref import WeakSet
 import msgspec
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
+from kombu import Connection
 
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
 from backend.kernel.observe import metrics
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
@@ -30,6 +32,8 @@ from tasks.publisher import Message, Publication, Publishers
 
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
+_DEPTHS_SECONDS = 2.0
+"""How long the depths of the lanes are not asked for again."""
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +113,9 @@ class CeleryQueue:
         self._breaker = Breaker(self._open_seconds)
         self._waiting = threading.BoundedSemaphore(self._most_waiting)
         self._publishers = Publishers(self._app, self._threads, self._confirm_seconds)
+        self._asking = threading.Lock()
+        self._depths: Mapping[str, Depth] = {}
+        self._depths_until = 0.0
 
     @property
     def breaker_open(self) -> bool:
@@ -136,9 +143,20 @@ class CeleryQueue:
                 confirmed.add(message_id)
         return confirmed
 
+    def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:
+        """Ask for all lanes at once, unless that was done a moment ago."""
+        with self._asking:
+            if monotonic() > self._depths_until:
+                if not self._breaker.allows():
+                    raise QueueUnavailable("the broker did not answer a moment ago")
+                asked = self._handed_over(Publication(partial(_depths, tuple(lanes))))
+                self._depths = self._await(asked, monotonic() + deadline)
+                self._depths_until = monotonic() + _DEPTHS_SECONDS
+            return self._depths
+
     def check(self, deadline: float) -> None:
         """Check that the broker answers."""
-        self._await(self._handed_over(Publication(None)), monotonic() + deadline)
+        self._await(self._handed_over(Publication(_look)), monotonic() + deadline)
 
     def close(self) -> None:
         """Publish what is pending, then stop the publisher threads and close their connections."""
@@ -156,9 +174,9 @@ class CeleryQueue:
         self._publishers.publish(publication)
         return publication
 
-    def _await(self, publication: Publication, until: float) -> None:
+    def _await(self, publication: Publication, until: float) -> Any:
         try:
-            publication.outcome.result(max(until - monotonic(), 0))
+            return publication.outcome.result(max(until - monotonic(), 0))
         except Late:
             publication.outcome.cancel()
             self._breaker.failed()
@@ -203,6 +221,20 @@ def _begin_again() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_again)
+
+
+def _look(broker: Connection) -> None:
+    if broker.transport.driver_type == "amqp":
+        broker.default_channel.exchange_declare(COMMANDS, "topic", passive=True)
+
+
+def _depths(lanes: Sequence[str], broker: Connection) -> dict[str, Depth]:
+    counts_consumers = broker.transport.driver_type == "amqp"
+    declared = {lane: broker.default_channel.queue_declare(lane, passive=True) for lane in lanes}
+    return {
+        lane: Depth(found.message_count, found.consumer_count if counts_consumers else None)
+        for lane, found in declared.items()
+    }
 
 
 def _event(envelope: Envelope) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -34,6 +35,11 @@ class SafeRequest(Request):  # type: ignore[misc]
     def revoked(self) -> bool:
         """Only housekeeping may expire: Celery acknowledges, and so loses, what was revoked or is too late."""
         return str(self.name).startswith("maintenance.") and bool(super().revoked())
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """A process begins with it: told to whoever watches the lanes."""
+        super().on_accepted(pid, time_accepted)
+        self.app.taken[self.name] = datetime.now(UTC)
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
         """The description of a running task for remote control."""

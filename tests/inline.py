@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from queue import Queue as PendingQueue
 from threading import Thread
 from typing import Any
@@ -11,7 +13,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers, LaneFull, QueueUnavailable
+from backend.kernel.delivery.envelope import (
+    EVENTS_EXCHANGE,
+    Depth,
+    Envelope,
+    Headers,
+    LaneFull,
+    QueueUnavailable,
+    Taking,
+)
 from backend.program import Process
 
 
@@ -56,6 +66,11 @@ class InlineQueue:
                 self.send(envelope, deadline)
         return {envelope.id for envelope in taken}
 
+    def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:
+        """What is sent is taken at once, by one worker."""
+        self.check(deadline)
+        return {lane: Depth(0, 1) for lane in lanes}
+
     def check(self, deadline: float) -> None:
         """Refuse while the broker is away."""
         if self.down:
@@ -98,7 +113,7 @@ class InlineQueue:
             raise AssertionError("set InlineQueue.process first")
         while (envelope := self._pending.get()) is not None:
             try:
-                self.process.receiver.receive(envelope)
+                self.process.receiver.receive(replace(envelope, taken=Taking(datetime.now(UTC), "inline")))
             except Exception as fault:  # noqa: BLE001 - `drain` raises it
                 self._faults.append(fault)
             finally:

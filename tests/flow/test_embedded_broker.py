@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from backend.settings import ROOT
@@ -60,6 +61,17 @@ def test_a_waiting_client_is_answered_long_before_its_patience_ends(api: Client)
     created = api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com"}, Prefer="wait=10")
     assert created.status == 201, created.content
     assert monotonic() - started < 2
+
+
+def test_a_paused_lane_waits_here_too(api: Client, worker: WorkerProcess, database_url: str) -> None:
+    mark = worker.mark()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into lanes (name, paused_at) values ('users.hashing', now())")
+        worker.await_log("Canceling queue users.hashing", mark)
+        accepted = api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com"})
+        assert api.get(accepted.headers["Location"], Prefer="wait=1").body["status"] == "pending"
+        connection.execute("delete from lanes")
+    assert api.outcome(accepted)["status"] == "succeeded"
 
 
 def test_no_password_lies_in_the_broker_files(api: Client, worker: WorkerProcess, checkout: Path) -> None:

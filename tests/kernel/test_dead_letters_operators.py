@@ -236,7 +236,8 @@ def test_a_trace_tells_the_whole_story_of_a_request(
     assert ["mail", "verify_email"] in steps
     assert "published to the broker" in told
     assert "fault · KeyError · failed 1x · replayed" in told
-    assert "note: not stored: which worker" in told
+    assert "note: not stored: redeliveries" in told
+    assert "by inline" in told
 
 
 def test_a_trace_tells_that_a_command_was_spooled_and_who_gave_it(

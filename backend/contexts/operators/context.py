@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from backend.contexts.operators.application.handlers import handlers
-from backend.contexts.operators.application.ports import DeadLettersPorts
+from backend.contexts.operators.application.ports import OperatorsPorts
 from backend.contexts.operators.infrastructure.audit_routes import blueprint as audit_routes
 from backend.contexts.operators.infrastructure.cli import letters, trace
+from backend.contexts.operators.infrastructure.cli_workers import lanes, workers
 from backend.contexts.operators.infrastructure.dead_letter_routes import blueprint as dead_letter_routes
 from backend.contexts.operators.infrastructure.dead_letters import SqlDeadLetters
+from backend.contexts.operators.infrastructure.lane_routes import blueprint as lane_routes
+from backend.contexts.operators.infrastructure.lanes import SqlLanes
+from backend.contexts.operators.infrastructure.worker_routes import blueprint as worker_routes
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.resources import Resources
 
 
-def open_ports(resources: Resources, unit: UnitOfWork) -> DeadLettersPorts:
-    """Open the handlers' ports for one transaction."""
-    return DeadLettersPorts(
-        SqlDeadLetters(
-            unit, {name: handler.lane for name, handler in resources.registry.queued().items()}, resources.sealer
-        )
-    )
+def open_ports(resources: Resources, unit: UnitOfWork) -> OperatorsPorts:
+    """What the handlers may reach, for one transaction."""
+    registry = resources.registry
+    lane_of = {name: handler.lane for name, handler in registry.queued().items()}
+    return OperatorsPorts(SqlDeadLetters(unit, lane_of, resources.sealer), SqlLanes(unit, registry.every_lane()))
 
 
 context = Context(
     "operators",
     handlers,
     open_ports,
-    routes=(audit_routes, dead_letter_routes),
-    cli=(letters, trace),
+    routes=(audit_routes, dead_letter_routes, lane_routes, worker_routes),
+    cli=(lanes, letters, trace, workers),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
 import msgspec
@@ -82,6 +83,13 @@ _NAMES = tuple(field.name for field in fields(Headers))
 _IDS = ("actor", "cause", "replayed_by")
 
 
+class Taking(NamedTuple):
+    """A worker's taking of a message from its lane."""
+
+    at: datetime
+    worker: str
+
+
 @dataclass(frozen=True)
 class Envelope:
     """One message as it is sent.
@@ -91,6 +99,7 @@ class Envelope:
         name: the handler's wire name, `<context>.<handler>`.
         lane: the queue it travels in, `<context>.<kind>`.
         body: JSON-ready fields of the message; secrets sealed.
+        taken: by whom it was taken, and when; it does not travel.
     """
 
     id: UUID
@@ -98,6 +107,19 @@ class Envelope:
     lane: str
     body: Mapping[str, Any]
     headers: Headers = Headers()
+    taken: Taking | None = None
+
+
+class Depth(NamedTuple):
+    """How much lies in a lane.
+
+    Attributes:
+        ready: messages that no worker has taken.
+        consumers: None where the broker cannot tell.
+    """
+
+    ready: int
+    consumers: int | None
 
 
 class QueueUnavailable(Exception):
@@ -125,6 +147,13 @@ class Queue(Protocol):
 
         Returns:
             The ids of those that were confirmed within `deadline` seconds.
+        """
+
+    def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:
+        """How much lies in each of these lanes, as of some seconds ago at most.
+
+        Raises:
+            QueueUnavailable: the broker did not tell within `deadline` seconds.
         """
 
     def check(self, deadline: float) -> None:

@@ -71,7 +71,7 @@ class Handling:
             events = self._events_of(unit)
         if handler.audited and not goes_on(answer):
             about = unit.about or audit.subject(handler.message, vars(message))
-            audit.write(unit.connection, handler.name, about, outcome_of(refusal))
+            audit.write(unit.connection, handler.name, about, outcome_of(refusal), unit.detail)
         return Handled(answer, refusal, self._write(events, unit))
 
     def give_up(self, handler: Handler, message: object, unit: UnitOfWork) -> list[str]:

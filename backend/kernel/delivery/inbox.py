@@ -49,6 +49,8 @@ operations = sa.Table(
     sa.Column("spooled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
     sa.Column("accepted_at", sa.DateTime(timezone=True)),
+    sa.Column("taken_at", sa.DateTime(timezone=True)),
+    sa.Column("worker", sa.Text),
     sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.CheckConstraint("status in ('succeeded', 'failed')", name="status"),
     sa.Index(None, "finished_at"),
@@ -57,16 +59,16 @@ operations = sa.Table(
 _INSERT: Final = """
 insert into operations
     (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, accepted_at,
-     finished_at)
+     taken_at, worker, finished_at)
 values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
-     %(cause)s, %(spooled)s, %(accepted_at)s, clock_timestamp())
+     %(cause)s, %(spooled)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
 _ONCE: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
-        finished_at = excluded.finished_at
+        finished_at = excluded.finished_at, taken_at = excluded.taken_at, worker = excluded.worker
     where operations.status = 'failed' and operations.problem ->> 'code' = 'internal_error'
 """
 
@@ -161,6 +163,8 @@ def _write(connection: sa.Connection, envelope: Envelope, status: Status, proble
         "cause": headers.cause,
         "spooled": headers.spooled,
         "accepted_at": headers.accepted_at or None,
+        "taken_at": envelope.taken and envelope.taken.at,
+        "worker": envelope.taken and envelope.taken.worker,
     }
     on_conflict = _OR_REPLAY if headers.replay else _ONCE
     return run(connection, _INSERT + on_conflict, outcome).rowcount == 1

@@ -35,9 +35,11 @@ class UnitOfWork:
         notices: the payloads of every `notify`, by channel.
         about: the user or resource concerned, for the audit log, if the message itself does not say:
             a sign-in finds its user only while it runs.
+        detail: what else is concerned, for the audit log.
     """
 
     about: UUID | None = None
+    detail: str = ""
 
     def __init__(
         self,

@@ -100,23 +100,35 @@ class Handlers(Generic[Ports]):
         limit: int = Handler.limit,
         backoff: tuple[float, ...] = Handler.backoff,
         anonymous: bool = False,
+        name: str = "",
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
             kind: of work; by default `events` for an event, `commands` for the rest.
             attempts, spreads, may, limit, backoff, anonymous: see `Handler`.
+            name: where it is not `<context>.<function>`.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
 
         def register(function: Callable[[M, Ports], R]) -> Callable[[M, Ports], R]:
-            name = f"{self.context}.{function.__name__}"
             if message in self._handlers:
                 raise ValueError(f"{message.__name__} has two handlers in {self.context}")
             audited = self._audited and issubclass(message, Command | SyncCommand)
             self._handlers[message] = Handler(
-                name, self.context, kind, message, function, attempts, audited, spreads, may, limit, backoff, anonymous
+                name or f"{self.context}.{function.__name__}",
+                self.context,
+                kind,
+                message,
+                function,
+                attempts,
+                audited,
+                spreads,
+                may,
+                limit,
+                backoff,
+                anonymous,
             )
             return function
 
@@ -216,3 +228,6 @@ class Registry:
     def lanes(self) -> dict[str, Handler]:
         """The lanes of all handlers, each with a handler of it."""
         return {handler.lane: handler for handler in sorted(self.queued().values(), key=attrgetter("lane"))}
+    def every_lane(self) -> list[str]:
+        """Those, and the one of scheduled housekeeping."""
+        return [*self.lanes(), Kind.MAINTENANCE.value]

@@ -35,6 +35,7 @@ audit_log = sa.Table(
     sa.Column("replayed_by", sa.Uuid),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("about", sa.Uuid),
+    sa.Column("detail", sa.Text),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("ip", sa.Text),
     sa.Column("request_id", sa.Text),
@@ -44,8 +45,8 @@ audit_log = sa.Table(
     sa.Index(None, "request_id"),
 )
 _INSERT = """
-insert into audit_log (id, actor, replayed_by, action, about, outcome, ip, request_id)
-values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(outcome)s, %(ip)s, %(request_id)s)
+insert into audit_log (id, actor, replayed_by, action, about, detail, outcome, ip, request_id)
+values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(detail)s, %(outcome)s, %(ip)s, %(request_id)s)
 """
 
 
@@ -68,12 +69,13 @@ class AuditEntry:
     replayed_by: UUID | None
     action: str
     about: UUID | None
+    detail: str | None
     outcome: str
     ip: str | None
     request_id: str | None
 
 
-def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str) -> None:
+def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str, detail: str = "") -> None:
     """Add an entry; actor, address and request are those of the current origin."""
     context = current_origin.get()
     entry = {
@@ -82,6 +84,7 @@ def write(connection: sa.Connection, action: str, about: UUID | None, outcome: s
         "replayed_by": context.replayed_by,
         "action": action,
         "about": about,
+        "detail": detail or None,
         "outcome": outcome,
         "ip": context.ip or None,
         "request_id": context.request_id or None,

@@ -17,7 +17,7 @@ from backend.kernel.delivery.outbox import outbox
 from backend.kernel.observe.audit import audit_log
 
 _NOT_KEPT = """\
-not stored: which worker, redeliveries after a crash, when a message was published, \
+not stored: redeliveries after a crash, when a message was published, \
 and events for the outside world once they are published"""
 _NOTHING = "nothing is stored under that id; messages that are still in the broker are not visible here"
 _NOTHING_YET = """\
@@ -126,6 +126,8 @@ def _of_operation(row: Any) -> Iterator[Step]:
             yield Step(row.accepted_at, "accepted", row.name, f"{row.id} · actor {row.actor or 'anonymous'} · {way}")
         else:
             yield Step(row.accepted_at, "event", row.name, f"{row.id} · written by {row.cause}")
+    if row.taken_at is not None:
+        yield Step(row.taken_at, "taken", row.name, f"{row.id} · by {row.worker}")
     code = f" · {row.problem['code']}" if row.problem else ""
     yield Step(row.finished_at, row.status, row.name, f"{row.id} · attempt {row.attempts}{code}")
 

@@ -52,3 +52,18 @@ class DiscardDeadLetter(SyncCommand[None]):
 
     dead_letter_id: UUID
     reason: str
+
+
+@dataclass(frozen=True)
+class PauseLane(SyncCommand[None]):
+    """Let no worker begin a message of this lane until it is resumed."""
+
+    lane: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ResumeLane(SyncCommand[None]):
+    """Let workers process the lane again."""
+
+    lane: str

@@ -5,29 +5,43 @@ from __future__ import annotations
 from backend.contexts.operators.application.commands import (
     MOST_AT_ONCE,
     DiscardDeadLetter,
+    PauseLane,
     ReplayDeadLetter,
     Replayed,
     ReplayGroup,
+    ResumeLane,
 )
-from backend.contexts.operators.application.ports import DeadLettersPorts
+from backend.contexts.operators.application.ports import OperatorsPorts
 from backend.kernel.messages.registry import Handlers
 
-handlers = Handlers[DeadLettersPorts]("dead_letters", audited=True)
+handlers = Handlers[OperatorsPorts]("operators", audited=True)
 
 
-@handlers.on(ReplayDeadLetter)
-def replay(command: ReplayDeadLetter, ports: DeadLettersPorts) -> None:
+@handlers.on(ReplayDeadLetter, name="dead_letters.replay")
+def replay(command: ReplayDeadLetter, ports: OperatorsPorts) -> None:
     """However often it is replayed, it takes effect once: the inbox knows the message."""
     ports.dead_letters.replay(command.dead_letter_id)
 
 
-@handlers.on(ReplayGroup)
-def replay_group(command: ReplayGroup, ports: DeadLettersPorts) -> Replayed:
+@handlers.on(ReplayGroup, name="dead_letters.replay_group")
+def replay_group(command: ReplayGroup, ports: OperatorsPorts) -> Replayed:
     """Replay as many of the group as one command may."""
     return ports.dead_letters.replay_group(command.group, MOST_AT_ONCE)
 
 
-@handlers.on(DiscardDeadLetter)
-def discard(command: DiscardDeadLetter, ports: DeadLettersPorts) -> None:
+@handlers.on(DiscardDeadLetter, name="dead_letters.discard")
+def discard(command: DiscardDeadLetter, ports: OperatorsPorts) -> None:
     """The operation stays failed."""
     ports.dead_letters.discard(command.dead_letter_id, command.reason)
+
+
+@handlers.on(PauseLane, name="lanes.pause")
+def pause(command: PauseLane, ports: OperatorsPorts) -> None:
+    """The workers find it within seconds."""
+    ports.lanes.pause(command.lane, command.reason)
+
+
+@handlers.on(ResumeLane, name="lanes.resume")
+def resume(command: ResumeLane, ports: OperatorsPorts) -> None:
+    """The workers find it within seconds."""
+    ports.lanes.resume(command.lane)

@@ -32,8 +32,27 @@ class DeadLetters(Protocol):
         """
 
 
+class Lanes(Protocol):
+    """The lanes of the program."""
+
+    def pause(self, lane: str, reason: str) -> None:
+        """Pause it, or give a paused one another reason.
+
+        Raises:
+            LaneNotFound: no handler has that lane.
+        """
+
+    def resume(self, lane: str) -> None:
+        """End the pause, if there is one.
+
+        Raises:
+            LaneNotFound: no handler has that lane.
+        """
+
+
 @dataclass(frozen=True)
-class DeadLettersPorts:
+class OperatorsPorts:
     """The ports of these handlers, opened for one transaction."""
 
     dead_letters: DeadLetters
+    lanes: Lanes

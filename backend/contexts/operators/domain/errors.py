@@ -15,3 +15,7 @@ class NotReplayable(Conflict):
 
 class DeadLetterSettled(Conflict):
     """The dead letter was already replayed or discarded."""
+
+
+class LaneNotFound(NotFound):
+    """The program has no lane of this name."""

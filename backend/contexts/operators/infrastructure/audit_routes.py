@@ -52,6 +52,9 @@ class AuditEntrySchema(ma.Schema):
     )
     action = ma.fields.String(required=True, metadata={"examples": ["users.delete_user"]})
     about = ma.fields.UUID(required=True, allow_none=True, metadata={"examples": [_USER]})
+    detail = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "What else it was done to: a lane, for instance."}
+    )
     outcome = ma.fields.String(
         required=True, metadata={"examples": ["succeeded"], "description": "`succeeded`, or a problem's code."}
     )

@@ -1,0 +1,79 @@
+"""`flask lanes …` and `flask workers`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+from flask.cli import AppGroup, with_appcontext
+
+from backend.contexts.operators.application.commands import PauseLane, ResumeLane
+from backend.contexts.operators.infrastructure.lanes import LaneView, lane_views
+from backend.contexts.operators.infrastructure.workers import WorkerView, worker_views
+from backend.kernel.http.api import api
+from backend.kernel.http.cli import reports_refusals
+
+lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, resume.")
+
+
+@lanes.command("list")
+@reports_refusals
+def list_lanes() -> None:
+    """Show what waits in each lane, for how long, and who takes from it."""
+    heading = ("LANE", "READY", "UNACKED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "PAUSED")
+    _table([heading, *map(_lane, lane_views(api().bus))])
+
+
+@lanes.command("pause")
+@click.argument("lane")
+@click.option("--reason", required=True, help="Why; everybody who looks at the lanes reads it.")
+@reports_refusals
+def pause(*, lane: str, reason: str) -> None:
+    """Let no worker begin a message of LANE, within five seconds and until it is resumed."""
+    api().bus.execute(PauseLane(lane, reason))
+    click.echo(f"{lane}  paused")
+
+
+@lanes.command("resume")
+@click.argument("lane")
+@reports_refusals
+def resume(*, lane: str) -> None:
+    """Let workers process LANE again."""
+    api().bus.execute(ResumeLane(lane))
+    click.echo(f"{lane}  resumed")
+
+
+@click.command("workers")
+@with_appcontext
+@reports_refusals
+def workers() -> None:
+    """Show what each worker is doing."""
+    heading = ("WORKER", "KINDS", "PROCESSES", "MEMORY", "SEEN", "BUSY WITH")
+    _table([heading, *map(_worker, worker_views(api().bus.database))])
+
+
+def _lane(view: LaneView) -> tuple[str, ...]:
+    paused = view.paused
+    return (
+        view.name,
+        *("-" if number is None else str(number) for number in (view.ready, view.unacked, view.consumers)),
+        *("-" if wait is None else f"{wait:.3f} s" for wait in (view.wait_seconds.p50, view.wait_seconds.p95)),
+        _ago(view.last_taken_at),
+        f"{_ago(paused.since)} by {paused.by or 'an operator'}: {paused.reason}" if paused else "",
+    )
+
+
+def _worker(view: WorkerView) -> tuple[str, ...]:
+    memory = "-" if view.memory_bytes is None else f"{view.memory_bytes / 2**20:.0f} MiB"
+    busy = ", ".join(f"{one['task']} {_ago(datetime.fromisoformat(one['since']))}" for one in view.busy)
+    return view.name, ",".join(view.kinds), str(view.processes), memory, _ago(view.seen_at), busy or "-"
+
+
+def _ago(at: datetime | None) -> str:
+    return f"{max((datetime.now(UTC) - at).total_seconds(), 0):.0f} s ago" if at else "-"
+
+
+def _table(lines: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,134 @@
+"""The lanes over HTTP, for administrators."""
+
+from __future__ import annotations
+
+import marshmallow as ma
+from flask import Response
+from flask.views import MethodView
+
+from backend.contexts.operators.application.commands import PauseLane, ResumeLane
+from backend.contexts.operators.domain.errors import LaneNotFound
+from backend.contexts.operators.infrastructure.lanes import lane_view, lane_views
+from backend.kernel.http.answers import json_response
+from backend.kernel.http.api import bus
+from backend.kernel.http.guards import admin_only
+from backend.kernel.http.openapi import Blueprint, refuses
+from backend.kernel.http.schemas import Text
+
+blueprint = Blueprint("lanes", __name__, description="The queues of each kind of work")
+_TIME = "2026-01-02T03:04:05.678901Z"
+_LONGEST_REASON = 500
+
+
+class Pausing(ma.Schema):
+    """Why the lane is paused."""
+
+    reason = Text(
+        required=True,
+        validate=ma.validate.Length(1, _LONGEST_REASON),
+        metadata={"examples": ["The mail server is down"]},
+    )
+
+
+class PauseSchema(ma.Schema):
+    """A pause."""
+
+    since = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    by = ma.fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The administrator; null for an operator at the machine."},
+    )
+    reason = ma.fields.String(required=True)
+
+
+class WaitSchema(ma.Schema):
+    """Percentiles in seconds. null when no message was taken."""
+
+    p50 = ma.fields.Float(required=True, allow_none=True, metadata={"examples": [0.012]})
+    p95 = ma.fields.Float(required=True, allow_none=True, metadata={"examples": [0.34]})
+
+
+class LaneSchema(ma.Schema):
+    """A lane at present."""
+
+    name = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
+    ready = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Messages that no worker has taken. null while the broker does not answer."},
+    )
+    unacked = ma.fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Messages that workers have taken and not finished."}
+    )
+    consumers = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Workers that take from it. null while the broker does not answer."},
+    )
+    paused = ma.fields.Nested(PauseSchema, required=True, allow_none=True)
+    last_taken_at = ma.fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When work on one of its messages last began.", "examples": [_TIME]},
+    )
+    wait_seconds = ma.fields.Nested(
+        WaitSchema,
+        required=True,
+        metadata={"description": "From acceptance to a worker's taking, over the last five minutes."},
+    )
+
+
+class LaneList(ma.Schema):
+    """Every lane."""
+
+    items = ma.fields.List(ma.fields.Nested(LaneSchema), required=True)
+
+
+@blueprint.route("/lanes")
+class LaneCollection(MethodView):
+    """All lanes."""
+
+    @admin_only
+    @blueprint.response(200, LaneList)
+    def get(self) -> Response:
+        """List the lanes
+
+        A lane is the queue of one kind of work of one context. What the broker tells is a few seconds old at most.
+        """
+        return json_response({"items": lane_views(bus())})
+
+
+@blueprint.route("/lanes/<name>/pause")
+class LanePause(MethodView):
+    """Pausing of a lane."""
+
+    @admin_only
+    @blueprint.arguments(Pausing)
+    @refuses(LaneNotFound)
+    @blueprint.response(200, LaneSchema)
+    def post(self, pausing: dict[str, str], name: str) -> Response:
+        """Pause a lane
+
+        Within five seconds no worker begins a message of it any more; what a worker has begun is finished. Commands
+        are accepted and wait. A pause lasts until the lane is resumed, whatever is restarted meanwhile. A paused lane
+        keeps its `since` and takes the new reason.
+        """
+        bus().execute(PauseLane(name, **pausing))
+        return json_response(lane_view(bus(), name))
+
+
+@blueprint.route("/lanes/<name>/resume")
+class LaneResumption(MethodView):
+    """Resumption of a lane."""
+
+    @admin_only
+    @refuses(LaneNotFound)
+    @blueprint.response(200, LaneSchema)
+    def post(self, name: str) -> Response:
+        """Resume a lane
+
+        Within five seconds the workers go on with what waits. One that is not paused stays as it is.
+        """
+        bus().execute(ResumeLane(name))
+        return json_response(lane_view(bus(), name))

@@ -1,0 +1,137 @@
+"""The `lanes` table: what is kept of a lane beside its queue: whether it is paused, and when work last began.
+
+Guarantee: a pause is a row, so it survives restarts of everything, and a worker that starts finds it. Messages stay
+in the broker meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from backend.kernel.delivery.inbox import operations
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.statements import Statement
+from backend.kernel.postgres.tables import metadata
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("paused_at", sa.DateTime(timezone=True)),
+    sa.Column("paused_by", sa.Uuid),
+    sa.Column("pause_reason", sa.Text),
+    sa.Column("last_taken_at", sa.DateTime(timezone=True)),
+)
+_TAKEN = """
+insert into lanes (name, last_taken_at) select * from unnest(%s::text[], %s::timestamptz[])
+on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
+"""
+_RECENT = 10_000
+"""Operations that percentiles are computed from: enough, and quick whatever the load."""
+
+
+@dataclass(frozen=True)
+class LaneRow:
+    """What is kept of a lane."""
+
+    name: str
+    paused_at: datetime | None
+    paused_by: UUID | None
+    pause_reason: str | None
+    last_taken_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long the messages of the last five minutes had waited when a worker took them, in seconds."""
+
+    lane: str
+    p50: float
+    p95: float
+
+
+NOTHING_KEPT = LaneRow("", None, None, None, None)
+"""Of a lane that never had anything to do."""
+
+
+def pause(connection: sa.Connection, lane: str, by: UUID | None, reason: str) -> None:
+    """Pause the lane. One that is paused already keeps its time, and takes the new reason."""
+    statement = insert(lanes).values(name=lane, paused_at=sa.func.now(), paused_by=by, pause_reason=reason)
+    excluded = statement.excluded
+    again = {
+        "paused_at": sa.func.coalesce(lanes.c.paused_at, excluded.paused_at),
+        "paused_by": excluded.paused_by,
+        "pause_reason": excluded.pause_reason,
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=again))
+
+
+def resume(connection: sa.Connection, lane: str) -> None:
+    """End the pause, if there is one."""
+    nothing = {"paused_at": None, "paused_by": None, "pause_reason": None}
+    connection.execute(lanes.update().where(lanes.c.name == lane).values(nothing))
+
+
+def paused(connection: ReadConnection) -> frozenset[str]:
+    """The lanes that are paused."""
+    return frozenset(name for (name,) in connection.execute("select name from lanes where paused_at is not null"))
+
+
+def note_taken(connection: ReadConnection, taken: Mapping[str, datetime]) -> None:
+    """Note when work on a message of each lane last began."""
+    connection.execute(_TAKEN, (list(taken), list(taken.values())))
+
+
+def rows(connection: ReadConnection) -> dict[str, LaneRow]:
+    """What is kept, by lane; a lane that never had anything to do has no row."""
+    return {row.name: row for row in _ROWS.all(connection)}
+
+
+def waits(connection: ReadConnection, lane_of: Mapping[str, str]) -> dict[str, Wait]:
+    """How long messages have waited lately, by lane.
+
+    Args:
+        lane_of: the lane of each task that counts.
+    """
+    found = _WAITS.all(connection, tasks=list(lane_of), lanes=list(lane_of.values()))
+    return {wait.lane: wait for wait in found}
+
+
+_ROWS = Statement(sa.select(lanes), LaneRow)
+_OPERATION = operations.c
+_FIRST_TRIES = (
+    sa.select(_OPERATION.name, (_OPERATION.taken_at - _OPERATION.accepted_at).label("wait"))
+    .where(
+        _OPERATION.finished_at > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 5),
+        _OPERATION.attempts == 1,
+        _OPERATION.taken_at.is_not(None),
+        _OPERATION.accepted_at.is_not(None),
+    )
+    .order_by(_OPERATION.finished_at.desc())
+    .limit(_RECENT)
+    .subquery()
+)
+_LANE_OF = (
+    sa.func.unnest(sa.bindparam("tasks", type_=sa.ARRAY(sa.Text)), sa.bindparam("lanes", type_=sa.ARRAY(sa.Text)))
+    .table_valued(sa.column("task", sa.Text), sa.column("lane", sa.Text), name="lane_of")
+    .render_derived()
+)
+_SECONDS = sa.func.greatest(sa.func.extract("epoch", _FIRST_TRIES.c.wait), 0)
+
+
+def _percentile(share: float) -> sa.ColumnElement[float]:
+    return sa.cast(sa.func.percentile_cont(share).within_group(_SECONDS), sa.Float)
+
+
+_WAITS = Statement(
+    sa.select(_LANE_OF.c.lane, _percentile(0.5).label("p50"), _percentile(0.95).label("p95"))
+    .join_from(_FIRST_TRIES, _LANE_OF, _LANE_OF.c.task == _FIRST_TRIES.c.name)
+    .group_by(_LANE_OF.c.lane),
+    Wait,
+)

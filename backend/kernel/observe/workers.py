@@ -1,0 +1,98 @@
+"""The `workers` table: a row for each worker, which it writes itself every few seconds, and deletes when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.retention import Retention
+from backend.kernel.postgres.statements import Statement
+from backend.kernel.postgres.tables import metadata
+
+SHOWN_FOR = timedelta(minutes=5)
+"""How long a worker that has not been heard of is still shown: `seen_at` tells that it is missing."""
+_ALIVE_FOR = timedelta(seconds=10)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("lanes", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("busy", JSONB, nullable=False),
+    sa.Column("held", JSONB, nullable=False),
+    sa.Column("processes", sa.Integer, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger),
+    sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+)
+_REPORT = """
+insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at)
+values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s)
+on conflict (name) do update set
+    lanes = excluded.lanes, busy = excluded.busy, held = excluded.held, processes = excluded.processes,
+    memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp()
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells of itself.
+
+    Attributes:
+        name: of the worker among all workers.
+        lanes: those it consumes, paused ones included.
+        busy: `task` and `since` of each message that is being processed.
+        held: by lane, how many messages it has taken and not finished.
+        processes: how many messages it can process at the same time.
+        memory_bytes: of its processes together, None where that is unknown.
+    """
+
+    name: str
+    lanes: list[str]
+    busy: list[dict[str, str]]
+    held: dict[str, int]
+    processes: int
+    memory_bytes: int | None
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class WorkerRow(Report):
+    """What a worker has told of itself, and when."""
+
+    seen_at: datetime
+
+
+def report(connection: ReadConnection, told: Report) -> None:
+    """Write the worker's row."""
+    connection.execute(_REPORT, {**vars(told), "busy": Jsonb(told.busy), "held": Jsonb(told.held)})
+
+
+def leave(connection: ReadConnection, name: str) -> None:
+    """The worker has ended."""
+    connection.execute("delete from workers where name = %s", (name,))
+
+
+def known(connection: ReadConnection) -> list[WorkerRow]:
+    """The workers that were heard of within `SHOWN_FOR`, by name."""
+    return _KNOWN.all(connection, age=SHOWN_FOR)
+
+
+def alive(connection: ReadConnection) -> list[WorkerRow]:
+    """Those that were heard of a moment ago."""
+    return _KNOWN.all(connection, age=_ALIVE_FOR)
+
+
+_COLUMNS = [workers.c[name] for name in WorkerRow.__dataclass_fields__]
+_KNOWN = Statement(
+    sa.select(*_COLUMNS)
+    .where(workers.c.seen_at > sa.func.clock_timestamp() - sa.bindparam("age", type_=sa.Interval))
+    .order_by(workers.c.name),
+    WorkerRow,
+)
+RETENTION = Retention(workers.c.seen_at, timedelta(days=1))

@@ -1,0 +1,141 @@
+"""What a worker tells PostgreSQL of itself, and what it finds there: which lanes are paused.
+
+A thread of the worker's main process does both every two seconds, on a connection of its own. While the database is
+away nothing changes: what was paused stays paused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+from celery.worker import state
+
+from backend.kernel.delivery import lanes
+from backend.kernel.observe import workers
+from backend.kernel.observe.workers import Report
+from backend.kernel.postgres.connecting import parameters_of, prepare
+from backend.kernel.postgres.database import ReadConnection
+
+_EVERY = 2.0
+_FIRST_ANSWER = 3.0
+"""Seconds for which a worker that starts waits for the pauses, before it takes its first message."""
+
+log = structlog.get_logger(__name__)
+
+
+class Reporter:
+    """Reports on the worker of this process.
+
+    Args:
+        app: the `ProgramApp`.
+        name: of the worker.
+        report: what there is to tell now.
+        on_answer: called on the thread after each exchange.
+
+    Attributes:
+        paused: the lanes that are paused, as far as it is known.
+    """
+
+    def __init__(self, app: Any, name: str, report: Callable[[], Report], on_answer: Callable[[], None]) -> None:
+        self._app = app
+        self._name = name
+        self._report = report
+        self._on_answer = on_answer
+        self._stopped = threading.Event()
+        self._answered = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._connected = True
+        self.paused: frozenset[str] = frozenset()
+
+    def start(self) -> None:
+        """Start the thread, once, and wait until it knows which lanes are paused, or that nobody can tell."""
+        if self._thread.ident is None:
+            self._thread.start()
+            self._answered.wait(_FIRST_ANSWER)
+
+    def stop(self) -> None:
+        """Take leave."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join(_EVERY)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._exchange_until_stopped()
+            except (psycopg.Error, OSError) as error:
+                if self._connected:
+                    log.warning("the database is away: pauses stay as they are", reason=type(error).__name__)
+                self._connected = False
+            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it was
+                log.warning("the worker could not report", reason=type(error).__name__)
+            self._answered.set()
+            self._on_answer()
+            self._stopped.wait(_EVERY)
+
+    def _exchange_until_stopped(self) -> None:
+        with psycopg.connect(
+            **{**parameters_of(self._app.program.settings.database_url), "autocommit": True}
+        ) as connection:
+            prepare(connection)
+            while True:
+                self._exchange(connection)
+                self._connected = True
+                self._answered.set()
+                self._on_answer()
+                if self._stopped.wait(_EVERY):
+                    workers.leave(connection, self._name)
+                    return
+
+    def _exchange(self, connection: ReadConnection) -> None:
+        self.paused = lanes.paused(connection)
+        workers.report(connection, self._report())
+        taken, self._app.taken = self._app.taken, {}
+        if taken:
+            latest: dict[str, datetime] = {}
+            for task, at in sorted(taken.items(), key=lambda item: item[1]):
+                latest[self._app.lane_of(task)] = at
+            lanes.note_taken(connection, latest)
+
+
+def busy() -> list[dict[str, str]]:
+    """What the worker of this process is doing."""
+    return [
+        {"task": str(request.name), "since": _moment(request.time_start)}
+        for request in _those(state.active_requests)
+        if request.time_start
+    ]
+
+
+def held(lane_of: Callable[[str], str]) -> dict[str, int]:
+    """By lane, how many messages this worker has taken and not finished."""
+    return dict(Counter(lane_of(request.name) for request in _those(state.reserved_requests)))
+
+
+def memory_of(pids: Iterable[int]) -> int | None:
+    """Bytes of these processes together: what they share counts once. None where Linux does not tell."""
+    try:
+        return sum(_proportional_set_size(pid) for pid in pids)
+    except (OSError, LookupError):
+        return None
+
+
+def _proportional_set_size(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _those(requests: Any) -> list[Any]:
+    """The requests of one of Celery's sets, which other threads change meanwhile: copying `data` is one step."""
+    return [request for reference in requests.data.copy() if (request := reference()) is not None]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,175 @@
+"""Lanes and workers, as administrators see them over HTTP and with `flask`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from backend.kernel.http.caller import Authenticate, Caller
+from backend.kernel.observe import workers
+from backend.kernel.observe.workers import Report
+from backend.program import Process
+from tests.client import Answer, Client, believing
+from tests.inline import InlineQueue
+
+ADMIN = UUID(int=3)
+CALLERS = {"admin": Caller(ADMIN, UUID(int=13), ("admin",)), "ada": Caller(UUID(int=1), UUID(int=11), ())}
+LANE = "users.hashing"
+ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+
+
+@pytest.fixture
+def authenticate() -> Authenticate:
+    return believing(CALLERS)
+
+
+@pytest.fixture
+def admin(app: Flask) -> Client:
+    return Client(app, "admin")
+
+
+@pytest.fixture
+def flask(app: Flask) -> Callable[..., str]:
+    """Run `flask …`; its output."""
+
+    def run(*arguments: str, exit_code: int = 0) -> str:
+        result = app.test_cli_runner().invoke(args=list(arguments))
+        assert result.exit_code == exit_code, result.output
+        return str(result.output)
+
+    return run
+
+
+def lane(answer: Answer, name: str = LANE) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.json
+    (found,) = (dict(item) for item in answer.json["items"] if item["name"] == name)
+    return found
+
+
+def report(process: Process, **changes: Any) -> None:
+    """Let a worker tell of itself."""
+    told: dict[str, Any] = {
+        "name": "hashing@here",
+        "lanes": [LANE, "maintenance"],
+        "busy": [{"task": "users.create_user", "since": "2026-01-02T03:04:05Z"}],
+        "held": {LANE: 2},
+        "processes": 4,
+        "memory_bytes": 1024,
+        "started_at": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    process.resources.database.read(lambda primary: workers.report(primary, Report(**{**told, **changes})), fresh=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/lanes"), ("POST", f"/lanes/{LANE}/pause"), ("POST", f"/lanes/{LANE}/resume"), ("GET", "/workers")],
+)
+def test_lanes_and_workers_are_for_administrators_only(app: Flask, method: str, path: str) -> None:
+    assert Client(app).open(method, f"/api/v1{path}").status_code == 401
+    assert Client(app, "ada").open(method, f"/api/v1{path}").status_code == 403
+
+
+def test_every_lane_is_listed_with_what_is_known_of_it(admin: Client, process: Process) -> None:
+    names = [item["name"] for item in admin.get("/lanes").json["items"]]
+    assert names == process.registry.every_lane()
+    assert lane(admin.get("/lanes")) == {
+        "name": LANE,
+        "ready": 0,
+        "unacked": 0,
+        "consumers": 1,
+        "paused": None,
+        "last_taken_at": None,
+        "wait_seconds": {"p50": None, "p95": None},
+    }
+
+
+def test_while_the_broker_is_away_its_part_is_null(admin: Client, queue: InlineQueue) -> None:
+    queue.down = True
+    found = lane(admin.get("/lanes"))
+    assert (found["ready"], found["consumers"]) == (None, None)
+
+
+def test_a_lane_tells_how_long_messages_have_waited(admin: Client) -> None:
+    assert admin.post("/users", ADA).status_code == 201
+    waited = lane(admin.get("/lanes"))["wait_seconds"]
+    assert 0 <= waited["p50"] <= waited["p95"] < 60
+
+
+def test_a_paused_lane_says_since_when_by_whom_and_why(admin: Client) -> None:
+    answer = admin.post(f"/lanes/{LANE}/pause", {"reason": "a test"})
+    assert answer.status_code == 200
+    assert answer.json == lane(admin.get("/lanes"))
+    paused = answer.json["paused"]
+    assert (paused["by"], paused["reason"]) == (str(ADMIN), "a test")
+    assert datetime.fromisoformat(paused["since"]) <= datetime.now(UTC)
+    again = admin.post(f"/lanes/{LANE}/pause", {"reason": "another"}).json["paused"]
+    assert (again["since"], again["reason"]) == (paused["since"], "another")
+    assert lane(admin.get("/lanes"), "users.commands")["paused"] is None
+
+    for _ in range(2):
+        resumed = admin.post(f"/lanes/{LANE}/resume")
+        assert (resumed.status_code, resumed.json["paused"]) == (200, None)
+
+
+def test_a_lane_that_does_not_exist_is_404_and_a_pause_needs_a_reason(admin: Client) -> None:
+    for answer in (admin.post("/lanes/nobodys.lane/pause", {"reason": "x"}), admin.post("/lanes/nobodys.lane/resume")):
+        assert (answer.status_code, answer.json["code"]) == (404, "lane_not_found")
+    for body in ({}, {"reason": ""}, {"reason": "x" * 501}, {"reason": 1}, {"reason": "x", "more": 1}):
+        assert admin.post(f"/lanes/{LANE}/pause", body).status_code == 422
+
+
+def test_pauses_are_in_the_audit_log_with_their_lane(admin: Client) -> None:
+    admin.post(f"/lanes/{LANE}/pause", {"reason": "a test"})
+    admin.post(f"/lanes/{LANE}/resume")
+    admin.post("/lanes/nobodys.lane/resume")
+    entries = admin.get("/audit").json["items"]
+    assert [(entry["action"], entry["detail"], entry["outcome"], entry["actor"]) for entry in entries] == [
+        ("lanes.resume", "nobodys.lane", "lane_not_found", str(ADMIN)),
+        ("lanes.resume", LANE, "succeeded", str(ADMIN)),
+        ("lanes.pause", LANE, "succeeded", str(ADMIN)),
+    ]
+
+
+def test_workers_are_listed_with_what_they_do(admin: Client, process: Process) -> None:
+    assert admin.get("/workers").json == {"items": []}
+    report(process)
+    (found,) = admin.get("/workers").json["items"]
+    assert datetime.fromisoformat(found.pop("seen_at")) <= datetime.now(UTC)
+    assert found == {
+        "name": "hashing@here",
+        "kinds": ["hashing", "maintenance"],
+        "busy": [{"task": "users.create_user", "since": "2026-01-02T03:04:05Z"}],
+        "processes": 4,
+        "memory_bytes": 1024,
+        "started_at": "2026-01-02T00:00:00Z",
+    }
+    assert lane(admin.get("/lanes"))["unacked"] == 2
+
+
+def test_a_worker_that_was_not_heard_of_is_no_longer_counted_and_then_no_longer_shown(
+    admin: Client, process: Process
+) -> None:
+    report(process)
+    with process.resources.database.transaction() as connection:
+        connection.exec_driver_sql("update workers set seen_at = now() - interval '1 minute'")
+    assert lane(admin.get("/lanes"))["unacked"] == 0
+    assert len(admin.get("/workers").json["items"]) == 1
+    with process.resources.database.transaction() as connection:
+        connection.exec_driver_sql("update workers set seen_at = now() - interval '6 minutes'")
+    assert admin.get("/workers").json["items"] == []
+
+
+def test_operators_see_pause_and_resume_with_flask(flask: Callable[..., str], admin: Client, process: Process) -> None:
+    report(process)
+    assert flask("lanes", "pause", LANE, "--reason", "a test") == f"{LANE}  paused\n"
+    assert lane(admin.get("/lanes"))["paused"]["by"] is None
+    (line,) = [line for line in flask("lanes", "list").splitlines() if line.startswith(LANE)]
+    assert "by an operator: a test" in line
+    assert flask("lanes", "resume", LANE) == f"{LANE}  resumed\n"
+    assert "no lane of this name" in flask("lanes", "resume", "nobodys.lane", exit_code=1)
+    assert "users.create_user" in flask("workers")
