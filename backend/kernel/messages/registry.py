@@ -228,6 +228,7 @@ class Registry:
     def lanes(self) -> dict[str, Handler]:
         """The lanes of all handlers, each with a handler of it."""
         return {handler.lane: handler for handler in sorted(self.queued().values(), key=attrgetter("lane"))}
+
     def every_lane(self) -> list[str]:
         """Those, and the one of scheduled housekeeping."""
         return [*self.lanes(), Kind.MAINTENANCE.value]
