@@ -66,8 +66,8 @@ def test_a_waiting_client_is_answered_long_before_its_patience_ends(api: Client)
 def test_a_paused_lane_waits_here_too(api: Client, worker: WorkerProcess, database_url: str) -> None:
     mark = worker.mark()
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("insert into lanes (name, paused_at) values ('users.hashing', now())")
-        worker.await_log("Canceling queue users.hashing", mark)
+        connection.execute("insert into lanes (name, paused_at) values ('users.hashing.anonymous', now())")
+        worker.await_log("Canceling queue users.hashing.anonymous", mark)
         accepted = api.post("/api/v1/users", {**_BODY, "email": f"{uuid4().hex}@example.com"})
         assert api.get(accepted.headers["Location"], Prefer="wait=1").body["status"] == "pending"
         connection.execute("delete from lanes")

@@ -14,7 +14,7 @@ from tests.flow.client import Answer, Client
 from tests.flow.programs import administrator
 from tests.worker import WorkerProcess, eventually
 
-LANE = "users.hashing"
+LANE = "users.hashing.anonymous"
 
 
 @pytest.fixture

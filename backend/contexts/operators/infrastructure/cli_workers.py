@@ -49,7 +49,7 @@ def resume(*, lane: str) -> None:
 def workers() -> None:
     """Show what each worker is doing."""
     heading = ("WORKER", "KINDS", "PROCESSES", "MEMORY", "SEEN", "BUSY WITH")
-    _table([heading, *map(_worker, worker_views(api().bus.database))])
+    _table([heading, *map(_worker, worker_views(api().bus))])
 
 
 def _lane(view: LaneView) -> tuple[str, ...]:

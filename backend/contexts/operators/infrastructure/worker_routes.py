@@ -62,4 +62,4 @@ class WorkerCollection(MethodView):
 
         Each tells of itself every two seconds. One that is missing is still shown for five minutes: see `seen_at`.
         """
-        return json_response({"items": worker_views(bus().database)})
+        return json_response({"items": worker_views(bus())})

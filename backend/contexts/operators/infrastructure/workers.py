@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.observe import workers
-from backend.kernel.postgres.database import Database
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,12 @@ class WorkerView:
     seen_at: datetime
 
 
-def worker_views(database: Database) -> list[WorkerView]:
+def worker_views(bus: Bus) -> list[WorkerView]:
     """Those that were heard of lately, by name."""
-    return [_view(row) for row in database.read(workers.known, fresh=True)]
+    kind_of = {lane: handler.kind.value for lane, handler in bus.registry.lanes().items()}
+    return [_view(row, kind_of) for row in bus.database.read(workers.known, fresh=True)]
 
 
-def _view(row: workers.WorkerRow) -> WorkerView:
-    kinds = sorted({lane.rpartition(".")[2] for lane in row.lanes})
+def _view(row: workers.WorkerRow, kind_of: Mapping[str, str]) -> WorkerView:
+    kinds = sorted({kind_of.get(lane, lane) for lane in row.lanes})
     return WorkerView(row.name, kinds, row.busy, row.processes, row.memory_bytes, row.started_at, row.seen_at)
