@@ -13,6 +13,7 @@ from backend.settings import ROOT
 _PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _SCRIPTS = sorted((ROOT / "docs/diagrams").glob("*.py"))
 _DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
+_NAMED = re.compile(r"`((?:backend|bench|deploy|docs|migrations|tasks|tests)/[\w./-]+)`")
 _TEXTS = [*_PAGES, *(path for name in ("backend", "tasks") for path in (ROOT / name).rglob("*.py"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
@@ -26,6 +27,13 @@ def test_a_picture_is_what_its_script_draws(script: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.name)
+def test_named_files_exist(page: Path) -> None:
+    """Except those that `flask new context wishlists` would create."""
+    named = _NAMED.findall(page.read_text())
+    assert [path for path in named if not (ROOT / path).exists() and "wishlists" not in path] == []
 
 
 def test_decisions_are_numbered_without_holes_and_share_one_form() -> None:
