@@ -26,7 +26,8 @@ from tests.worker import eventually
 
 pytestmark = pytest.mark.timeout(600)  # starts everything, and more than once
 
-PATIENCE = 90.0
+PATIENCE = 180.0
+"""Seconds to start or end a database, a worker per kind of work and all the rest, on a busy machine."""
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def _programs(process: subprocess.Popen[bytes], word: str) -> list[psutil.Proces
 
 
 def _await(process: subprocess.Popen[bytes], log: Path, line: str) -> None:
-    eventually(lambda: line in log.read_text() or process.poll() is not None)
+    eventually(lambda: line in log.read_text() or process.poll() is not None, PATIENCE)
     assert process.poll() is None, log.read_text()
 
 

@@ -255,13 +255,13 @@ def broker_node(url: str) -> CeleryTestBroker:
     return CeleryTestBroker(ExistingBroker(url))
 
 
-def eventually(question: Callable[[], Any]) -> Any:
-    """The first answer that is true; asked again and again.
+def eventually(question: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """The first answer that is true; asked again and again, for so many seconds.
 
     Raises:
         AssertionError: it never is.
     """
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + patience
     pause = threading.Event()
     while True:
         answer = question()

@@ -27,6 +27,7 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
         links=SqlLinks(unit, resources.database, resources.keyring, resources.limits),
         passwords=resources.once(hasher_of),
         attempts=resources.attempts,
+        accepted_at=unit.accepted_at,
         verification_required=resources.once(_verification_required),
     )
 

@@ -32,6 +32,7 @@ class UnitOfWork:
 
     Attributes:
         message_id: of the processed message, the same at each delivery; a new id if there is no message.
+        accepted_at: when the message was accepted; now for a synchronous command.
         notices: the payloads of every `notify`, by channel.
         about: the user or resource concerned, for the audit log, if the message itself does not say:
             a sign-in finds its user only while it runs.
@@ -49,18 +50,13 @@ class UnitOfWork:
         accepted_at: str = "",
     ) -> None:
         self.message_id = message_id or uuid7()
-        self._accepted_at = accepted_at
+        self.accepted_at = datetime.fromisoformat(accepted_at) if accepted_at else datetime.now(UTC)
         self._database = database
         self._first = first
         self._session: Session | None = None
         self._aggregates: list[Aggregate] = []
         self.notices: dict[str, list[str]] = {}
         self._later: list[tuple[Command, timedelta]] = []
-
-    @property
-    def accepted_at(self) -> datetime:
-        """When the message was accepted; the current time for a synchronous command."""
-        return datetime.fromisoformat(self._accepted_at) if self._accepted_at else datetime.now(UTC)
 
     @property
     def session(self) -> Session:

@@ -41,10 +41,18 @@ class LastWriteWins(Aggregate):
 
     written: dict[str, int]
 
+    def superseded(self, field: str, accepted_at: datetime) -> bool:
+        """Whether a command accepted later has written the field already."""
+        return _microseconds(accepted_at) < self.written.get(field, 0)
+
     def newest(self, changes: Mapping[str, V], accepted_at: datetime) -> dict[str, V]:
         """The changes that no later command has overwritten already; they count as written from now on."""
-        at = round(accepted_at.timestamp() * 1_000_000)
-        newest = {field: value for field, value in changes.items() if at >= self.written.get(field, 0)}
+        newest = {field: value for field, value in changes.items() if not self.superseded(field, accepted_at)}
         if newest:
+            at = _microseconds(accepted_at)
             self.written = {**self.written, **dict.fromkeys(newest, at)}  # a new dict: the mapper compares identities
         return newest
+
+
+def _microseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1_000_000)

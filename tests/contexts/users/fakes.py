@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from backend.contexts.users.application.ports import UsersPorts
@@ -166,7 +167,9 @@ class World:
 
     @property
     def ports(self) -> UsersPorts:
-        return UsersPorts(self.users, self.links, PlainHasher(), self.attempts, self.verification_required)
+        return UsersPorts(
+            self.users, self.links, PlainHasher(), self.attempts, datetime.now(UTC), self.verification_required
+        )
 
     def events_of(self, user_id: UUID) -> list[Event]:
         """What happened to a user since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from backend.kernel.messages.refusals import Invalid
 
 ID = UUID(int=1)
 OMAR = PersonName.of_parts("José Omar", "Carrillo", "Vegas")
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def named(name: PersonName) -> User:
@@ -42,45 +45,45 @@ def test_a_name_is_its_parts_joined_by_single_spaces() -> None:
 )
 def test_changing_a_part_recomposes_the_name(before: PersonName, changes: Any, after: tuple[str | None, ...]) -> None:
     user = named(before)
-    user.update(changes)
+    user.update(changes, NOW)
     assert names_of(user) == after
 
 
 def test_changing_the_name_clears_the_parts() -> None:
     user = named(OMAR)
-    user.update({"name": "Omar"})
+    user.update({"name": "Omar"}, NOW)
     assert names_of(user) == ("Omar", None, None, None)
 
 
 def test_a_name_and_parts_that_come_together_are_taken_as_they_are() -> None:
     user = named(OMAR)
-    user.update({"name": "Omar the Great", "first_name": "Omar"})
+    user.update({"name": "Omar the Great", "first_name": "Omar"}, NOW)
     assert names_of(user) == ("Omar the Great", "Omar", None, None)
 
 
 def test_clearing_every_part_is_refused_because_no_name_would_be_left() -> None:
     user = named(OMAR)
     with pytest.raises(Invalid):
-        user.update({"first_name": None, "middle_name": None, "last_name": None})
+        user.update({"first_name": None, "middle_name": None, "last_name": None}, NOW)
     assert names_of(user) == ("José Omar Carrillo Vegas", "José Omar", "Carrillo", "Vegas")
 
 
 def test_parts_that_are_too_long_together_are_refused() -> None:
     with pytest.raises(Invalid):
-        named(PersonName.of_parts("A" * 150)).update({"last_name": "B" * 150})
+        named(PersonName.of_parts("A" * 150)).update({"last_name": "B" * 150}, NOW)
 
 
 def test_only_the_fields_present_change_and_null_clears_one() -> None:
     user = User.register(ID, OMAR, "omar@example.com", "hash", Profile("Omar", "+34600000000", "M", 26))
-    user.update({"age": None, "username": "JOV"})
+    user.update({"age": None, "username": "JOV"}, NOW)
     assert (user.age, user.username, user.username_key) == (None, "JOV", "jov")
     assert (user.phone_number, user.gender, user.name) == ("+34600000000", "M", OMAR.full)
 
 
 def test_a_change_is_told_once_and_no_change_not_at_all() -> None:
     user = named(OMAR)
-    user.update({"gender": "M"})
-    user.update({"gender": "M"})
+    user.update({"gender": "M"}, NOW)
+    user.update({"gender": "M"}, NOW)
     assert user.pull_events() == [UserUpdated(ID)]
 
 
@@ -88,3 +91,34 @@ def test_an_account_that_waits_for_verification_has_no_username_yet() -> None:
     user = User.register(ID, OMAR, "omar@example.com", "hash", Profile(username="Omar"), pending=True)
     assert (user.username, user.wanted_username) == (None, "Omar")
     assert user.pull_events() == [UserCreated(ID, "omar@example.com", OMAR.full)]
+
+
+def test_the_command_accepted_last_decides_each_field_whatever_arrives_first() -> None:
+    user = named(PersonName("Ada"))
+    user.update({"gender": "F", "age": 36}, NOW + timedelta(seconds=2))
+    user.update({"gender": "M", "phone_number": "+1234567"}, NOW)
+    assert (user.gender, user.age, user.phone_number) == ("F", 36, "+1234567")
+
+
+def test_a_late_name_does_not_replace_a_part_that_was_changed_after_it() -> None:
+    user = named(PersonName.of_parts("Ada", last="Byron"))
+    user.update({"last_name": "Lovelace"}, NOW + timedelta(seconds=2))
+    user.update({"name": "Countess"}, NOW)
+    user.update({"first_name": "Augusta"}, NOW + timedelta(seconds=1))
+    assert user.name == "Augusta Lovelace"
+
+
+def test_a_late_part_does_not_change_a_name_that_was_given_after_it() -> None:
+    user = named(PersonName.of_parts("Ada", last="Byron"))
+    user.update({"name": "Countess"}, NOW + timedelta(seconds=2))
+    user.update({"last_name": "Lovelace"}, NOW)
+    assert (user.name, user.last_name) == ("Countess", None)
+
+
+def test_roles_and_activity_are_those_of_the_command_accepted_last() -> None:
+    user = named(PersonName("Ada"))
+    user.deactivate(NOW + timedelta(seconds=1))
+    user.activate(NOW)
+    user.set_roles([], NOW + timedelta(seconds=1))
+    user.set_roles(["admin"], NOW)
+    assert (user.is_active, user.roles) == (False, [])

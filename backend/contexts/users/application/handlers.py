@@ -60,7 +60,7 @@ def create_user(command: CreateUser, ports: UsersPorts) -> None:
 def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
     """The operator's word verifies the address."""
     user = _registered(CreateUser(command.user_id, command.name, command.email, command.password), ports)
-    user.set_roles([ADMIN])
+    user.set_roles([ADMIN], ports.accepted_at)
     user.verify_email()
     ports.users.hold_address(user.email)
     ports.users.add(user)
@@ -71,7 +71,7 @@ def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
 def update_profile(command: UpdateProfile, ports: UsersPorts) -> None:
     """Only the given fields change."""
     user = _expected(command.user_id, command.expected_version, ports)
-    user.update(command.changes)
+    user.update(command.changes, ports.accepted_at)
     ports.users.save(user)
 
 
@@ -86,7 +86,7 @@ def delete_user(command: DeleteUser, ports: UsersPorts) -> None:
 @handlers.on(ActivateUser, may=admin)
 def activate_user(command: ActivateUser, ports: UsersPorts) -> None:
     """Ended sessions stay ended."""
-    _expected(command.user_id, command.expected_version, ports).activate()
+    _expected(command.user_id, command.expected_version, ports).activate(ports.accepted_at)
 
 
 @handlers.on(DeactivateUser, spreads=True, may=admin)
@@ -94,7 +94,7 @@ def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
     """Every session ends at once."""
     user = _expected(command.user_id, command.expected_version, ports)
     _keep_an_admin(user, ports)
-    user.deactivate()
+    user.deactivate(ports.accepted_at)
 
 
 @handlers.on(SetRoles, spreads=True, may=admin)
@@ -103,7 +103,7 @@ def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     user = _expected(command.user_id, command.expected_version, ports)
     if ADMIN not in command.roles:
         _keep_an_admin(user, ports)
-    user.set_roles(command.roles)
+    user.set_roles(command.roles, ports.accepted_at)
 
 
 @handlers.on(SignOutUser, spreads=True, may=admin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -122,6 +123,7 @@ class UsersPorts:
     """The ports of a users handler, opened for one transaction.
 
     Attributes:
+        accepted_at: when the command was accepted.
         verification_required: whether an account works only after its address is verified.
     """
 
@@ -129,4 +131,5 @@ class UsersPorts:
     links: Links
     passwords: PasswordHasher
     attempts: Attempts
+    accepted_at: datetime
     verification_required: bool = False

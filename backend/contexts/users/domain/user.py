@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from backend.contexts.users.domain import rules
@@ -25,7 +26,7 @@ from backend.contexts.users.domain.events import (
     UserSignedOut,
     UserUpdated,
 )
-from backend.kernel.messages.aggregate import Aggregate
+from backend.kernel.messages.aggregate import LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
 
@@ -70,7 +71,7 @@ class Profile:
     age: int | None = None
 
 
-class User(Aggregate):
+class User(LastWriteWins):
     """A user account.
 
     Attributes:
@@ -129,7 +130,7 @@ class User(Aggregate):
         user.phone_number, user.gender, user.age = profile.phone_number, profile.gender, profile.age
         user.roles, user.is_active, user.two_step = [], True, False
         user.email_verified, user.pending = False, pending
-        user.language = language
+        user.language, user.written = language, {}
         user.record(UserCreated(user_id, email, name.full, user.username))
         return user
 
@@ -143,13 +144,15 @@ class User(Aggregate):
         """What the password must not equal."""
         return (self.email, self.username or self.wanted_username, self.name)
 
-    def update(self, changes: Changes) -> None:
+    def update(self, changes: Changes, accepted_at: datetime) -> None:
         """Change the given fields. A changed part recomposes the name; a changed name clears the parts not given.
+
+        A field that a command accepted later has written stays as it is.
 
         Raises:
             Invalid: the name would be empty or too long.
         """
-        before = self._profile()
+        before, changes = self._profile(), self._newest(changes, accepted_at)
         self._rename(changes)
         if "username" in changes:
             self.take_username(_text(changes["username"]))
@@ -167,21 +170,21 @@ class User(Aggregate):
         """Set the username wanted at registration."""
         self.take_username(self.wanted_username)
 
-    def activate(self) -> None:
+    def activate(self, accepted_at: datetime) -> None:
         """Let the user sign in again."""
-        if not self.is_active:
+        if self.newest({"is_active": True}, accepted_at) and not self.is_active:
             self.is_active = True
             self.record(UserActivated(self.id))
 
-    def deactivate(self) -> None:
+    def deactivate(self, accepted_at: datetime) -> None:
         """Refuse the user from now on."""
-        if self.is_active:
+        if self.newest({"is_active": False}, accepted_at) and self.is_active:
             self.is_active = False
             self.record(UserDeactivated(self.id))
 
-    def set_roles(self, roles: list[str]) -> None:
+    def set_roles(self, roles: list[str], accepted_at: datetime) -> None:
         """Set exactly these roles."""
-        if roles != self.roles:
+        if self.newest({"roles": roles}, accepted_at) and roles != self.roles:
             self.roles = roles
             self.record(UserRolesChanged(self.id, roles))
 
@@ -232,6 +235,16 @@ class User(Aggregate):
     def tell_of_registration(self) -> None:
         """Mail a notice that somebody tried to register this address."""
         self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
+
+    def _newest(self, changes: Changes, accepted_at: datetime) -> Changes:
+        """The changes that are not superseded. A name replaces every part, so each part may supersede it."""
+        clears = _PARTS if "name" in changes else ()
+        opposed = {"name", *_PARTS} if "name" in changes else {"name"}
+        if any(self.superseded(field, accepted_at) for field in opposed):
+            changes = {field: value for field, value in changes.items() if field not in {"name", *_PARTS}}
+            clears = ()
+        newest = self.newest({**dict.fromkeys(clears), **changes}, accepted_at)
+        return {field: value for field, value in newest.items() if field in changes}
 
     def _rename(self, changes: Changes) -> None:
         parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)

@@ -1,7 +1,7 @@
 """Tables of the users context, and the mapping of rows to users."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from backend.contexts.users.domain.user import User
 from backend.kernel.postgres.tables import mapper_registry, metadata
@@ -38,6 +38,7 @@ users = sa.Table(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
     ),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("written", JSONB, nullable=False, server_default="{}"),
     # Several pending accounts may share an address; one account holds it.
     sa.Index("users_email_key", "email", unique=True, postgresql_where=sa.text("not pending")),
     sa.Index("users_pending_email_idx", "email", postgresql_where=sa.text("pending")),
