@@ -76,7 +76,8 @@ def test_the_printed_sql_does_what_the_migrations_do(
     command.upgrade(Config(ROOT / "alembic.ini", output_buffer=printed), revision, sql=True)
 
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(printed.getvalue().encode())
+        for statement in printed.getvalue().split(";\n\n"):  # one by one, as psql does
+            connection.execute(statement.encode())
 
     command.check(alembic_config(url))
     assert _relations(url) == _relations(database_url)

@@ -14,8 +14,9 @@ from flask import Flask
 from backend.kernel.context import AnyContext
 from backend.kernel.http.answers import expected_version
 from backend.kernel.http.caller import Authenticate, Caller
-from backend.kernel.http.commands import OperationView
 from backend.kernel.http.openapi import OperationSchema
+from backend.kernel.http.operation_routes import ListedOperationSchema
+from backend.kernel.http.operations import ListedOperationView, OperationView
 from backend.program import CONTEXTS, Process, Program
 from tests.client import Client, believing
 from tests.inline import InlineQueue
@@ -584,3 +585,4 @@ def test_the_openapi_document_is_valid_and_shows_every_route_with_its_errors(cli
 
 def test_the_document_shows_the_fields_of_an_operation() -> None:
     assert set(OperationView.__dataclass_fields__) == set(OperationSchema().fields)
+    assert set(ListedOperationView.__dataclass_fields__) == set(ListedOperationSchema().fields)

@@ -55,6 +55,7 @@ operations = sa.Table(
     sa.CheckConstraint("status in ('succeeded', 'failed')", name="status"),
     sa.Index(None, "finished_at"),
     sa.Index(None, "request_id"),
+    sa.Index(None, "actor", "finished_at", "id", postgresql_where=sa.text("cause is null and actor is not null")),
 )
 _INSERT: Final = """
 insert into operations
@@ -64,7 +65,14 @@ values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
      %(cause)s, %(spooled)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
-_ONCE: Final = "on conflict (id) do nothing"
+# What was cancelled is the message with that fingerprint: one that came first under the same Idempotency-Key goes on.
+_ONCE: Final = """
+on conflict (id) do update
+    set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
+        fingerprint = excluded.fingerprint, resource = excluded.resource, finished_at = excluded.finished_at
+    where operations.problem ->> 'code' = 'cancelled' and operations.fingerprint is distinct from excluded.fingerprint
+"""
+_UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
@@ -126,6 +134,18 @@ def record_failure(connection: sa.Connection, envelope: Envelope, problem: dict[
     return _write(connection, envelope, Status.FAILED, problem)
 
 
+def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> bool:
+    """Write the operation as failed, unless it has an outcome; returns whether it did.
+
+    It waits for a worker that is processing the message: whichever commits first decides. A message that is
+    delivered later finds the row.
+    """
+    ended = run(connection, _INSERT + _UNLESS_KNOWN, _row(envelope, Status.FAILED, problem)).rowcount == 1
+    if ended:
+        _notify(connection, envelope.id)
+    return ended
+
+
 def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
     """Whether the operation failed by a fault, not by a refusal."""
     faulty = sa.and_(operations.c.status == Status.FAILED, operations.c.problem["code"].astext == "internal_error")
@@ -142,15 +162,24 @@ def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: di
 def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
     """Wake the API process that waits for this operation, when the transaction commits."""
     if envelope.headers.waiting:
-        run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(envelope.id)})
+        _notify(connection, envelope.id)
+
+
+def _notify(connection: sa.Connection, operation_id: UUID) -> None:
+    run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(operation_id)})
 
 
 RETENTION = Retention(operations.c.finished_at, timedelta(days=30))
 
 
 def _write(connection: sa.Connection, envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> bool:
+    on_conflict = _OR_REPLAY if envelope.headers.replay else _ONCE
+    return run(connection, _INSERT + on_conflict, _row(envelope, status, problem)).rowcount == 1
+
+
+def _row(envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> dict[str, Any]:
     headers = envelope.headers
-    outcome = {
+    return {
         "id": envelope.id,
         "name": envelope.name,
         "status": status,
@@ -166,5 +195,3 @@ def _write(connection: sa.Connection, envelope: Envelope, status: Status, proble
         "taken_at": envelope.taken and envelope.taken.at,
         "worker": envelope.taken and envelope.taken.worker,
     }
-    on_conflict = _OR_REPLAY if headers.replay else _ONCE
-    return run(connection, _INSERT + on_conflict, outcome).rowcount == 1

@@ -121,6 +121,14 @@ class Conflict(Refusal):
     kind = RefusalKind.CONFLICT
 
 
+class Cancelled(Conflict):
+    """The command was cancelled before a worker had finished it. It had no effect."""
+
+
+class OperationFinished(Conflict):
+    """The operation has an outcome already. It can no longer be cancelled."""
+
+
 class Stale(Refusal):
     """The resource has changed since the version named in If-Match."""
 

@@ -17,7 +17,7 @@ from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSum
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
-from backend.kernel.http.commands import Handle
+from backend.kernel.http.operations import Handle
 from backend.kernel.keys import BadSignature
 from backend.kernel.observe.timeline import trace as trace_of
 
