@@ -10,7 +10,7 @@ from __future__ import annotations
 broker_connection_timeout = 2  # a host that swallows packets must not hold a publisher for minutes
 broker_connection_retry_on_startup = True  # a worker that starts before RabbitMQ waits for it
 broker_connection_max_retries = None  # and never stops waiting
-broker_heartbeat = 60  # a consumer whose cable was cut must notice
+broker_heartbeat = 10  # seconds: a consumer whose node is gone without a word must notice
 broker_pool_limit = 16  # a connection per publish would cost more than the publish
 broker_pool_acquire_timeout = 2  # by default it waits for ever for a free connection
 task_default_exchange_type = "topic"

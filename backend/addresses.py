@@ -66,10 +66,15 @@ def broker(address: str) -> SplitResult:
     return parts
 
 
+def broker_port(parts: SplitResult) -> int:
+    """Its port, by default that of its scheme."""
+    return parts.port or (5671 if parts.scheme == "amqps" else 5672)
+
+
 def broker_places(addresses: str) -> str:
     """Hosts, ports and virtual hosts, for an error text."""
     places = (broker(address) for address in broker_urls(addresses))
-    return ", ".join(f"{parts.hostname or 'localhost'}:{parts.port or _port(parts)}{parts.path}" for parts in places)
+    return ", ".join(f"{parts.hostname or 'localhost'}:{broker_port(parts)}{parts.path}" for parts in places)
 
 
 def is_loopback(host: str) -> bool:
@@ -107,7 +112,3 @@ def _has_port_or_none(parts: SplitResult) -> bool:
         return parts.port != 0
     except ValueError:
         return False
-
-
-def _port(parts: SplitResult) -> int:
-    return 5671 if parts.scheme == "amqps" else 5672

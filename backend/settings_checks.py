@@ -59,6 +59,10 @@ def _unreadable(settings: Settings) -> Iterator[str]:
             read(address)
         except UnreadableAddress as problem:
             yield f"{name} {problem}"
+    if len({address.partition(":")[0] == "amqps" for address in brokers}) > 1:
+        yield "BROKER_URL must not mix amqp:// and amqps://"
+    if settings.broker_ca_file and not settings.broker_url.startswith("amqps:"):
+        yield "BROKER_CA_FILE is of no use without amqps:// in BROKER_URL"
 
 
 def unsafe(settings: Settings) -> Iterator[str]:

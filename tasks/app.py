@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from celery.signals import (
     worker_ready,
     worker_shutdown,
 )
+from kombu import Connection
 
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.messages.registry import Kind
@@ -26,6 +27,7 @@ from backend.kernel.observe.logging import configure_logging
 from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
 from backend.program import Process, Program, load_program
 from tasks import dead_letters, maintenance, messages
+from tasks.broker import Nodes
 from tasks.delivery import UnsafeDelivery, check_delivery
 from tasks.lanes import MAINTENANCE, conf_of, lanes_of
 from tasks.queue import CeleryQueue
@@ -47,9 +49,21 @@ class ProgramApp(Celery):  # type: ignore[misc]
         self.program = program
         self.taken: dict[str, datetime] = {}
         self._lanes = {name: handler.lane for name, handler in program.registry.queued().items()}
+        self.nodes = Nodes(program.settings.broker_url)
         self._open = open_process
         self._opening = threading.Lock()
         self._processes: dict[int, Process] = {}
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Connection:
+        """A connection to consume on: to the node that answered last, if no other is asked for."""
+        return super().connection_for_read(url or self._nodes(), **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        """A connection to publish on."""
+        return super().connection_for_write(url or self._nodes(), **options)
+
+    def _nodes(self) -> str | None:
+        return self.nodes.urls if self.program.settings.on_rabbitmq else None
 
     def process(self) -> Process:
         """The parts of this process, created on first use: connections do not survive the fork of a pool's child."""
@@ -121,7 +135,9 @@ def _look_after(app: ProgramApp) -> None:
 
     @celeryd_init.connect(weak=False)  # type: ignore[untyped-decorator]
     @beat_init.connect(weak=False)  # type: ignore[untyped-decorator]
-    def check(**_: Any) -> None:
+    def check(options: Mapping[str, Any] | None = None, **_: Any) -> None:
+        if (options or {}).get("autoscale"):
+            raise SystemExit("--autoscale has no effect on quorum queues: set --concurrency, or start more workers")
         try:
             check_delivery(app)
         except UnsafeDelivery as unsafe:
@@ -133,15 +149,22 @@ def _look_after(app: ProgramApp) -> None:
 
 
 def _select_lanes(app: ProgramApp) -> None:
-    """Consume the lanes of the kinds in LANES (`LANES=hashing,mail`), of the contexts in CONTEXTS, by default all."""
-    kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""} or set(Kind)
-    lanes = [lane for lane, kind in lanes_of(app.program.registry).items() if kind in kinds]
+    """Consume the lanes of the kinds in LANES (`LANES=hashing,mail`), or those of the worker's own `-Q` and `-X`, by
+    default all; of them, those of the contexts in CONTEXTS.
+    """
+    queues = app.amqp.queues
+    kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""}
+    chosen = set(queues.consume_from)
+    if kinds and chosen != set(queues):
+        raise SystemExit("LANES and the options -Q and -X select queues in two ways: use one of them")
+    known = lanes_of(app.program.registry)
+    lanes = [lane for lane, kind in known.items() if lane in chosen and kind in (kinds or set(Kind))]
     if not lanes or not kinds <= set(Kind):
         raise SystemExit(f"LANES must name kinds of work among {', '.join(Kind)}, one of them in use")
     program = app.program
     others = {context.name for context in program.contexts if not program.settings.serves(context.name)}
     ours = [lane for lane in lanes if lane.partition(".")[0] not in others]
-    app.amqp.queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for "all"
+    queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for all
 
 
 def __getattr__(name: str) -> Any:

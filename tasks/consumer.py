@@ -20,13 +20,23 @@ from celery.worker.consumer.consumer import Consumer
 
 from backend.kernel.observe.workers import Report
 from tasks.reporting import Reporter, busy, held, memory_of
-from tasks.topology import declare_topology
+from tasks.topology import declare_delays, declare_topology
 
 log = structlog.get_logger(__name__)
 
 
+_DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
 class SafeConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, for messages that must not be lost."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        """Celery's steps without the one that declares the queues for delays at every address of the broker: it waits
+        for each that is dead, though the nodes share their queues.
+        """
+
+        default_steps = tuple(step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,7 +50,10 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
     def connect(self) -> Any:
         """A connection to a broker with everything declared: a worker may be the first to connect."""
         connection = super().connect()
+        self.app.nodes.answered(connection)
         declare_topology(connection, self.app.conf.task_queues)
+        with self.app.connection_for_write() as passing:  # kombu leaves a channel open for each queue
+            declare_delays(passing, self.app.conf.task_queues)
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again
         self.reporter.start()

@@ -64,6 +64,7 @@ def _broker(program: Program) -> dict[str, Any]:
     if program.settings.on_rabbitmq:
         return {
             "broker_url": program.settings.broker_url,
+            "broker_use_ssl": {"ca_certs": authority} if (authority := program.settings.broker_ca_file) else False,
             "broker_transport_options": {
                 "confirm_publish": True,  # without it a publish returns before RabbitMQ has the message
                 "read_timeout": 2,  # the only bound for a broker that stalls or is blocked by a memory alarm

@@ -18,6 +18,7 @@ from amqp.exceptions import ChannelError, MessageNacked
 from celery import Celery
 from kombu import Connection, Producer
 
+from tasks.broker import connect
 from tasks.topology import declare_topology
 
 _BATCH = 64
@@ -169,7 +170,8 @@ class _Channel:
         # Not kombu's confirmed publish: see the module's docstring.
         self.connection: Connection = app.connection_for_write(transport_options={"confirm_publish": False})
         try:
-            self.connection.connect()
+            connect(self.connection)
+            app.nodes.answered(self.connection)
             declare_topology(self.connection, app.conf.task_queues)
             self._producer = Producer(self.connection, auto_declare=False)
             self._confirms = self.connection.transport.driver_type == "amqp"

@@ -11,9 +11,14 @@ from typing import Any
 import structlog
 from amqp.exceptions import PreconditionFailed
 from kombu import Connection, Exchange, Queue
+from kombu.transport.native_delayed_delivery import (
+    bind_queue_to_native_delayed_delivery_exchange,
+    declare_native_delayed_delivery_exchanges_and_queues,
+)
 
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.program import load_program
+from tasks.broker import connect
 from tasks.lanes import COMMANDS, DEAD_LETTERS, conf_of
 
 log = structlog.get_logger(__name__)
@@ -38,6 +43,16 @@ def declare_topology(connection: Connection, lanes: Iterable[Queue]) -> None:
             _declare(lane, channel)
 
 
+def declare_delays(connection: Connection, lanes: Iterable[Queue]) -> None:
+    """Declare the queues in which RabbitMQ keeps a message until it is to be delivered (Celery's native delayed
+    delivery), and their way to the lanes.
+    """
+    if connection.transport.driver_type == "amqp":
+        declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
+        for lane in lanes:
+            bind_queue_to_native_delayed_delivery_exchange(connection, lane)
+
+
 def _declare(entity: Any, channel: Any) -> None:
     try:
         entity(channel).declare()
@@ -49,5 +64,7 @@ def _declare(entity: Any, channel: Any) -> None:
 
 if __name__ == "__main__":
     conf = conf_of(load_program())
-    with Connection(conf["broker_url"]) as broker:
+    with Connection(conf["broker_url"], ssl=conf.get("broker_use_ssl", False)) as broker:
+        connect(broker)
         declare_topology(broker, conf["task_queues"])
+        declare_delays(broker, conf["task_queues"])

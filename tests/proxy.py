@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -10,10 +11,15 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards TCP connections to a server until told otherwise."""
+    """Forwards TCP connections to a server until told otherwise.
 
-    def __init__(self, host: str, port: int) -> None:
+    Args:
+        tls: clients speak TLS with the proxy, and the proxy plainly with the server.
+    """
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._target = (host, port)
+        self._tls = tls
         self._flowing = threading.Event()
         self._flowing.set()
         self._lock = threading.Lock()
@@ -69,6 +75,7 @@ class Proxy:
             while True:
                 client, _ = listener.accept()
                 try:
+                    client = self._tls.wrap_socket(client, server_side=True) if self._tls else client
                     server = socket.create_connection(self._target)
                 except OSError:
                     client.close()

@@ -6,11 +6,9 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -18,15 +16,13 @@ from uuid import UUID
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken, Template, Undeliverable
 from backend.contexts.notifications.infrastructure.composing import Composer
 from backend.contexts.notifications.infrastructure.mail_server import MailServer as SmtpServer
 from backend.contexts.notifications.infrastructure.mail_server import Tls, mail_server
 from backend.contexts.notifications.infrastructure.mailers import SmtpMailer, mailer_of
+from tests import certificates
 
 ADA = "ada@example.com"
 MAIL = Mail(UUID("01900000-0000-5000-8000-00000000000a"), Template.RESET_PASSWORD, ADA, "es", "the-token")
@@ -292,7 +288,7 @@ class _Quicker(AbstractContextManager[None]):
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate and key for 127.0.0.1, signed by nobody else."""
-    return _self_signed(tmp_path_factory.mktemp("tls"))
+    return certificates.self_signed(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
 @pytest.fixture(scope="session")
@@ -300,24 +296,3 @@ def self_signed(certificate: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     return context
-
-
-def _self_signed(directory: Path) -> Path:
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    path = directory / "server.pem"
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(pem)
-    )
-    return path

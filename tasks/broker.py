@@ -1,0 +1,64 @@
+"""The nodes of RabbitMQ: the one that answered last is asked first, and over TLS only one that proves its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
+
+from backend.addresses import broker, broker_port, broker_urls
+
+
+class TlsTransport(pyamqp.SSLTransport):  # type: ignore[misc]
+    """kombu's, which checks who has signed a certificate, but not whose it is, and asks for no server by name (SNI).
+    Its option for that keeps the first name for every node of a list.
+    """
+
+    def establish_connection(self) -> Any:
+        """Connect to the node that is the connection's turn."""
+        node, given = self.client.hostname, self.client.ssl
+        self.client.ssl = {**(given if isinstance(given, dict) else {}), "server_hostname": node}
+        try:
+            return super().establish_connection()
+        finally:
+            self.client.hostname = node  # kombu makes an address of `localhost`
+
+
+TRANSPORT_ALIASES["amqps"] = f"{__name__}:{TlsTransport.__name__}"
+
+
+class Nodes:
+    """The addresses of the broker, for new connections: kombu begins each at the first of them."""
+
+    def __init__(self, addresses: str) -> None:
+        self._urls = broker_urls(addresses)
+
+    @property
+    def urls(self) -> str:
+        """All of them, as kombu takes them."""
+        return ";".join(self._urls)
+
+    def answered(self, connection: Connection) -> None:
+        """Begin at the node of this connection from now on."""
+        if len(self._urls) > 1:
+            self._urls = sorted(self._urls, key=lambda url: not _leads_to(url, connection))
+
+
+def connect(connection: Connection) -> None:
+    """Connect to the first node that answers; each is asked once. kombu's own `connect` gives up after the second.
+
+    Raises:
+        kombu.OperationalError: none does.
+    """
+    connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0), interval_start=0, interval_step=0)
+
+
+def _leads_to(url: str, connection: Connection) -> bool:
+    node = broker(url)
+    host = node.hostname or "localhost"
+    return (_without_alias(host), broker_port(node)) == (_without_alias(connection.hostname), connection.port)
+
+
+def _without_alias(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host

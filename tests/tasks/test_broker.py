@@ -1,0 +1,132 @@
+"""The nodes of RabbitMQ: dead ones, and those that are not who they say."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from backend.kernel.delivery.envelope import QueueUnavailable
+from tasks.queue import CeleryQueue
+from tests import certificates
+from tests.broker import RabbitMQ
+from tests.flow.programs import free_port
+from tests.proxy import Proxy
+from tests.tasks.conftest import Broker, app_on, envelope, through
+from tests.worker import WorkerProcess, environment, eventually
+
+
+def test_messages_are_published_though_the_first_nodes_of_the_list_are_dead(
+    broker: Broker, queue_to: Callable[..., CeleryQueue]
+) -> None:
+    queue_to(";".join([_dead(broker.url), _dead(broker.url), broker.url])).send(envelope(), 10)
+
+
+@pytest.fixture
+def own_broker(private_rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    """One whose lanes no other worker consumes."""
+    with private_rabbitmq.vhost() as url, closing(Broker(url)) as broker:
+        yield broker
+
+
+def test_a_worker_that_reconnects_asks_no_dead_node_of_the_list(own_broker: Broker, tmp_path: Path) -> None:
+    """It has found out at its start that the first one is dead: with many connections each try would cost time."""
+    broker, server = own_broker, urlsplit(own_broker.url)
+    with (
+        Proxy("127.0.0.1", server.port or 0) as proxy,
+        _worker(tmp_path, ";".join([_dead(broker.url), through(proxy, broker.url)])) as worker,
+    ):
+        assert worker.logs().count("Cannot connect to") == 1
+        since = worker.mark()
+        proxy.cut()
+        worker.await_log("Connected to", since)
+        worker.await_log(f"received {broker.task()}", since)
+        assert not worker.has_said("Cannot connect to", since)
+
+
+@pytest.mark.parametrize("option", [("-Q", "sample.commands"), ("-X", "maintenance")])
+def test_a_worker_may_be_told_its_queues_by_celerys_own_options(
+    own_broker: Broker, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    with _worker(tmp_path, own_broker.url, *option):
+        eventually(lambda: _consumers(own_broker, "sample.commands"))
+        assert not _consumers(own_broker, "maintenance")
+
+
+@pytest.mark.parametrize(
+    ("lanes", "options", "said"),
+    [
+        ("commands", ("-Q", "sample.commands"), "LANES and the options -Q"),
+        ("", ("--autoscale", "4,1"), "--concurrency"),
+    ],
+)
+def test_a_worker_refuses_options_that_would_be_ignored(lanes: str, options: tuple[str, ...], said: str) -> None:
+    settings = environment(BROKER_URL="amqp://127.0.0.1:1/", LANES=lanes)
+    worker = WorkerProcess(settings, *options, app="tests.tasks.sample")
+    worker.start()
+    assert worker.ended() != 0
+    assert said in worker.logs()
+    assert "Traceback" not in worker.logs()
+    worker.teardown()
+
+
+def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, tmp_path: Path) -> None:
+    certificate = certificates.self_signed(tmp_path, "localhost")
+    asked: list[str | None] = []
+    with _tls(broker.url, certificate, asked) as url, _queue(url, certificate) as queue:
+        queue.send(envelope(), 10)
+    assert set(asked) == {"localhost"}
+
+
+def test_nothing_is_sent_to_a_broker_with_the_certificate_of_another(broker: Broker, tmp_path: Path) -> None:
+    certificate = certificates.self_signed(tmp_path, "other.example")
+    with _tls(broker.url, certificate, []) as url, _queue(url, certificate) as queue, pytest.raises(QueueUnavailable):
+        queue.send(envelope(), 10)
+
+
+def test_each_node_of_a_list_proves_its_own_name(broker: Broker, tmp_path: Path) -> None:
+    """Even after another one was asked first: kombu's option keeps the first name for all of them."""
+    certificate = certificates.self_signed(tmp_path, "localhost")
+    with _tls(broker.url, certificate, []) as url:
+        first = urlsplit(_dead(url))
+        dead = urlunsplit(first._replace(netloc=first.netloc.replace("localhost", "127.0.0.1")))
+        with _queue(f"{dead};{url}", certificate) as queue:
+            queue.send(envelope(), 10)
+
+
+def _worker(directory: Path, broker_url: str, *options: str) -> WorkerProcess:
+    settings = environment(BROKER_URL=broker_url, SAMPLE_DIRECTORY=str(directory))
+    return WorkerProcess(settings, "-P", "prefork", "-c", "1", *options, app="tests.tasks.sample")
+
+
+@contextmanager
+def _tls(url: str, certificate: Path, asked: list[str | None]) -> Iterator[str]:
+    """The broker behind TLS, which notes by which name it was asked for."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    server = urlsplit(url)
+    with Proxy(server.hostname or "127.0.0.1", server.port or 5672, tls=context) as proxy:
+        netloc = f"{server.username}:{server.password}@localhost:{proxy.port}"
+        yield urlunsplit(server._replace(scheme="amqps", netloc=netloc))
+
+
+@contextmanager
+def _queue(url: str, authority: Path) -> Iterator[CeleryQueue]:
+    queue = CeleryQueue(app_on(url, broker_ca_file=str(authority)))
+    yield queue
+    queue.close()
+
+
+def _dead(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@{parts.hostname}:{free_port()}"))
+
+
+def _consumers(broker: Broker, queue: str) -> int:
+    consumers: int = broker.channel.queue_declare(queue, passive=True).consumer_count
+    return consumers
