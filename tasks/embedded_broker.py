@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from kombu.transport import filesystem
+from kombu.transport.virtual import BrokerState
 from kombu.utils.json import dumps, loads
 
 
@@ -49,7 +50,18 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
 
 
 class Transport(filesystem.Transport):  # type: ignore[misc]
+    """What is declared and bound is remembered per directory: kombu's own remembers it for all brokers of a process,
+    and would not bind a queue again in another one.
+    """
+
     Channel = Channel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.state = _states.setdefault(str(client.transport_options.get("data_folder_in")), BrokerState())
+
+
+_states: dict[str, BrokerState] = {}
 
 
 def _write(path: Path, content: str) -> None:
