@@ -448,8 +448,8 @@ def test_who_registers_with_a_token_holds_a_handle_like_anybody(client: Client) 
 
 def test_the_document_says_where_a_token_is_needed_taken_or_not_looked_at(client: Client) -> None:
     paths = client.get("/openapi.json").json["paths"]
-    assert paths[USERS]["get"]["security"] == [{"bearer": []}]
-    assert paths[f"{NOTES}/{{note_id}}"]["get"]["security"] == [{}, {"bearer": []}]
+    assert paths[USERS]["get"]["security"] == [{"bearer": []}, {"cookie": []}]
+    assert paths[f"{NOTES}/{{note_id}}"]["get"]["security"] == [{}, {"bearer": []}, {"cookie": []}]
     assert "401" not in paths[USERS]["post"]["responses"]
     assert "401" in paths["/api/v1/auth/login"]["post"]["responses"]
 

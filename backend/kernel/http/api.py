@@ -53,6 +53,7 @@ class CurrentRequest:
         environ: the WSGI environment (PEP 3333): a header is `HTTP_…`.
         ip: the address of the client, as far as proxies are trusted.
         caller: None for an anonymous caller.
+        by_cookie: whether the caller was authenticated by a session cookie.
         operation_id: of its operation, once a view has asked for it.
         fingerprint: of its body, "" without an Idempotency-Key.
         problem: the code of the problem in its answer, "" for none.
@@ -66,6 +67,7 @@ class CurrentRequest:
     ip: str
     trace: AbstractContextManager[None]
     caller: Caller | None = None
+    by_cookie: bool = False
     operation_id: UUID | None = None
     fingerprint: str = ""
     problem: str = ""

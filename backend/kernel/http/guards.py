@@ -11,6 +11,7 @@ from backend.kernel.http.answers import fail
 from backend.kernel.http.api import api, caller, current
 from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
 from backend.kernel.http.commands import operation_id
+from backend.kernel.http.cookies import ACCESS, refuse_cross_site
 from backend.kernel.http.problems import http_problem
 from backend.kernel.http.refused import audit_refusal
 from backend.kernel.http.shortcuts import add_notes, notes_of
@@ -146,22 +147,34 @@ def _refuse_encoded() -> None:
         fail(http_problem(415, current.get().request_id, detail), {"Accept-Encoding": "identity"})
 
 
-def _identified(access: str, *, session_may_have_ended: bool) -> Caller | None:
-    request = current.get()
-    authorization = request.environ.get("HTTP_AUTHORIZATION")
+def _bearer() -> str | None:
+    """The token in the `Authorization` header, which wins over a cookie."""
+    authorization: str | None = current.get().environ.get("HTTP_AUTHORIZATION")
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise InvalidToken
+    return token.strip()
+
+
+def _identified(access: str, *, session_may_have_ended: bool) -> Caller | None:
+    request = current.get()
+    bearer = _bearer()
+    token = bearer or ACCESS.value
+    if token is None:
+        return None
     try:
-        found = request.api.authenticate(token.strip())
+        found = request.api.authenticate(token)
         if access == "admin" or found.is_admin:  # never trust a token alone that its owner is an administrator
-            found = request.api.authenticate_now(token.strip())
+            found = request.api.authenticate_now(token)
     except SessionEnded as ended:
         if not session_may_have_ended:
             raise
         found = ended.caller
+    if bearer is None:
+        refuse_cross_site()
+        request.by_cookie = True
     request.caller = found
     current_origin.set(current_origin.get()._replace(actor=found.user_id))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -14,9 +14,10 @@ from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint as SmorestBlueprint
 
 from backend.kernel.http.bodies import Parser
+from backend.kernel.http.cookies import ACCESS, CrossSite
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.http.shortcuts import add_notes, notes_of
-from backend.kernel.messages.refusals import Refusal, StaleVersion
+from backend.kernel.messages.refusals import Forbidden, Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
@@ -55,7 +56,17 @@ _IF_NONE_MATCH = {
     "description": "The ETag of the version you have. If it is current, the answer is 304.",
 }
 
-_SECURITY: dict[str, list[dict[str, list[str]]]] = {"none": [], "public": [{}, {"bearer": []}]}
+_SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {"none": [], "public": [{}, *_SIGNED_IN]}
+
+
+_COOKIE = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": f"{ACCESS.prefix}{ACCESS.plain_name}",
+    "description": "A sign-in with `X-Session: cookie` sets it. A write by cookie requires `X-CSRF: 1` and an `Origin` "
+    f"that is ours or in `CORS_ORIGINS`. Over plain HTTP on a loopback address its name is `{ACCESS.plain_name}`.",
+}
 
 
 class FieldErrorSchema(ma.Schema):
@@ -193,6 +204,7 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
             "DEFAULT_ERROR", {"description": "Any other error.", "content": {CONTENT_TYPE: {"schema": ProblemSchema}}}
         )
         self.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+        self.spec.components.security_scheme("cookie", _COOKIE)
 
     def _register_error_handlers(self) -> None:
         """The application renders every error itself."""
@@ -201,9 +213,9 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
 def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
     """A callback of flask-smorest: complete the document of one operation from what its decorators recorded."""
     responses, parameters = doc.setdefault("responses", {}), doc.setdefault("parameters", [])
-    refusals: tuple[type[Refusal], ...] = info.get("refusals", ())
     access = info.get("access", "public")
-    doc["security"] = _SECURITY.get(access, [{"bearer": []}])
+    refusals: tuple[type[Refusal], ...] = (*info.get("refusals", ()), *_of_the_guard(access, method))
+    doc["security"] = _SECURITY.get(access, _SIGNED_IN)
     if info.get("command"):
         parameters += _COMMAND_HEADERS
         responses[202] = _response("Accepted. Poll the operation for its outcome.", OperationSchema)
@@ -223,13 +235,18 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
     return doc
 
 
+def _of_the_guard(access: str, method: str) -> Iterator[type[Refusal]]:
+    if access == "admin":
+        yield Forbidden
+    if access != "none" and method != "get":
+        yield CrossSite
+
+
 def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int]:
     """The errors that follow from the kind of operation."""
     statuses = {404, 500, 503}
     if info.get("access") != "none":
         statuses.add(401)
-    if info.get("access") == "admin":
-        statuses.add(403)
     if "requestBody" in doc:
         statuses |= {400, 413, 415, 422}
     elif "arguments" in info or info.get("command"):

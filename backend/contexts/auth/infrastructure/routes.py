@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from backend.contexts.auth.domain.errors import (
     InvalidRefreshToken,
     SessionNotFound,
 )
-from backend.contexts.auth.infrastructure import schemas
+from backend.contexts.auth.infrastructure import cookies, schemas
 from backend.contexts.auth.infrastructure.keys import SigningKeys
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api, bus
@@ -44,7 +43,12 @@ blueprint = Blueprint("auth", __name__, description="Signing in and sessions")
 
 def sign_in(credentials: dict[str, Any]) -> Response:
     """Sign in; answer with tokens, or with a challenge."""
-    return _secret(bus().execute(SignIn(**credentials)))
+    return _answered(bus().execute(SignIn(**credentials)))
+
+
+def refresh(token: Secret) -> Response:
+    """Exchange a refresh token."""
+    return _answered(bus().execute(Refresh(token)))
 
 
 @blueprint.route("/auth/login")
@@ -92,7 +96,7 @@ class ReauthenticationView(MethodView):
         most 10 minutes before.
         """
         known = signed_in_caller()
-        return _secret(bus().execute(Reauthenticate(known.user_id, known.session_id, **given)))
+        return _answered(bus().execute(Reauthenticate(known.user_id, known.session_id, **given)))
 
 
 @blueprint.route("/auth/verify-code")
@@ -108,7 +112,7 @@ class CodeView(MethodView):
 
         A code works once, for 5 minutes. A challenge allows 5 attempts.
         """
-        return _secret(bus().execute(SignInWithCode(**answer)))
+        return _answered(bus().execute(SignInWithCode(**answer)))
 
 
 @blueprint.route("/auth/resend-code")
@@ -133,16 +137,18 @@ class RefreshView(MethodView):
     """Exchange of a refresh token."""
 
     @without_token
-    @blueprint.arguments(schemas.RefreshRequest)
+    @cookies.refreshed_by_cookie(refresh)
+    @blueprint.arguments(schemas.RefreshRequest, required=False)
     @blueprint.response(200, schemas.TokenPairSchema)
     @refuses(InvalidRefreshToken)
     def post(self, given: dict[str, Any]) -> Response:
         """Exchange a refresh token for new tokens
 
         A refresh token works once. If it is sent again within 30 seconds, the answer has the same successor. If it is
-        sent again later, the session ends: somebody has a copy of the token.
+        sent again later, the session ends: somebody has a copy of the token. Without a body, the token is taken from
+        its cookie, and the new ones are put into cookies.
         """
-        return _secret(bus().execute(Refresh(**given)))
+        return refresh(given["refresh_token"])
 
 
 @blueprint.route("/auth/logout")
@@ -155,7 +161,7 @@ class SignOutView(MethodView):
         """Sign out: end this session"""
         known = signed_in_caller()
         bus().execute(SignOut(known.user_id, known.session_id))
-        return Response(status=204)
+        return cookies.clear_if_sent(Response(status=204))
 
 
 @blueprint.route("/auth/logout-all")
@@ -167,7 +173,7 @@ class SignOutEverywhereView(MethodView):
     def post(self) -> Response:
         """Sign out everywhere: end every one of your sessions"""
         bus().execute(EndSessions(signed_in_caller().user_id))
-        return Response(status=204)
+        return cookies.clear_if_sent(Response(status=204))
 
 
 @blueprint.route("/auth/sessions")
@@ -231,11 +237,15 @@ def jwks_blueprint(keys: SigningKeys) -> flask.Blueprint:
     return root
 
 
-def _secret(answer: TokenPair | CodeSent) -> Response:
-    body = asdict(answer)
-    if not body.get("two_step_missing", True):
-        del body["two_step_missing"]
-    return json_response(body, headers={"Cache-Control": "no-store"})
+def _answered(answer: TokenPair | CodeSent) -> Response:
+    """The tokens are in the body, or in cookies where the client wants them there."""
+    if isinstance(answer, CodeSent):
+        return json_response(answer)
+    body = {"expires_in": answer.expires_in, **({"two_step_missing": True} if answer.two_step_missing else {})}
+    if cookies.are_wanted():
+        return cookies.put(answer, json_response(body))
+    tokens = {name: getattr(answer, name) for name in ("access_token", "token_type", "refresh_token")}
+    return json_response({**tokens, **body})
 
 
 def _validity_of(access_token: Secret) -> dict[str, Any]:
