@@ -30,7 +30,7 @@ _LANE_ARGUMENTS = {
     "x-overflow": "reject-publish",  # required by the strategy: a full queue refuses new messages
 }
 _BOUND = {"x-max-length": 20_000}
-"""Of a lane of anonymous work. Where nothing bounds the senders, the lane does."""
+"""The bound of a lane of anonymous work: nothing bounds its senders, so the lane does."""
 # Housekeeping is repeated on schedule, so a lost message costs nothing. With a dead-letter exchange each
 # sweep that expires while no worker runs would become a dead letter.
 _MAINTENANCE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": 5}
@@ -86,7 +86,7 @@ def _broker(program: Program) -> dict[str, Any]:
 
 
 def _queues(program: Program) -> list[Queue]:
-    """Their arguments are part of them: RabbitMQ refuses to declare a queue that exists with others."""
+    """The arguments are part of a queue: RabbitMQ refuses to declare an existing one with others."""
     lanes = {
         lane: {**_LANE_ARGUMENTS, **(_BOUND if handler.anonymous else {})}
         for lane, handler in program.registry.lanes().items()

@@ -1,4 +1,4 @@
-"""Limits: how often something may happen within a window that slides."""
+"""Limits: how often something may happen within a sliding window."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from backend.kernel.postgres.counters import Change, Count, Counters
 from backend.kernel.postgres.faults import DatabaseAway
 
 _MOST_TIMES = 1000
-"""Times that a counter holds at most."""
+"""The most times that a counter stores."""
 _AHEAD_SECONDS = 300
-"""How long a process keeps what it has taken ahead."""
+"""How long a process keeps what it has counted in advance."""
 _REPEATED_WITHIN = timedelta(days=1)
 _AWAY_SECONDS = 1
-"""How long nobody asks a database that was away a moment ago."""
+"""How long a database that was away is not asked again."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many within any such window.
+    """A limit: at most so many within any window.
 
     Attributes:
         name: what is counted.
@@ -44,14 +44,14 @@ class Limit:
 
     @property
     def step(self) -> int:
-        """How many are counted at a time: one, unless the limit is too wide to keep the time of each."""
+        """How many are counted at once: one, unless the limit is too high to store the time of each."""
         return -(-self.most // _MOST_TIMES)
 
     def plus(self, count: Count, now: datetime) -> Count:
-        """One step more.
+        """Add one step.
 
         Raises:
-            TooManyRequests: there is no room for it.
+            TooManyRequests: the limit is reached.
         """
         recent = [time for time in count.times if time > now - self.window]
         room = self.most // self.step
@@ -62,11 +62,11 @@ class Limit:
 
 
 Use = tuple[Limit, str]
-"""A limit, and whose use of it counts: an address, a network; "" for everybody's."""
+"""A limit and whose use counts: an address, a network; "" for all together."""
 
 
 class Limits:
-    """The limits as one process asks for them."""
+    """Checks limits for one process."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -76,13 +76,13 @@ class Limits:
     def take(self, uses: Sequence[Use], once: UUID | None = None) -> None:
         """Count these uses, all or none.
 
-        While PostgreSQL is away they pass: the broker alone accepts commands then, and its lanes are bounded.
+        While PostgreSQL is away they pass: then only the broker accepts commands, and its lanes are bounded.
 
         Args:
-            once: of what happens only once although it may be asked for again: within a day the second is not counted.
+            once: the id of what is repeated: within a day it is counted only once.
 
         Raises:
-            TooManyRequests: one limit has no room.
+            TooManyRequests: a limit is reached.
         """
         wanted = {self._counters.key(limit.name, whose): limit for limit, whose in uses}
         paid = self._ahead.take(wanted)
@@ -107,7 +107,7 @@ class Limits:
             self._ahead.put({key: limit.step - 1 for key, limit in due.items() if limit.step > 1})
 
     def take_in(self, connection: sa.Connection, uses: Sequence[Use]) -> bool:
-        """Count these uses, all or none, in that transaction; False if a limit has no room."""
+        """Count these uses, all or none, in the transaction; False if a limit is reached."""
         changes = [Change(self._counters.key(limit.name, whose), limit.plus, limit.window) for limit, whose in uses]
         try:
             self._counters.change(changes, connection)
@@ -117,9 +117,9 @@ class Limits:
 
 
 class _Ahead:
-    """What is left of the steps that this process has counted, for limits whose step is more than one.
+    """What remains of the steps that this process has counted in advance, for limits with steps above one.
 
-    It is forgotten every few minutes: what was counted long ago must not be used in another window.
+    It is dropped every few minutes: what was counted long ago must not be used in another window.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class _Ahead:
         self._ends_at = 0.0
 
     def take(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Use one of each that is left; returns those."""
+        """Use one of each that remains; returns those."""
         with self._lock:
             if monotonic() > self._ends_at:
                 self._left.clear()
@@ -138,7 +138,7 @@ class _Ahead:
             return found
 
     def put(self, numbers: Mapping[bytes, int]) -> None:
-        """Keep these for later."""
+        """Store these for later."""
         with self._lock:
             self._left.update(numbers)
 
@@ -154,7 +154,7 @@ def _first(count: Count, now: datetime) -> Count:
 
 
 def network_of(ip: str) -> str:
-    """What one person has of addresses: one of IPv4, all of an IPv6 /64. What is no address is everybody's."""
+    """The addresses that one person has: one IPv4 address, or an IPv6 /64. Invalid addresses count together."""
     try:
         address = ip_address(ip)
     except ValueError:

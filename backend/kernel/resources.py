@@ -30,7 +30,7 @@ class Resources:
         counters: the counters of limits.
 
     Args:
-        make_attempts: makes what limits guesses of passwords, where a context offers it.
+        make_attempts: creates the limit on guessing passwords, if a context offers it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Resources:
 
     @property
     def attempts(self) -> Attempts:
-        """Limits guesses of passwords."""
+        """The limit on guessing passwords."""
         if self._make_attempts is None:
             raise LookupError("no context of this program limits the guessing of passwords")
         return self.once(self._make_attempts)

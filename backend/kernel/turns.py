@@ -1,4 +1,4 @@
-"""Turns: how many passwords are checked at once in a process. A storm of them must leave cores to the reads."""
+"""Turns: how many passwords a process checks at once. Many sign-ins must leave cores to the reads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from backend.kernel.resources import Resources
 
 _LONGEST_WAIT = 4.0
 _PLACES_TO_WAIT = 40
-"""Fewer than a process has threads (64): those that wait for a turn answer nothing else."""
+"""Fewer than a process has threads (64): a request that waits for a turn occupies one."""
 _PLACES_OF_ONE_NETWORK = 20
 
 
 class Turns:
     """The turns of one process.
 
-    Of one account one at a time: correct passwords side by side would look like failures to each other.
-    One network has half of the places to wait, so that it cannot keep everybody else out.
+    Of one account, one at a time: correct passwords in parallel would look like failures to each other.
+    One network has at most half of the places to wait, so that it cannot block all others.
     """
 
     def __init__(self, at_once: int | None = None, longest_wait: float = _LONGEST_WAIT) -> None:
@@ -33,15 +33,15 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """How many requests wait for a turn."""
         return self._waiting.total()
 
     @contextmanager
     def one(self, account: str, network: str = "") -> Iterator[None]:
-        """A turn for that account.
+        """A turn for the account.
 
         Raises:
-            Busy: too many wait, or it took too long.
+            Busy: too many requests wait, or this one waited too long.
         """
         with self._changed:
             if self.waiting >= _PLACES_TO_WAIT or self._waiting[network] >= _PLACES_OF_ONE_NETWORK:
@@ -65,5 +65,5 @@ class Turns:
 
 
 def turns_of(_resources: Resources) -> Turns:
-    """Those of this process."""
+    """The turns of this process."""
     return Turns()

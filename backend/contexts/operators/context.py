@@ -18,7 +18,7 @@ from backend.kernel.resources import Resources
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> OperatorsPorts:
-    """What the handlers may reach, for one transaction."""
+    """Open the handlers' ports for one transaction."""
     registry = resources.registry
     lane_of = {name: handler.lane for name, handler in registry.queued().items()}
     return OperatorsPorts(SqlDeadLetters(unit, lane_of, resources.sealer), SqlLanes(unit, registry.every_lane()))

@@ -84,7 +84,7 @@ _IDS = ("actor", "cause", "replayed_by")
 
 
 class Taking(NamedTuple):
-    """A worker's taking of a message from its lane."""
+    """Which worker took a message from its lane, and when."""
 
     at: datetime
     worker: str
@@ -99,7 +99,7 @@ class Envelope:
         name: the handler's wire name, `<context>.<handler>`.
         lane: the queue it travels in, `<context>.<kind>`.
         body: JSON-ready fields of the message; secrets sealed.
-        taken: by whom it was taken, and when; it does not travel.
+        taken: which worker took it, and when; it is not sent.
     """
 
     id: UUID
@@ -111,11 +111,11 @@ class Envelope:
 
 
 class Depth(NamedTuple):
-    """How much lies in a lane.
+    """The number of messages in a lane.
 
     Attributes:
         ready: messages that no worker has taken.
-        consumers: None where the broker cannot tell.
+        consumers: None if the broker does not report them.
     """
 
     ready: int
@@ -150,10 +150,10 @@ class Queue(Protocol):
         """
 
     def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:
-        """How much lies in each of these lanes, as of some seconds ago at most.
+        """The numbers of messages in these lanes, at most some seconds old.
 
         Raises:
-            QueueUnavailable: the broker did not tell within `deadline` seconds.
+            QueueUnavailable: the broker did not answer within `deadline` seconds.
         """
 
     def check(self, deadline: float) -> None:

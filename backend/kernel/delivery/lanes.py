@@ -33,12 +33,12 @@ insert into lanes (name, last_taken_at) select * from unnest(%s::text[], %s::tim
 on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
 """
 _RECENT = 10_000
-"""Operations that percentiles are computed from: enough, and quick whatever the load."""
+"""The most operations for percentiles: enough for them, and quick under any load."""
 
 
 @dataclass(frozen=True)
 class LaneRow:
-    """What is kept of a lane."""
+    """The stored state of a lane."""
 
     name: str
     paused_at: datetime | None
@@ -49,7 +49,7 @@ class LaneRow:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long the messages of the last five minutes had waited when a worker took them, in seconds."""
+    """How long the messages of the last five minutes waited until a worker took them, in seconds."""
 
     lane: str
     p50: float
@@ -57,11 +57,11 @@ class Wait:
 
 
 NOTHING_KEPT = LaneRow("", None, None, None, None)
-"""Of a lane that never had anything to do."""
+"""The state of a lane that never had a message."""
 
 
 def pause(connection: sa.Connection, lane: str, by: UUID | None, reason: str) -> None:
-    """Pause the lane. One that is paused already keeps its time, and takes the new reason."""
+    """Pause the lane. A paused one keeps its time and gets the new reason."""
     statement = insert(lanes).values(name=lane, paused_at=sa.func.now(), paused_by=by, pause_reason=reason)
     excluded = statement.excluded
     again = {
@@ -84,17 +84,17 @@ def paused(connection: ReadConnection) -> frozenset[str]:
 
 
 def note_taken(connection: ReadConnection, taken: Mapping[str, datetime]) -> None:
-    """Note when work on a message of each lane last began."""
+    """Record when a worker last started a message of each lane."""
     connection.execute(_TAKEN, (list(taken), list(taken.values())))
 
 
 def rows(connection: ReadConnection) -> dict[str, LaneRow]:
-    """What is kept, by lane; a lane that never had anything to do has no row."""
+    """The stored state by lane; a lane that never had a message has no row."""
     return {row.name: row for row in _ROWS.all(connection)}
 
 
 def waits(connection: ReadConnection, lane_of: Mapping[str, str]) -> dict[str, Wait]:
-    """How long messages have waited lately, by lane.
+    """How long messages waited recently, by lane.
 
     Args:
         lane_of: the lane of each task that counts.

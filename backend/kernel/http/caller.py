@@ -16,9 +16,9 @@ class Caller(NamedTuple):
     token_expires_at: int = 0
     """`exp` of the access token: seconds since 1970."""
     authenticated_at: int = 0
-    """When they last authenticated: seconds since 1970."""
+    """The time of the last authentication, in seconds since 1970."""
     may_administer: bool = True
-    """Whether they authenticated well enough for the role `admin`, should they have it."""
+    """Whether the authentication suffices for the role `admin`."""
 
     @property
     def is_admin(self) -> bool:

@@ -67,9 +67,9 @@ def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
 
 
 def limited(uses: Callable[[], Sequence[Use]]) -> Callable[[F], F]:
-    """Let commands through as far as limits allow. One that is repeated under its Idempotency-Key counts once.
+    """Limit the commands of a route. One that is repeated under its Idempotency-Key counts once.
 
-    Below `arguments`: what is refused for its shape does not count.
+    Place it below `arguments`: an invalid request does not count.
     """
 
     def guard(view: F) -> F:
@@ -85,7 +85,7 @@ def limited(uses: Callable[[], Sequence[Use]]) -> Callable[[F], F]:
 
 
 def recently_authenticated(view: F) -> F:
-    """The caller must have authenticated within the last minutes; a refresh does not count. Below the guard."""
+    """The caller must have authenticated within the last minutes; a refresh does not count. Place it below a guard."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -96,7 +96,7 @@ def recently_authenticated(view: F) -> F:
 
 
 def require_recent_authentication() -> None:
-    """As `recently_authenticated`, for a view where it depends on the body.
+    """As `recently_authenticated`, for a view in which it depends on the body.
 
     Raises:
         ReauthenticationRequired: it was longer ago.

@@ -1,4 +1,4 @@
-"""Attempts to prove who one is: a context offers the limit on them, others count theirs there."""
+"""Attempts with a password: one context offers the limit, others count their attempts there."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from uuid import UUID
 
 
 class Attempts(Protocol):
-    """The limit on guessing somebody's password. The address that guesses is in the current context.
+    """The limit on guessing a password. The caller's address is in the current origin.
 
-    Every method but `succeeded` raises TooManyAttempts: there were too many lately, the right password is refused
+    Every method but `succeeded` raises TooManyAttempts: there were too many recently. The correct password is refused
     as well.
     """
 
     def turn(self, user_id: UUID) -> AbstractContextManager[None]:
-        """A turn among all who have a password checked by this process now, for the time inside.
+        """Wait for a turn to have a password checked by this process; it lasts for the `with` block.
 
         Raises:
-            Busy: too many wait already.
+            Busy: too many requests wait already.
         """
 
     def reserve(self, user_id: UUID) -> None:
-        """Count one attempt as failed before it is made, at once, in a transaction of its own."""
+        """Count an attempt as failed before it is made, in a transaction of its own."""
 
     def succeeded(self, user_id: UUID) -> None:
-        """The attempt was right after all: take back what `reserve` counted, at once, like `reserve`."""
+        """The attempt was correct: take back what `reserve` counted, in a transaction of its own."""

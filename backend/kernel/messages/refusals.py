@@ -106,7 +106,7 @@ class WrongPassword(Denied):
 
 
 class ReauthenticationRequired(Denied):
-    """You signed in too long ago for this. Prove your password again, then repeat the request."""
+    """You signed in too long ago for this. Confirm your password again, then repeat the request."""
 
 
 class NotFound(Refusal):

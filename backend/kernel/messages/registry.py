@@ -19,8 +19,8 @@ R = TypeVar("R")
 
 
 class Kind(StrEnum):
-    """A kind of work, which must not wait behind another kind. Each context has a lane per kind, and another one for
-    what is anonymous.
+    """A kind of work, which must not wait behind another kind. Each context has a lane per kind, and a second one for
+    anonymous messages.
     """
 
     COMMANDS = "commands"  # short transactions
@@ -43,7 +43,7 @@ class Handler:
         may: what its actor must be when the message is processed; None: anybody whom the API accepted.
         limit: seconds that one delivery may take (on RabbitMQ with the prefork pool); then it counts as failed.
         backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
-        anonymous: whether anybody may have it done without signing in. Its messages wait apart, and only so many:
+        anonymous: whether callers may send it without signing in. Its messages wait in a bounded lane of their own:
             whoever floods us holds up nobody who is signed in.
     """
 
@@ -107,7 +107,7 @@ class Handlers(Generic[Ports]):
         Args:
             kind: of work; by default `events` for an event, `commands` for the rest.
             attempts, spreads, may, limit, backoff, anonymous: see `Handler`.
-            name: where it is not `<context>.<function>`.
+            name: the wire name, if it is not `<context>.<function>`.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
@@ -230,5 +230,5 @@ class Registry:
         return {handler.lane: handler for handler in sorted(self.queued().values(), key=attrgetter("lane"))}
 
     def every_lane(self) -> list[str]:
-        """Those, and the one of scheduled housekeeping."""
+        """The lanes of all handlers, and that of scheduled housekeeping."""
         return [*self.lanes(), Kind.MAINTENANCE.value]

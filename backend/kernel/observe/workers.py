@@ -1,4 +1,4 @@
-"""The `workers` table: a row for each worker, which it writes itself every few seconds, and deletes when it ends."""
+"""The table `workers`: one row per worker, which the worker writes every few seconds and deletes when it stops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.kernel.postgres.statements import Statement
 from backend.kernel.postgres.tables import metadata
 
 SHOWN_FOR = timedelta(minutes=5)
-"""How long a worker that has not been heard of is still shown: `seen_at` tells that it is missing."""
+"""How long a worker that does not report is still listed; `seen_at` shows that it is missing."""
 _ALIVE_FOR = timedelta(seconds=10)
 
 workers = sa.Table(
@@ -41,7 +41,7 @@ on conflict (name) do update set
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker tells of itself.
+    """The report of a worker.
 
     Attributes:
         name: of the worker among all workers.
@@ -49,7 +49,7 @@ class Report:
         busy: `task` and `since` of each message that is being processed.
         held: by lane, how many messages it has taken and not finished.
         processes: how many messages it can process at the same time.
-        memory_bytes: of its processes together, None where that is unknown.
+        memory_bytes: of its processes together; None if unknown.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Report:
 
 @dataclass(frozen=True)
 class WorkerRow(Report):
-    """What a worker has told of itself, and when."""
+    """The last report of a worker, and its time."""
 
     seen_at: datetime
 
@@ -74,17 +74,17 @@ def report(connection: ReadConnection, told: Report) -> None:
 
 
 def leave(connection: ReadConnection, name: str) -> None:
-    """The worker has ended."""
+    """Delete the worker's row: it has stopped."""
     connection.execute("delete from workers where name = %s", (name,))
 
 
 def known(connection: ReadConnection) -> list[WorkerRow]:
-    """The workers that were heard of within `SHOWN_FOR`, by name."""
+    """The workers that reported within `SHOWN_FOR`, by name."""
     return _KNOWN.all(connection, age=SHOWN_FOR)
 
 
 def alive(connection: ReadConnection) -> list[WorkerRow]:
-    """Those that were heard of a moment ago."""
+    """The workers that reported a moment ago."""
     return _KNOWN.all(connection, age=_ALIVE_FOR)
 
 

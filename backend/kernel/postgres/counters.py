@@ -1,7 +1,7 @@
-"""Counters that refuse: what every limit is made of.
+"""Counters with rules, on which every limit is built.
 
-Guarantee: counters are locked in the order of their keys, judged, then written. So of parallel uses no more are let
-through than the rule allows, however many processes ask. A crash of the database may forget those of its last second.
+Guarantee: counters are locked in the order of their keys, judged, then written. So of parallel uses no more are
+allowed than the rule says, however many processes ask. A crash of the database may lose those of its last second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from backend.kernel.postgres.statements import driver_of
 from backend.kernel.postgres.tables import metadata
 
 _LONGEST_QUEUE = 0.5
-"""Seconds to wait for a connection: what asks for a limit is to be quick, also in a storm."""
+"""Seconds to wait for a connection: a check of a limit must be quick, also under load."""
 _TIME = sa.DateTime(timezone=True)
 
 counters = sa.Table(
@@ -36,7 +36,7 @@ counters = sa.Table(
 RETENTION = Retention(counters.c.expires_at, timedelta())
 """Counters that no longer refuse anybody."""
 
-# Locks and reads in one round trip. The time is the database's: processes whose clocks differ count alike.
+# Locks and reads in one round trip. The time is the database's, because clocks of processes differ.
 _LOCK = """
 insert into counters as counted (key, times, blocks, expires_at)
 select key, '{}', 0, clock_timestamp() from unnest(%(keys)s::bytea[]) as asked (key) order by key
@@ -48,16 +48,16 @@ _WRITE = """
 update counters set times = %(times)s, blocks = %(blocks)s, expires_at = clock_timestamp() + %(kept)s
 where key = %(key)s
 """
-# A count that a crash of the database undoes lets one more through: no need to wait for its disk.
+# If a crash of the database undoes a count, one more use is allowed. So do not wait for the disk.
 _QUICKLY = "set local synchronous_commit = off"
 
 
 class Count(NamedTuple):
-    """What a counter holds.
+    """The content of a counter.
 
     Attributes:
-        times: of what was counted lately, in order.
-        blocks: how often the limit was reached before, where that matters.
+        times: the recently counted times, in order.
+        blocks: how often the limit was reached before, if that matters.
     """
 
     times: tuple[datetime, ...] = ()
@@ -65,7 +65,7 @@ class Count(NamedTuple):
 
 
 class Counted(Protocol):
-    """What a rule makes of a count."""
+    """The count after a rule."""
 
     @property
     def times(self) -> tuple[datetime, ...]:
@@ -77,15 +77,15 @@ class Counted(Protocol):
 
 
 Rule = Callable[[Count, datetime], Counted]
-"""From what was counted until now to what is counted from now on; raises a refusal when that is too much."""
+"""Turns the current count into the next one; raises a refusal if that is too much."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One counter and what is to become of it.
+    """One counter and the change to it.
 
     Attributes:
-        kept: how long it may still matter.
+        kept: how long the counter is needed.
     """
 
     key: bytes
@@ -101,14 +101,14 @@ class Counters:
         self._keyring = keyring
 
     def key(self, *names: str) -> bytes:
-        """What a counter is known by; the table shows nobody's name or address.
+        """The key of a counter; the table contains no name or address.
 
-        No name may hold NUL: one that somebody chooses must not be another's counter.
+        No name may contain NUL: a name that a caller chooses must not equal another counter's.
         """
         return self._keyring.digest("counter", "\0".join(names).encode("utf-8", "surrogatepass"))
 
     def check(self, changes: Sequence[Change]) -> None:
-        """Judge without counting and without a lock: whoever is refused now is refused at the least cost.
+        """Judge without counting and without a lock: a refusal costs as little as possible.
 
         Raises:
             Refusal: a rule's.
@@ -125,7 +125,7 @@ class Counters:
         """Judge in the order given, then count, all or nothing.
 
         Args:
-            connection: whose transaction decides what becomes of it; by default it is done at once.
+            connection: of the transaction to count in; by default a transaction of its own.
 
         Raises:
             Refusal: a rule's.

@@ -61,7 +61,7 @@ def sign_in(command: SignIn, ports: AuthPorts) -> TokenPair | CodeSent:
 
 @handlers.on(Reauthenticate)
 def reauthenticate(command: Reauthenticate, ports: AuthPorts) -> TokenPair | CodeSent:
-    """A stolen access token is not enough for what cannot be undone."""
+    """Require the password again: a stolen access token must not suffice for what cannot be undone."""
     version = ports.guesses.password(command.user_id, command.password)
     account = ports.accounts.held(command.user_id)
     if version is None or account is None or account.password_version != version:
@@ -146,7 +146,7 @@ def end_sessions_of_the_inactive(event: UserDeactivated, ports: AuthPorts) -> No
 
 @handlers.within(UserSignedOut)
 def end_sessions_of_the_signed_out(event: UserSignedOut, ports: AuthPorts) -> None:
-    """Whoever an administrator signs out is signed out everywhere, at once."""
+    """End every session of a user whom an administrator signed out."""
     ports.sessions.end_sessions(event.user_id)
 
 
@@ -200,7 +200,7 @@ def _reauthenticated(account: Account, session_id: UUID, methods: tuple[Method, 
 
 
 def _roles(account: Account, session: Session, ports: AuthPorts) -> tuple[str, ...]:
-    """The roles that the access tokens of the session name."""
+    """The roles in the access tokens of the session."""
     if ports.admins_need_two_step and Method.MULTIPLE not in session.methods:
         return tuple(role for role in account.roles if role != ADMIN)
     return account.roles

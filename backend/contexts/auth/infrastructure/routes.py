@@ -82,14 +82,14 @@ class ShortSignInView(MethodView):
 
 @blueprint.route("/auth/reauthenticate")
 class ReauthenticationView(MethodView):
-    """Another proof of the password, in the same session."""
+    """Reauthentication in the same session."""
 
     @signed_in
     @blueprint.arguments(schemas.Password)
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(WrongPassword, TooManyAttempts, Busy)
     def post(self, given: dict[str, Any]) -> Response:
-        """Prove your password again
+        """Confirm your password again
 
         The answer has new tokens of the same session, whose `auth_time` is now. With two-step sign-in on, it is a
         challenge, and /auth/verify-code has the tokens. DELETE /users/me and a change of the username need this, at

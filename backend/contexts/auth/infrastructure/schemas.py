@@ -13,7 +13,7 @@ _TIME = "2026-01-02T03:04:05.678901Z"
 
 
 def _without_spaces(code: str) -> str:
-    """A code is pasted as mails and phones show it: `481 048`."""
+    """A code, with or without spaces: mails and phones show `481 048`."""
     return "".join(code.split())
 
 

@@ -46,10 +46,10 @@ class Throttle:
         self._counters = counters
 
     def check(self, account: str) -> None:
-        """Refuse whoever would be refused, before anything is spent on them.
+        """Refuse what the throttle would refuse, before any work is done.
 
         Raises:
-            TooManyAttempts: there were too many.
+            TooManyAttempts: a limit is reached.
         """
         self._counters.check(self._failure(account))
 
@@ -118,7 +118,7 @@ class SqlGuesses:
 
 @dataclass(frozen=True)
 class SqlAttempts:
-    """`Attempts`, for the passwords of those who are signed in."""
+    """`Attempts`, for the passwords of signed-in users."""
 
     throttle: Throttle
     turns: Turns
@@ -142,16 +142,16 @@ def throttle_of(resources: Resources) -> Throttle:
 
 
 def attempts_of(resources: Resources) -> SqlAttempts:
-    """What other contexts count theirs with."""
+    """The attempts that other contexts use."""
     return SqlAttempts(resources.once(throttle_of), resources.once(turns_of))
 
 
 FAILURES = Retention(failures.c.updated_at, _KEPT)
-"""What release 0.1 counted, while both run."""
+"""The counters of release 0.1, while both releases run."""
 
 
 def _turn(who: str, throttle: Throttle, turns: Turns) -> AbstractContextManager[None]:
-    """Whoever is refused gets no turn: many of them would take everybody else's."""
+    """Check the throttle before the turn: refused requests must not occupy turns."""
     throttle.check(who)
     return turns.one(who, network_of(current_origin.get().ip))
 

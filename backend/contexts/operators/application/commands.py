@@ -56,7 +56,7 @@ class DiscardDeadLetter(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class PauseLane(SyncCommand[None]):
-    """Let no worker begin a message of this lane until it is resumed."""
+    """Pause a lane: no worker starts a message of it until it is resumed."""
 
     lane: str
     reason: str
@@ -64,6 +64,6 @@ class PauseLane(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class ResumeLane(SyncCommand[None]):
-    """Let workers process the lane again."""
+    """Resume a lane."""
 
     lane: str

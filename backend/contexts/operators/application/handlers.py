@@ -37,11 +37,11 @@ def discard(command: DiscardDeadLetter, ports: OperatorsPorts) -> None:
 
 @handlers.on(PauseLane, name="lanes.pause")
 def pause(command: PauseLane, ports: OperatorsPorts) -> None:
-    """The workers find it within seconds."""
+    """The workers notice it within seconds."""
     ports.lanes.pause(command.lane, command.reason)
 
 
 @handlers.on(ResumeLane, name="lanes.resume")
 def resume(command: ResumeLane, ports: OperatorsPorts) -> None:
-    """The workers find it within seconds."""
+    """The workers notice it within seconds."""
     ports.lanes.resume(command.lane)

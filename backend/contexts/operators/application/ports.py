@@ -36,17 +36,17 @@ class Lanes(Protocol):
     """The lanes of the program."""
 
     def pause(self, lane: str, reason: str) -> None:
-        """Pause it, or give a paused one another reason.
+        """Pause a lane, or give a paused one another reason.
 
         Raises:
-            LaneNotFound: no handler has that lane.
+            LaneNotFound: no handler has this lane.
         """
 
     def resume(self, lane: str) -> None:
         """End the pause, if there is one.
 
         Raises:
-            LaneNotFound: no handler has that lane.
+            LaneNotFound: no handler has this lane.
         """
 
 

@@ -18,4 +18,4 @@ class DeadLetterSettled(Conflict):
 
 
 class LaneNotFound(NotFound):
-    """The program has no lane of this name."""
+    """The lane does not exist."""

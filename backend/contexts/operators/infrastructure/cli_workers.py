@@ -19,7 +19,7 @@ lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, re
 @lanes.command("list")
 @reports_refusals
 def list_lanes() -> None:
-    """Show what waits in each lane, for how long, and who takes from it."""
+    """Show the messages and consumers of each lane, and how long messages wait."""
     heading = ("LANE", "READY", "UNACKED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "PAUSED")
     _table([heading, *map(_lane, lane_views(api().bus))])
 
@@ -29,7 +29,7 @@ def list_lanes() -> None:
 @click.option("--reason", required=True, help="Why; everybody who looks at the lanes reads it.")
 @reports_refusals
 def pause(*, lane: str, reason: str) -> None:
-    """Let no worker begin a message of LANE, within five seconds and until it is resumed."""
+    """Pause LANE: within five seconds no worker starts a message of it until it is resumed."""
     api().bus.execute(PauseLane(lane, reason))
     click.echo(f"{lane}  paused")
 
@@ -38,7 +38,7 @@ def pause(*, lane: str, reason: str) -> None:
 @click.argument("lane")
 @reports_refusals
 def resume(*, lane: str) -> None:
-    """Let workers process LANE again."""
+    """Resume LANE."""
     api().bus.execute(ResumeLane(lane))
     click.echo(f"{lane}  resumed")
 

@@ -43,14 +43,14 @@ class PauseSchema(ma.Schema):
 
 
 class WaitSchema(ma.Schema):
-    """Percentiles in seconds. null when no message was taken."""
+    """Percentiles in seconds; null if no message was taken."""
 
     p50 = ma.fields.Float(required=True, allow_none=True, metadata={"examples": [0.012]})
     p95 = ma.fields.Float(required=True, allow_none=True, metadata={"examples": [0.34]})
 
 
 class LaneSchema(ma.Schema):
-    """A lane at present."""
+    """The current state of a lane."""
 
     name = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
     ready = ma.fields.Integer(
@@ -94,7 +94,7 @@ class LaneCollection(MethodView):
     def get(self) -> Response:
         """List the lanes
 
-        A lane is the queue of one kind of work of one context. What the broker tells is a few seconds old at most.
+        A lane is the queue of one kind of work of one context. The broker's numbers are at most a few seconds old.
         """
         return json_response({"items": lane_views(bus())})
 
@@ -128,7 +128,7 @@ class LaneResumption(MethodView):
     def post(self, name: str) -> Response:
         """Resume a lane
 
-        Within five seconds the workers go on with what waits. One that is not paused stays as it is.
+        Within five seconds the workers continue with the waiting messages. A lane that is not paused stays as it is.
         """
         bus().execute(ResumeLane(name))
         return json_response(lane_view(bus(), name))

@@ -1,4 +1,4 @@
-"""Lanes: their pauses, and what is known of each from PostgreSQL and from the broker."""
+"""Lanes: their pauses, and their state from PostgreSQL and the broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backend.kernel.observe import workers
 from backend.kernel.postgres.database import ReadConnection
 
 _BROKER_SECONDS = 1.0
-"""For which the broker is asked: an answer without its part is better than none."""
+"""Seconds to wait for the broker: an answer without its numbers is better than none."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PauseView:
     """A pause.
 
     Attributes:
-        by: the administrator; None: an operator at the machine.
+        by: the administrator; None for an operator at the command line.
     """
 
     since: datetime
@@ -36,7 +36,7 @@ class PauseView:
 
 @dataclass(frozen=True)
 class WaitView:
-    """Percentiles in seconds, None when nothing was taken."""
+    """Percentiles in seconds; None if no message was taken."""
 
     p50: float | None
     p95: float | None
@@ -44,14 +44,14 @@ class WaitView:
 
 @dataclass(frozen=True)
 class LaneView:
-    """A lane at present.
+    """The current state of a lane.
 
     Attributes:
-        ready: messages that no worker has taken; None while the broker does not tell.
+        ready: messages that no worker has taken; None if the broker does not answer.
         unacked: messages that workers have taken and not finished.
-        consumers: workers that take from it; None while nobody can tell.
-        last_taken_at: when work on one of its messages last began.
-        wait_seconds: between acceptance and a worker's taking, over the last five minutes.
+        consumers: workers that consume it; None if unknown.
+        last_taken_at: when a worker last started one of its messages.
+        wait_seconds: from acceptance until a worker took the message, over the last five minutes.
     """
 
     name: str
@@ -71,12 +71,12 @@ class SqlLanes:
         self._known = known
 
     def pause(self, lane: str, reason: str) -> None:
-        """Keep the pause, which the workers will find."""
+        """Store the pause, which the workers read."""
         self._check(lane)
         lanes.pause(self._unit.connection, lane, current_origin.get().actor, reason)
 
     def resume(self, lane: str) -> None:
-        """Forget the pause."""
+        """Delete the pause."""
         self._check(lane)
         lanes.resume(self._unit.connection, lane)
 
@@ -106,7 +106,7 @@ def _depths(bus: Bus, names: Sequence[str]) -> Mapping[str, Depth]:
 
 
 def _lane_of(bus: Bus) -> dict[str, str]:
-    """By task. Of one that takes several steps, the last step's wait would count from its acceptance."""
+    """The lane of each task, except those of several steps: their last step's wait would count from the acceptance."""
     queued = bus.registry.queued().items()
     return {task: handler.lane for task, handler in queued if task not in bus.reader.steps}
 

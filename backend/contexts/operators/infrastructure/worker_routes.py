@@ -60,6 +60,6 @@ class WorkerCollection(MethodView):
     def get(self) -> Response:
         """List the workers
 
-        Each tells of itself every two seconds. One that is missing is still shown for five minutes: see `seen_at`.
+        Each worker reports every two seconds. A missing one is listed for five more minutes: see `seen_at`.
         """
         return json_response({"items": worker_views(bus())})

@@ -29,7 +29,7 @@ class WorkerView:
 
 
 def worker_views(bus: Bus) -> list[WorkerView]:
-    """Those that were heard of lately, by name."""
+    """The workers that reported recently, by name."""
     kind_of = {lane: handler.kind.value for lane, handler in bus.registry.lanes().items()}
     return [_view(row, kind_of) for row in bus.database.read(workers.known, fresh=True)]
 

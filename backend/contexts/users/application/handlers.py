@@ -108,7 +108,7 @@ def set_roles(command: SetRoles, ports: UsersPorts) -> None:
 
 @handlers.on(SignOutUser, spreads=True, may=admin)
 def sign_out_user(command: SignOutUser, ports: UsersPorts) -> None:
-    """The account stays active: its user may sign in again."""
+    """End every session. The account stays active, and its user may sign in again."""
     _expected(command.user_id, command.expected_version, ports).sign_out()
 
 

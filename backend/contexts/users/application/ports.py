@@ -77,10 +77,10 @@ class Links(Protocol):
     """The mailed links. A link works once; a newer one ends the older one of the same purpose."""
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
-        """The token of a new link; None when the hourly limit of the occasion or of the address is reached.
+        """The token of a new link; None if the hourly limit of the occasion or of the address is reached.
 
         Args:
-            email: the address that is to get a mail, and that the link verifies.
+            email: the address that gets the mail and that the link verifies.
         """
 
     def owner(self, token: Secret, purpose: Purpose) -> UUID:

@@ -22,9 +22,9 @@ class UsersSettings:
     require_email_verification: bool
     """Whether an account works only after its address is verified."""
     registrations_per_address: int
-    """The most from one network within an hour."""
+    """The most registrations from one network per hour."""
     registrations: int
-    """The most from everybody within an hour."""
+    """The most registrations per hour in total."""
 
     @classmethod
     def load(cls, environment: Environment) -> Self:
