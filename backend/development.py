@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,6 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -319,7 +319,7 @@ def _end(supervisord: subprocess.Popen[bytes]) -> None:
 def _api_is_ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/health/ready", timeout=5) as response:
-            return bool(response.status == HTTPStatus.OK)
+            return bool(json.load(response)["status"] == "ok")
     except OSError:
         return False
 

@@ -129,6 +129,7 @@ def _memory(program: Program) -> int:
 def is_ready(client: Client) -> bool:
     """Whether the API process answers and reaches what it needs."""
     try:
-        return client.get("/health/ready").status == 200
+        ready = client.get("/health/ready")
+        return ready.status == 200 and bool(ready.body["status"] == "ok")
     except OSError:
         return False

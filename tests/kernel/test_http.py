@@ -515,13 +515,35 @@ def test_an_encoded_body_is_415_and_told_what_is_read(client: Client, path: str,
 
 def test_health_names_each_dependency(client: Client, queue: InlineQueue) -> None:
     assert client.get("/health/live").status_code == 200
-    assert client.get("/health/ready").json == {"status": "ready", "checks": {"database": "up", "broker": "up"}}
+    up = {"database": "up", "replica": "up", "broker": "up"}
+    assert client.get("/health/ready").json == {"status": "ok", **up, "reads": "database", "commands": "broker"}
+    queue.down = True
+    degraded = client.get("/health/ready")
+    assert degraded.status_code == 200
+    assert degraded.json == {"status": "degraded", **up, "broker": "down", "reads": "database", "commands": "spool"}
+
+
+@pytest.mark.parametrize("settings", [{"spool_limit": 1}], indirect=True)
+def test_a_full_spool_takes_no_commands_but_reads_go_on(client: Client, queue: InlineQueue) -> None:
+    queue.down = True
+    client.with_token("ada").patch("/users/me", {"age": 36})
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json["reads"], ready.json["commands"]) == (200, "database", "none")
+
+
+def test_an_api_whose_database_is_away_is_ready_while_the_broker_takes_commands() -> None:
+    queue = InlineQueue()
+    process = Program(settings_with(database_url="postgresql://127.0.0.1:1/none")).process(queue)
+    client = Client(process.web())
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json["status"]) == (200, "degraded")
+    assert (ready.json["database"], ready.json["reads"], ready.json["commands"]) == ("down", "none", "broker")
     queue.down = True
     refused = client.get("/health/ready")
     assert (refused.status_code, refused.content_type) == (503, "application/problem+json")
-    assert refused.json["code"] == "unavailable"
-    assert refused.json["checks"] == {"database": "up", "broker": "down"}
+    assert (refused.json["code"], refused.json["broker"], refused.json["commands"]) == ("unavailable", "down", "none")
     assert int(refused.headers["Retry-After"]) >= 1
+    process.close()
 
 
 def test_figures_tell_what_was_accepted(client: Client, queue: InlineQueue) -> None:

@@ -135,14 +135,19 @@ select coalesce((select max(position) - min(position) from outbox), 0) < %(most)
 """
 
 
+def has_room(connection: ReadConnection, most: int) -> bool:
+    """Whether fewer than `most` rows wait."""
+    room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
+    return bool(room and room[0])
+
+
 def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     """Store a command that the broker could not take; the sweep publishes it.
 
     Raises:
         OutboxFull: `most` rows wait already.
     """
-    room = connection.execute(_HAS_ROOM, {"most": most}).fetchone()
-    if not (room and room[0]):
+    if not has_room(connection, most):
         raise OutboxFull
     connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
 

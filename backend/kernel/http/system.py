@@ -8,11 +8,13 @@ from hmac import compare_digest
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
+from backend.kernel.delivery import outbox
 from backend.kernel.http.answers import json_response, problem_response
 from backend.kernel.http.api import api, bus, current
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
+from backend.kernel.postgres.replica import ReplicaState
 
 
 def system_blueprint() -> Blueprint:
@@ -30,14 +32,24 @@ def live() -> Response:
 
 
 def ready() -> Response:
-    """200 when database and broker answer, else 503 naming the one that does not."""
-    checks = {
-        "database": _answers(lambda: bus().database.read(lambda connection: connection.execute("select 1"), timeout=1)),
+    """200 while anything can be read or accepted, naming each dependency and what works; 503 when nothing can."""
+    database, limit = bus().database, api().settings.spool_limit
+    room: list[bool] = []
+    up = {
+        "database": _answers(
+            lambda: room.append(database.read(lambda primary: outbox.has_room(primary, limit), timeout=1, fresh=True))
+        ),
         "broker": _answers(lambda: bus().queue.check(1)),
     }
-    if all(state == "up" for state in checks.values()):
-        return json_response({"status": "ready", "checks": checks})
-    return problem_response({**http_problem(503, current.get().request_id), "checks": checks}, {"Retry-After": "2"})
+    up["replica"] = up["database"] if database.replica_state is None else database.replica_state is ReplicaState.UP
+    works = {
+        "reads": "database" if up["database"] else "replica" if up["replica"] else "none",
+        "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
+    }
+    state = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
+    if set(works.values()) == {"none"}:
+        return problem_response({**http_problem(503, current.get().request_id), **state}, {"Retry-After": "2"})
+    return json_response({"status": "ok" if all(up.values()) else "degraded", **state})
 
 
 def figures() -> Response:
@@ -58,9 +70,9 @@ def _may_see_figures() -> None:
         raise InvalidToken
 
 
-def _answers(check: Callable[[], object]) -> str:
+def _answers(check: Callable[[], object]) -> bool:
     try:
         check()
     except Exception:  # noqa: BLE001 - whatever it is, it does not answer
-        return "down"
-    return "up"
+        return False
+    return True
