@@ -33,6 +33,7 @@ from environs import Env, EnvError
 
 from backend.addresses import broker_places, database_place
 from backend.program import load_program
+from backend.reload import Reloader
 from backend.settings import DATABASE_URL_FILE, PORTS, ROOT, VAR, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -79,9 +80,12 @@ def _run() -> NoReturn:
                 time.sleep(0.5)
             output.show()
             print(_welcome(settings, port, flower_port), flush=True)
+            reloader = Reloader(output.pid)
             while True:
                 output.show()
-                time.sleep(0.2)
+                if reloader.look():
+                    print("code changed: restarting the API and the workers", flush=True)
+                time.sleep(0.5)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -242,6 +246,11 @@ class _Output:
     def __init__(self, supervisord: subprocess.Popen[bytes]) -> None:
         self._supervisord = supervisord
         self._positions: dict[Path, int] = {}
+
+    @property
+    def pid(self) -> int:
+        """Supervisord's."""
+        return self._supervisord.pid
 
     def show(self) -> None:
         """Show new lines.
