@@ -63,7 +63,7 @@ def publish() -> Any:
         producer.publish(
             [[], request.get_json(), {}],
             exchange=COMMANDS,
-            routing_key="users.hashing",
+            routing_key="users.hashing.anonymous",
             headers={"task": "users.create_user", "id": message_id},
             serializer="json",
             delivery_mode=2,
@@ -85,7 +85,7 @@ def send_task() -> Any:
         "users.create_user",
         kwargs=request.get_json(),
         exchange=COMMANDS,
-        routing_key="users.hashing",
+        routing_key="users.hashing.anonymous",
         mandatory=True,
         confirm_timeout=2,
     )

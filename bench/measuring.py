@@ -105,6 +105,8 @@ def surroundings() -> Iterator[dict[str, str]]:
         "BROKER_URL": f"{broker.rstrip('/')}/{name}",
         "BCRYPT_ROUNDS": str(ROUNDS),
         "LOG_FORMAT": "json",  # as in production
+        "REGISTRATIONS_PER_ADDRESS": "1000000",  # more than can be sent
+        "REGISTRATIONS": "1000000",
         "JWT_SECRET": uuid4().hex * 2,
     }
     try:

@@ -56,7 +56,11 @@ class World:
         self.network = self._stack.enter_context(Proxy("127.0.0.1", self.rabbitmq.port))
         behind = urlsplit(self.broker_url)._replace(netloc=f"guest:guest@127.0.0.1:{self.network.port}").geturl()
         self.environment = environment(
-            BROKER_URL=behind, DATABASE_URL=self.postgres.url, MAIL_URL=f"file:{directory / 'mail'}"
+            BROKER_URL=behind,
+            DATABASE_URL=self.postgres.url,
+            MAIL_URL=f"file:{directory / 'mail'}",
+            REGISTRATIONS_PER_ADDRESS="1000000",  # more than can be sent: all come from here
+            REGISTRATIONS="1000000",
         )
         self.clock = Clock(directory)
         self.apis = [
