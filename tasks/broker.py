@@ -1,4 +1,4 @@
-"""The nodes of RabbitMQ: the one that answered last is asked first, and over TLS only one that proves its name."""
+"""The nodes of RabbitMQ: connections try the one that answered last first, and check its name over TLS."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from backend.addresses import broker, broker_port, broker_urls
 
 
 class TlsTransport(pyamqp.SSLTransport):  # type: ignore[misc]
-    """kombu's, which checks who has signed a certificate, but not whose it is, and asks for no server by name (SNI).
+    """kombu's transport checks who signed a certificate, but not the server's name, and sends no name (SNI).
     Its option for that keeps the first name for every node of a list.
     """
 
     def establish_connection(self) -> Any:
-        """Connect to the node that is the connection's turn."""
+        """Connect to the current node of the connection."""
         node, given = self.client.hostname, self.client.ssl
         self.client.ssl = {**(given if isinstance(given, dict) else {}), "server_hostname": node}
         try:
@@ -29,24 +29,24 @@ TRANSPORT_ALIASES["amqps"] = f"{__name__}:{TlsTransport.__name__}"
 
 
 class Nodes:
-    """The addresses of the broker, for new connections: kombu begins each at the first of them."""
+    """The addresses of the broker, for new connections. kombu starts each at the first one."""
 
     def __init__(self, addresses: str) -> None:
         self._urls = broker_urls(addresses)
 
     @property
     def urls(self) -> str:
-        """All of them, as kombu takes them."""
+        """All addresses, in kombu's form."""
         return ";".join(self._urls)
 
     def answered(self, connection: Connection) -> None:
-        """Begin at the node of this connection from now on."""
+        """Start at the node of this connection from now on."""
         if len(self._urls) > 1:
             self._urls = sorted(self._urls, key=lambda url: not _leads_to(url, connection))
 
 
 def connect(connection: Connection) -> None:
-    """Connect to the first node that answers; each is asked once. kombu's own `connect` gives up after the second.
+    """Connect to the first node that answers; each is tried once. kombu's own `connect` gives up after the second.
 
     Raises:
         kombu.OperationalError: none does.

@@ -104,7 +104,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         return self.ensure_connected(connection)
 
     def _ask_for_a_look(self) -> None:
-        """Have the main thread look at the pauses: the connection is its own."""
+        """Make the main thread apply the pauses: it owns the connection."""
         if not self._asked_for_a_look:
             self._asked_for_a_look = True
             self.call_soon(self._look_at_pauses)
@@ -122,7 +122,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._hold_back(paused)
 
     def _hold_back(self, paused: frozenset[str]) -> None:
-        """Let no process begin what was taken before the pause, and the others go on with what was resumed."""
+        """Hold back taken messages of paused lanes, and release those of resumed ones."""
         slots = getattr(self.controller, "semaphore", None)
         if slots is None:  # not prefork: what was taken has begun
             return

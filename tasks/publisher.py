@@ -40,12 +40,12 @@ class Message:
 
 
 Question = Callable[[Connection], Any]
-"""Asked of the broker on a publisher's connection, between messages."""
+"""A query to the broker on a publisher's connection, between messages."""
 
 
 @dataclass(eq=False)
 class Publication:
-    """A message to publish, or a question to the broker.
+    """A message to publish, or a query to the broker.
 
     Attributes:
         outcome: done when the broker has confirmed the message, or answered the question; failed with its refusal or

@@ -33,7 +33,7 @@ from tasks.publisher import Message, Publication, Publishers
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
 _DEPTHS_SECONDS = 2.0
-"""How long the depths of the lanes are not asked for again."""
+"""How long the depths of lanes are cached."""
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +144,7 @@ class CeleryQueue:
         return confirmed
 
     def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:
-        """Ask for all lanes at once, unless that was done a moment ago."""
+        """Query all lanes at once, unless that was done a moment ago."""
         with self._asking:
             if monotonic() > self._depths_until:
                 if not self._breaker.allows():

@@ -37,7 +37,7 @@ class SafeRequest(Request):  # type: ignore[misc]
         return str(self.name).startswith("maintenance.") and bool(super().revoked())
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
-        """A process begins with it: told to whoever watches the lanes."""
+        """Record that a process has started the task."""
         super().on_accepted(pid, time_accepted)
         self.app.taken[self.name] = datetime.now(UTC)
 

@@ -1,7 +1,7 @@
-"""What a worker tells PostgreSQL of itself, and what it finds there: which lanes are paused.
+"""The reports of a worker to PostgreSQL, and the pauses of lanes that it reads there.
 
 A thread of the worker's main process does both every two seconds, on a connection of its own. While the database is
-away nothing changes: what was paused stays paused.
+away nothing changes: paused lanes stay paused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from backend.kernel.postgres.database import ReadConnection
 
 _EVERY = 2.0
 _FIRST_ANSWER = 3.0
-"""Seconds for which a worker that starts waits for the pauses, before it takes its first message."""
+"""Seconds that a new worker waits for the pauses before it takes its first message."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +36,11 @@ class Reporter:
     Args:
         app: the `ProgramApp`.
         name: of the worker.
-        report: what there is to tell now.
+        report: creates the current report.
         on_answer: called on the thread after each exchange.
 
     Attributes:
-        paused: the lanes that are paused, as far as it is known.
+        paused: the paused lanes, as of the last exchange.
     """
 
     def __init__(self, app: Any, name: str, report: Callable[[], Report], on_answer: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Reporter:
         self.paused: frozenset[str] = frozenset()
 
     def start(self) -> None:
-        """Start the thread, once, and wait until it knows which lanes are paused, or that nobody can tell."""
+        """Start the thread, once, and wait until it has read the pauses or failed to."""
         if self._thread.ident is None:
             self._thread.start()
             self._answered.wait(_FIRST_ANSWER)

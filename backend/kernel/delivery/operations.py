@@ -1,6 +1,6 @@
-"""The operations of somebody, as a listing: those that have an outcome, and those that wait in the spool.
+"""A listing of operations: those that have an outcome, and those that wait in the spool.
 
-What lies in the broker has no row: nobody but the holder of its handle knows of it before a worker has finished it.
+A message in the broker has no row: before a worker has finished it, only its handle names it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class ListedOperation:
-    """A command that somebody gave.
+    """An operation of a listing.
 
     Attributes:
         at: its place in the listing: when it was finished, or spooled.
@@ -66,7 +66,7 @@ def listed(
 
 @cache
 def _listing(given: frozenset[str]) -> Statement[ListedOperation]:
-    """One statement per combination of filters: PostgreSQL plans each for what it asks."""
+    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
     headers = outbox.c.headers
     null = sa.null()
     finished = sa.select(
@@ -99,7 +99,7 @@ _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 
 
 def _first(select: sa.Select[Any], given: frozenset[str]) -> sa.Subquery:
-    """As many of them as a page takes: then neither is read beyond that."""
+    """As many rows as a page takes, so that neither table is read further."""
     columns = select.selected_columns
     after = sa.tuple_(
         sa.bindparam("after_at", type_=operations.c.finished_at.type), sa.bindparam("after_id", type_=sa.Uuid)

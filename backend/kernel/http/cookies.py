@@ -1,6 +1,6 @@
-"""Session cookies: what a browser sends instead of a bearer token, and what a write with them requires.
+"""Session cookies: browsers send them instead of a bearer token. A write with them has further requirements.
 
-A page of another site can make a browser send cookies. It can neither set the header `X-CSRF` without a preflight,
+A page of another site can make a browser send cookies. But it can neither set the header `X-CSRF` without a preflight,
 which CORS refuses, nor send a false `Origin`.
 """
 
@@ -43,12 +43,12 @@ class SessionCookie:
 
     @property
     def path(self) -> str:
-        """Where browsers send it."""
+        """The path to which browsers send it."""
         return root() + self.below if self.below else "/"
 
     @property
     def value(self) -> str | None:
-        """What the request has of it."""
+        """The value in the request."""
         return request.cookies.get(self.name) if "HTTP_COOKIE" in current.get().environ else None
 
 

@@ -30,15 +30,15 @@ class OperationFilter(PageArguments):
     since = ma.fields.AwareDateTime(
         metadata=example("2026-01-02T03:04:05Z", "Finished or spooled at this time or later.")
     )
-    actor = ma.fields.UUID(metadata=example(_USER, "Who gave the command. For administrators."))
-    request_id = Text(metadata=example("0190a2b47c3e7d1a8f003b5e9c2d4a10", "The request. For administrators."))
+    actor = ma.fields.UUID(metadata=example(_USER, "The sender of the command. Admins only."))
+    request_id = Text(metadata=example("0190a2b47c3e7d1a8f003b5e9c2d4a10", "The `X-Request-ID`. Admins only."))
 
 
 class ListedOperationSchema(OperationSchema):
     """An operation in a listing."""
 
-    actor = ma.fields.UUID(allow_none=True, metadata=example(_USER, "Who gave the command. For administrators."))
-    request_id = ma.fields.String(allow_none=True, metadata={"description": "The request. For administrators."})
+    actor = ma.fields.UUID(allow_none=True, metadata=example(_USER, "The sender of the command. Admins only."))
+    request_id = ma.fields.String(allow_none=True, metadata={"description": "The `X-Request-ID`. Admins only."})
 
 
 class OperationPage(ma.Schema):
@@ -60,8 +60,8 @@ class OperationCollection(MethodView):
         """List your operations
 
         Newest first: those that succeeded or failed in the last 30 days, and those that wait in the spool while
-        RabbitMQ is away. Whoever gave a command holds the handle of what is still in a queue. Administrators see
-        the operations of everybody, and may ask for an `actor` or a `request_id`.
+        RabbitMQ is away. An operation that is still in a queue is found by its handle only. Administrators see
+        the operations of all users, and may filter by `actor` and `request_id`.
         """
         return operations(wanted)
 
@@ -93,7 +93,7 @@ class OperationCancellation(MethodView):
     def post(self, handle: str) -> Response:
         """Cancel an operation
 
-        It ends as `failed` with `cancelled`, unless a worker has finished it. A worker that has begun is not
-        interrupted: whichever commits first decides. For whoever gave the command, and for administrators.
+        It ends as `failed` with `cancelled`, unless a worker has finished it. A worker that has started is not
+        interrupted: the first to commit decides. For the caller who sent the command, and for administrators.
         """
         return cancelled(handle)

@@ -40,7 +40,7 @@ _SPREADS_WITHIN = timedelta(seconds=10)
 _DAY = 24 * 3600
 _FOR_ADMINS = {"actor", "request_id"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
-"""An operation's handle is all that an anonymous caller holds of it."""
+"""The handle is all that an anonymous caller has of an operation."""
 _pages = Listing[Any]("operations")
 
 
@@ -138,7 +138,7 @@ class OperationView:
 
 @dataclass(frozen=True)
 class ListedOperationView(OperationView):
-    """An operation in a listing. Who gave the command, and in which request, is for administrators."""
+    """An operation in a listing. Only administrators see the actor and the request."""
 
     actor: UUID | msgspec.UnsetType | None = msgspec.UNSET
     request_id: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -182,7 +182,7 @@ def cancelled(handle_text: str) -> Response:
 
 
 def _envelope(handle: Handle, request_id: str) -> Envelope:
-    """What the handle knows of its command's message."""
+    """The envelope of the command, as far as the handle tells it."""
     headers = Headers(
         request_id=request_id,
         actor=handle.owner,
@@ -194,7 +194,7 @@ def _envelope(handle: Handle, request_id: str) -> Envelope:
 
 
 def operations(wanted: dict[str, Any]) -> Response:
-    """The caller's own operations that have an outcome or wait in the spool; an administrator sees everybody's.
+    """The caller's operations that have an outcome or wait in the spool; for an administrator, those of all users.
 
     Raises:
         Forbidden: a filter that is for administrators.
@@ -263,7 +263,7 @@ def error_of(handle: Handle, outcome: Outcome) -> Problem | None:
 
 
 def outcome_if_known(operation_id: UUID) -> Outcome | None:
-    """The outcome, if there is one and the database can tell."""
+    """The outcome, if there is one and the database answers."""
     try:
         return _known_everywhere(bus().outcome_of(operation_id))
     except DatabaseAway:  # accepted, although the outcome cannot be read
@@ -303,7 +303,7 @@ def _readable(handle_text: str) -> Handle:
 
 
 def _outcome(handle: Handle) -> Outcome | None:
-    """The outcome, None while there is none.
+    """The outcome; None while there is none.
 
     Raises:
         NotFound: past its retention.

@@ -44,7 +44,7 @@ class Handler:
         limit: seconds that one delivery may take (on RabbitMQ with the prefork pool); then it counts as failed.
         backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
         anonymous: whether callers may send it without signing in. Its messages wait in a bounded lane of their own:
-            whoever floods us holds up nobody who is signed in.
+            a flood of them does not delay signed-in callers.
     """
 
     name: str

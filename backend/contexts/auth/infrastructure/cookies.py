@@ -1,4 +1,4 @@
-"""Sessions of browsers: tokens in cookies that no script can read."""
+"""Sessions of browsers: tokens in cookies that scripts cannot read."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def are_wanted() -> bool:
 
 
 def put(pair: TokenPair, response: Response) -> Response:
-    """Put the tokens into cookies. They have no lifetime of their own: a browser drops them when it is closed."""
+    """Set the tokens as cookies without a lifetime: a browser drops them when it is closed."""
     for cookie, token in ((ACCESS, pair.access_token), (REFRESH, pair.refresh_token)):
         response.set_cookie(cookie.name, token, **_attributes(cookie))
     return response
 
 
 def clear(response: Response) -> Response:
-    """Tell the browser to drop both."""
+    """Make the browser drop both cookies."""
     for cookie in (ACCESS, REFRESH):
         response.delete_cookie(cookie.name, **_attributes(cookie))
     return response
 
 
 def clear_if_sent(response: Response) -> Response:
-    """Drop those that the browser has, now that the session has ended."""
+    """Drop the browser's cookies after the session has ended."""
     return clear(response) if request.cookies else response
 
 
 def refreshed_by_cookie(refresh: Callable[[Secret], Response]) -> Callable[[F], F]:
     """A request without a body has its refresh token in the cookie. If it is refused, the browser drops both cookies.
 
-    Above `arguments`, which requires a body.
+    Place it above `arguments`, which requires a body.
     """
 
     def guard(view: F) -> F:

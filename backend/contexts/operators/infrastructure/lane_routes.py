@@ -110,7 +110,7 @@ class LanePause(MethodView):
     def post(self, pausing: dict[str, str], name: str) -> Response:
         """Pause a lane
 
-        Within five seconds no worker begins a message of it any more; what a worker has begun is finished. Commands
+        Within five seconds no worker starts a message of the lane; started ones are finished. Commands
         are accepted and wait. A pause lasts until the lane is resumed, whatever is restarted meanwhile. A paused lane
         keeps its `since` and takes the new reason.
         """
