@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property, partial
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from backend.contexts.operators.context import context as operators
 from backend.contexts.products.context import context as products
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
-from backend.kernel.delivery import dead_letters, inbox, outbox, timers
+from backend.kernel.delivery import dead_letters, inbox, outbox, schedule, timers
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
@@ -143,8 +144,14 @@ class Process:
 
     def sweep(self) -> int:
         """Publish what is due, and what a crash or an absent broker left in the outbox; returns how many messages."""
-        timers.move_due(self.resources.database)
-        return outbox.sweep(self.resources.database, self.queue)
+        database = self.resources.database
+        timers.move_due(database)
+        schedule.start_due(database, self.registry.queued().values(), self.resources.codec)
+        return outbox.sweep(database, self.queue)
+
+    def note_run(self, name: str, rule: str, started_at: datetime, result: str) -> None:
+        """Keep how a run of housekeeping ended."""
+        schedule.note_run(self.resources.database, name, rule, started_at, result)
 
     def purge(self, batch: int = 1000) -> int:
         """Delete what is past its retention, in batches; returns how many rows."""

@@ -24,6 +24,7 @@ from backend.kernel.postgres.faults import DatabaseAway
 from backend.program import Process
 from tasks.consumer import malformed
 from tasks.lanes import DEAD_LETTERS, lanes_of
+from tasks.maintenance import SUCCEEDED, housekeeping
 
 _MOST_AT_ONCE = 500
 
@@ -35,21 +36,23 @@ def register(app: Any) -> None:
     app.task(bind=True, name="maintenance.record_dead_letters", shared=False)(record_dead_letters)
 
 
-def record_dead_letters(task: Task) -> None:
+@housekeeping
+def record_dead_letters(task: Task) -> str:
     """Drain the dead-letter queue, up to 500 messages. The next run retries what fails."""
     with task.app.pool.acquire(block=True, timeout=2) as connection:
         if connection.transport.driver_type != "amqp":
-            return
+            return SUCCEEDED
         try:
             recorded = _drain(connection, task.app)
         except DatabaseAway:
-            log.warning("dead letters not recorded: the database is away")
+            raise
         except Exception as error:  # a recorder that fails would become the next dead letter
             log.error("dead letters not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
             connection.collect()  # the pool must not keep a connection that may be broken
-        else:
-            if recorded:
-                log.info("dead letters recorded", messages=recorded)
+            return type(error).__name__
+        if recorded:
+            log.info("dead letters recorded", messages=recorded)
+        return SUCCEEDED
 
 
 def _drain(connection: Connection, app: Any) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 
 import structlog
 from celery import Task
+from uuid_utils.compat import uuid7
 
+from backend.kernel.observe.logging import bind_request
 from backend.kernel.postgres.faults import DatabaseAway
+
+SUCCEEDED = "succeeded"
 
 log = structlog.get_logger(__name__)
 
@@ -18,20 +25,38 @@ def register(app: Any) -> None:
     app.task(bind=True, name="maintenance.purge", shared=False)(purge)
 
 
-def sweep_outbox(task: Task) -> None:
+def housekeeping(work: Callable[[Task], str]) -> Callable[[Task], None]:
+    """Give a run log lines of its own, and keep how it ended: what `work` returns."""
+
+    @wraps(work)
+    def run(task: Task) -> None:
+        bind_request(f"maintenance-{uuid7().hex}", task=task.name)
+        started_at = datetime.now(UTC)
+        try:
+            result = work(task)
+            task.app.process().note_run(task.name, _rule(task), started_at, result)
+        except DatabaseAway:
+            log.warning("nothing done: the database is away")
+
+    return run
+
+
+@housekeeping
+def sweep_outbox(task: Task) -> str:
     """Publish what a crash or an absent broker left in the outbox."""
-    try:
-        swept = task.app.process().sweep()
-    except DatabaseAway:
-        log.warning("outbox not swept: the database is away")
-    else:
-        if swept:
-            log.info("outbox swept", messages=swept)
+    swept = task.app.process().sweep()
+    if swept:
+        log.info("outbox swept", messages=swept)
+    return SUCCEEDED
 
 
-def purge(task: Task) -> None:
+@housekeeping
+def purge(task: Task) -> str:
     """Delete what is past its retention."""
-    try:
-        log.info("purged", rows=task.app.process().purge())
-    except DatabaseAway:
-        log.warning("nothing purged: the database is away")
+    log.info("purged", rows=task.app.process().purge())
+    return SUCCEEDED
+
+
+def _rule(task: Task) -> str:
+    entries = task.app.conf.beat_schedule.values()
+    return next((f"every {entry['schedule']:g} s" for entry in entries if entry["task"] == task.name), "")

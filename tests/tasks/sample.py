@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -75,6 +76,9 @@ class ScriptedProcess(Process):
     def sweep(self) -> int:
         _say("swept")
         return 0
+
+    def note_run(self, name: str, rule: str, started_at: datetime, result: str) -> None:
+        """There is no database."""
 
     def close(self) -> None:
         _say("closed")

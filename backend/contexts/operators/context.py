@@ -6,7 +6,7 @@ from backend.contexts.operators.application.handlers import handlers
 from backend.contexts.operators.application.ports import OperatorsPorts
 from backend.contexts.operators.infrastructure.audit_routes import blueprint as audit_routes
 from backend.contexts.operators.infrastructure.cli import letters, trace
-from backend.contexts.operators.infrastructure.cli_workers import lanes, workers
+from backend.contexts.operators.infrastructure.cli_workers import lanes, schedule, workers
 from backend.contexts.operators.infrastructure.dead_letter_routes import blueprint as dead_letter_routes
 from backend.contexts.operators.infrastructure.dead_letters import SqlDeadLetters
 from backend.contexts.operators.infrastructure.lane_routes import blueprint as lane_routes
@@ -29,5 +29,5 @@ context = Context(
     handlers,
     open_ports,
     routes=(audit_routes, dead_letter_routes, lane_routes, worker_routes),
-    cli=(lanes, letters, trace, workers),
+    cli=(lanes, letters, schedule, trace, workers),
 )

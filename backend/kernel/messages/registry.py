@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from operator import attrgetter
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from backend.kernel.messages.authority import May
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command, SyncCommand
+from backend.kernel.messages.schedule import Schedule
 
 Ports = TypeVar("Ports")
 M = TypeVar("M")
@@ -59,6 +61,7 @@ class Handler:
     limit: int = 60
     backoff: tuple[float, ...] = (2, 4, 8, 16, 32, 64, 128, 256, 300)
     anonymous: bool = False
+    schedule: Schedule | None = None
 
     @cached_property
     def lane(self) -> str:
@@ -101,6 +104,8 @@ class Handlers(Generic[Ports]):
         backoff: tuple[float, ...] = Handler.backoff,
         anonymous: bool = False,
         name: str = "",
+        every: timedelta | None = None,
+        at: time | None = None,
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
@@ -108,6 +113,8 @@ class Handlers(Generic[Ports]):
             kind: of work; by default `events` for an event, `commands` for the rest.
             attempts, spreads, may, limit, backoff, anonymous: see `Handler`.
             name: the wire name, if it is not `<context>.<function>`.
+            every, at: run it on schedule, at this interval or at this time of the day (UTC); see `Schedule`. The
+                command has no field without a default.
         """
         if kind is None:
             kind = Kind.EVENTS if issubclass(message, Event) else Kind.COMMANDS
@@ -129,6 +136,7 @@ class Handlers(Generic[Ports]):
                 limit,
                 backoff,
                 anonymous,
+                _schedule_of(message, every, at, may),
             )
             return function
 
@@ -167,6 +175,15 @@ class Handlers(Generic[Ports]):
     def queued(self) -> Iterator[Handler]:
         """The handlers that workers run: those of commands and events, not of synchronous commands."""
         return (handler for handler in self if not issubclass(handler.message, SyncCommand))
+
+
+def _schedule_of(message: type, every: timedelta | None, at: time | None, may: May | None) -> Schedule | None:
+    if every is None and at is None:
+        return None
+    if may is not None or not issubclass(message, Command):
+        raise TypeError(f"{message.__name__} cannot run on schedule: it is no command, or it demands an actor")
+    message()  # raises TypeError if a field has no default
+    return Schedule(**{name: given for name, given in (("every", every), ("at", at)) if given is not None})  # type: ignore[arg-type]
 
 
 class Unhandled(Exception):

@@ -1,4 +1,4 @@
-"""`flask lanes …` and `flask workers`."""
+"""`flask lanes …`, `flask workers` and `flask schedule`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from backend.contexts.operators.application.commands import PauseLane, ResumeLane
 from backend.contexts.operators.infrastructure.lanes import LaneView, lane_views
-from backend.contexts.operators.infrastructure.workers import WorkerView, worker_views
+from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
 
@@ -50,6 +50,22 @@ def workers() -> None:
     """Show what each worker is doing."""
     heading = ("WORKER", "KINDS", "PROCESSES", "MEMORY", "SEEN", "BUSY WITH")
     _table([heading, *map(_worker, worker_views(api().bus))])
+
+
+@click.command("schedule")
+@with_appcontext
+@reports_refusals
+def schedule() -> None:
+    """Show what runs when, and how its last run ended."""
+    heading = ("NAME", "RUNS", "NEXT", "LAST", "RESULT", "MISSED")
+    _table([heading, *map(_scheduled, schedule_views(api().bus))])
+
+
+def _scheduled(view: ScheduledView) -> tuple[str, ...]:
+    last, next_run = view.last_run, view.next_run_at
+    result = "-" if last is None else last.result or "running"
+    due = next_run.isoformat(timespec="seconds").replace("+00:00", "Z") if next_run else "-"
+    return view.name, view.rule, due, _ago(last.started_at if last else None), result, str(view.missed)
 
 
 def _lane(view: LaneView) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
-from backend.contexts.operators.infrastructure.workers import worker_views
+from backend.contexts.operators.infrastructure.workers import schedule_views, worker_views
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only
@@ -63,3 +63,51 @@ class WorkerCollection(MethodView):
         Each worker reports every two seconds. A missing one is listed for five more minutes: see `seen_at`.
         """
         return json_response({"items": worker_views(bus())})
+
+
+class RunSchema(ma.Schema):
+    """A run."""
+
+    started_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    finished_at = ma.fields.DateTime(required=True, allow_none=True, metadata={"description": "null while it runs."})
+    result = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "`succeeded`, or the code of the problem it ended in.", "examples": ["succeeded"]},
+    )
+
+
+class ScheduledSchema(ma.Schema):
+    """Something that runs on schedule."""
+
+    name = ma.fields.String(required=True, metadata={"examples": ["maintenance.purge"]})
+    rule = ma.fields.String(required=True, metadata={"description": "When it runs.", "examples": ["every 3600 s"]})
+    next_run_at = ma.fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "null for housekeeping, whose times beat keeps."}
+    )
+    last_run = ma.fields.Nested(RunSchema, required=True, allow_none=True)
+    missed = ma.fields.Integer(
+        required=True,
+        metadata={"description": "Runs that were skipped, because the one before had not ended or nothing ran."},
+    )
+
+
+class ScheduleList(ma.Schema):
+    """What runs on schedule, by name."""
+
+    items = ma.fields.List(ma.fields.Nested(ScheduledSchema), required=True)
+
+
+@blueprint.route("/schedule")
+class ScheduleCollection(MethodView):
+    """The schedule."""
+
+    @admin_only
+    @blueprint.response(200, ScheduleList)
+    def get(self) -> Response:
+        """List what runs on schedule
+
+        The commands that contexts have declared to run on schedule, and the housekeeping of the program, each with
+        its last run.
+        """
+        return json_response({"items": schedule_views(bus())})

@@ -1,4 +1,4 @@
-"""The workers, as operators see them."""
+"""The workers and the schedule, as operators see them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from backend.kernel.delivery import schedule
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.observe import workers
 
@@ -28,6 +29,32 @@ class WorkerView:
     seen_at: datetime
 
 
+@dataclass(frozen=True)
+class RunView:
+    """A run; it has not ended while `finished_at` is None."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    result: str | None
+
+
+@dataclass(frozen=True)
+class ScheduledView:
+    """Something that runs on schedule.
+
+    Attributes:
+        rule: when it runs.
+        next_run_at: None for housekeeping, whose times beat keeps.
+        missed: runs that were skipped.
+    """
+
+    name: str
+    rule: str
+    next_run_at: datetime | None
+    last_run: RunView | None
+    missed: int
+
+
 def worker_views(bus: Bus) -> list[WorkerView]:
     """The workers that reported recently, by name."""
     kind_of = {lane: handler.kind.value for lane, handler in bus.registry.lanes().items()}
@@ -37,3 +64,17 @@ def worker_views(bus: Bus) -> list[WorkerView]:
 def _view(row: workers.WorkerRow, kind_of: Mapping[str, str]) -> WorkerView:
     kinds = sorted({kind_of.get(lane, lane) for lane in row.lanes})
     return WorkerView(row.name, kinds, row.busy, row.processes, row.memory_bytes, row.started_at, row.seen_at)
+
+
+def schedule_views(bus: Bus) -> list[ScheduledView]:
+    """What contexts have declared, and the housekeeping that has run, by name."""
+    kept = bus.database.read(schedule.rows, fresh=True)
+    declared = {name: handler.schedule for name, handler in bus.registry.queued().items() if handler.schedule}
+    for name, rule in declared.items():
+        kept.setdefault(name, schedule.ScheduleRow(name, str(rule), None, None, None, None, None, 0))
+    return [_scheduled(kept[name]) for name in sorted(kept) if name in declared or kept[name].due_at is None]
+
+
+def _scheduled(row: schedule.ScheduleRow) -> ScheduledView:
+    last_run = RunView(row.started_at, row.finished_at, row.result) if row.started_at else None
+    return ScheduledView(row.name, row.rule, row.due_at, last_run, row.missed)
