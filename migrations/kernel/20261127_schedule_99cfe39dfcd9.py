@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "99cfe39dfcd9"
-down_revision = "a5783a8112bf"
+down_revision = "88fc0bf767ec"
 branch_labels = None
 depends_on = None
 
