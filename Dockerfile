@@ -25,5 +25,5 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--workers", "2", \
-     "--http1-buffer-size", "131072", "--blocking-threads", "64", "--backpressure", "128", "--respawn-failed-workers", "--workers-kill-timeout", "30", \
+     "--http1-buffer-size", "131072", "--http1-header-read-timeout", "10000", "--blocking-threads", "64", "--backpressure", "128", "--respawn-failed-workers", "--workers-kill-timeout", "30", \
      "--log-level", "warning", "wsgi:app"]

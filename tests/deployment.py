@@ -22,7 +22,7 @@ SETTINGS = (
 )
 """The files that declare what may be set."""
 
-_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^{}]*))?\})")
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[-?+])(?P<rest>[^{}]*))?\})")
 
 
 @cache
@@ -52,6 +52,8 @@ def _filled(match: re.Match[str], environment: Mapping[str, str]) -> str:
     name, kind = match["name"], match["kind"]
     if name is None:
         return "$"
+    if kind == "+":
+        return match["rest"] if environment.get(name) else ""
     if environment.get(name):
         return environment[name]
     if kind == "-":

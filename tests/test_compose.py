@@ -19,6 +19,7 @@ from tests.inline import InlineQueue
 from tests.settings import settings_with
 
 OURS = {name for name, service in deployment.services().items() if service["image"] == "promise-backend"}
+GATEWAYS = {"gateway", "services-gateway"}
 WORKERS = {name for name in OURS if "worker" in name}
 SERVICES = ("accounts", "catalogue")
 SET = dict.fromkeys(deployment.variables(deployment.services()), "x")
@@ -102,7 +103,7 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
         "rabbitmq": {"RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST"},
         "mailpit": set[str](),
     }
-    for name in deployment.services().keys() - OURS - {"gateway"} | {"flower"}:
+    for name in deployment.services().keys() - OURS - GATEWAYS | {"flower"}:
         assert set(deployment.services()[name].get("environment", {})) <= known[name]
 
 
@@ -118,7 +119,7 @@ def test_a_container_can_do_no_more_than_it_has_to(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] or name == "rabbitmq"
     assert not {"privileged", "container_name", "network_mode", "pid"} & service.keys()
-    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in ("api", "gateway")
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in GATEWAYS
     assert "docker.sock" not in str(service)
 
 
@@ -173,11 +174,15 @@ def test_the_gateway_leads_the_routes_of_a_new_context_to_the_service_that_has_t
 
 
 def test_what_the_gateway_needs_is_started_with_it() -> None:
-    needed = deployment.services()["gateway"]["depends_on"]
+    needed = deployment.services()["services-gateway"]["depends_on"]
     assert needed.keys() >= {*SERVICES, *(f"{name}-worker" for name in SERVICES), "beat"}
-    for name in ("gateway", *needed):
+    for name in ("services-gateway", *needed):
         assert deployment.services()[name].get("profiles", ["services"]) == ["services"]
-    assert "./deploy/gateway.yml" in str(deployment.services()["gateway"]["volumes"])
+    assert "./deploy/gateway/services.yml" in str(deployment.services()["services-gateway"]["volumes"])
+
+
+def test_whoever_reaches_the_api_has_passed_a_gateway() -> None:
+    assert {name for name in deployment.services() if deployment.services()[name].get("ports")} & OURS == {"flower"}
 
 
 def _routes(service: str) -> set[str]:
@@ -196,7 +201,7 @@ def _serving(role: str, context: str) -> list[str]:
 
 def _answering(path: str) -> str:
     """The service of the longest rule that matches: so Traefik orders them."""
-    routes = yaml.safe_load((ROOT / "deploy/gateway.yml").read_text())["http"]
+    routes = yaml.safe_load((ROOT / "deploy/gateway/services.yml").read_text())["http"]
     matching = []
     for router in routes["routers"].values():
         rule = re.fullmatch(r"(\w+)\(`(.*)`\)", router["rule"])

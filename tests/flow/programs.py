@@ -21,7 +21,8 @@ class ApiProcess(Program):
         server = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws")
         size = ("--workers", "1", "--blocking-threads", "16", "--backpressure", "64", "--log-level", "warning")
         super().__init__("api", *server, *size, "wsgi:app", environment=environment, directory=directory)
-        self.client = Client(f"http://127.0.0.1:{port}")
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = Client(self.url)
 
     def __enter__(self) -> Self:
         super().__enter__()
