@@ -11,7 +11,7 @@ from flask import Response
 from flask.views import MethodView
 
 from backend.kernel.context import Context
-from backend.kernel.http.answers import shown
+from backend.kernel.http.answers import resource_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.commands import Collection, accepts_command, dispatched, operation_id
 from backend.kernel.http.guards import public, signed_in
@@ -95,7 +95,7 @@ class NoteItem(MethodView):
     @blueprint.response(200, NoteSchema)
     def get(self, note_id: UUID) -> Response:
         """Show a note"""
-        return shown(bus().ask(GetNote(note_id)))
+        return resource_response(bus().ask(GetNote(note_id)))
 
 
 context = Context("notes", handlers, lambda _resources, _unit: None, queries=queries, routes=(blueprint,))

@@ -66,7 +66,7 @@ class Versioned(Protocol):
         """Raised with each change of the resource."""
 
 
-def shown(view: Versioned, status: int = 200, part: object = None) -> Response:
+def resource_response(view: Versioned, status: int = 200, part: object = None) -> Response:
     """A single resource with its ETag; 304 if the caller has this version already.
 
     The tag names resource and version: what a browser has stored of one user at `/users/me` must not pass for

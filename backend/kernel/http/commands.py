@@ -15,7 +15,7 @@ from itsdangerous import base64_encode
 from uuid_utils.compat import uuid7
 
 from backend.kernel.delivery.inbox import Outcome
-from backend.kernel.http.answers import json_response, problem_response, shown
+from backend.kernel.http.answers import json_response, problem_response, resource_response
 from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
 from backend.kernel.http.bodies import invalid
 from backend.kernel.http.operations import REUSED, Handle, day_of, error_of, outcome_if_known, view_of, wanted_wait
@@ -191,7 +191,7 @@ class _Answers:
 
     def _represented(self, resource: Resource, outcome: Outcome, preferred: dict[str, str]) -> Response:
         try:
-            response = shown(bus().ask(resource.query, fresh=True), 201 if self.created else 200)
+            response = resource_response(bus().ask(resource.query, fresh=True), 201 if self.created else 200)
         except NotFound:  # deleted meanwhile: the operation still shows that it was done
             return json_response(view_of(self.handle, outcome), 202, {"Location": self.handle.url})
         if self.created:

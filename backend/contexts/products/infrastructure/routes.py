@@ -28,7 +28,7 @@ from backend.contexts.products.application.queries import (
 from backend.contexts.products.domain.errors import InsufficientStock, ProductNotFound, SkuTaken, StockTooLarge
 from backend.contexts.products.domain.product import ProductChanges
 from backend.contexts.products.infrastructure import schemas, transfer
-from backend.kernel.http.answers import expected_version, shown
+from backend.kernel.http.answers import expected_version, resource_response
 from backend.kernel.http.api import bus, caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
 from backend.kernel.http.guards import admin_only, looks_for, public
@@ -122,7 +122,7 @@ class ProductItem(MethodView):
     @blueprint.response(200, schemas.ProductSchema)
     def get(self, product_id: UUID) -> Response:
         """Show a product"""
-        return shown(bus().ask(GetProduct(product_id, hidden=sees_hidden())))
+        return resource_response(bus().ask(GetProduct(product_id, hidden=sees_hidden())))
 
     @admin_only
     @blueprint.arguments(schemas.ProductFields(partial=True))

@@ -22,7 +22,7 @@ from backend.contexts.users.application.queries import GetUser, ListUsers, UserV
 from backend.contexts.users.domain.errors import EmailTaken, LastAdmin, UsernameTaken, UserNotFound
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.settings import UsersSettings
-from backend.kernel.http.answers import expected_version, shown
+from backend.kernel.http.answers import expected_version, resource_response
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import Collection, Resource, accepts_command, dispatched, operation_id
@@ -77,7 +77,7 @@ def _verification_required() -> bool:
 
 def show_me() -> Response:
     """The caller's own profile."""
-    return shown(bus().ask(GetUser(signed_in_caller().user_id)))
+    return resource_response(bus().ask(GetUser(signed_in_caller().user_id)))
 
 
 def update_me(changes: dict[str, Any]) -> Response:
@@ -257,7 +257,7 @@ class UserRoles(MethodView):
 
 def _shown_to(viewer: Caller, user: UserView) -> Response:
     if viewer.is_admin or viewer.user_id == user.id:
-        return shown(user)
+        return resource_response(user)
     if _verification_required() and not user.email_verified:
         raise UserNotFound
-    return shown(user, part=user.public)
+    return resource_response(user, part=user.public)
