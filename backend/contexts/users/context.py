@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from functools import partial
+from uuid import UUID
+
 from backend.contexts.users.application.handlers import handlers
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.application.queries import ProvePassword
@@ -16,8 +20,11 @@ from backend.contexts.users.infrastructure.routes import blueprint as routes
 from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.limits import network_of
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.postgres.queries import Offered
 from backend.kernel.resources import Resources
+from backend.kernel.turns import Turns, turns_of
 
 
 def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
@@ -27,9 +34,14 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> UsersPorts:
         links=SqlLinks(unit, resources.database, resources.keyring, resources.limits),
         passwords=resources.once(hasher_of),
         attempts=resources.attempts,
+        turn=partial(_turn, resources.once(turns_of)),
         accepted_at=unit.accepted_at,
         verification_required=resources.once(_verification_required),
     )
+
+
+def _turn(turns: Turns, user_id: UUID) -> AbstractContextManager[None]:
+    return turns.one(str(user_id), network_of(current_origin.get().ip))
 
 
 def _offered(resources: Resources) -> Offered:

@@ -166,6 +166,7 @@ def account(*, is_active: bool = True, email_verified: bool = True, two_step: bo
         roles=("admin",),
         is_active=is_active,
         email_verified=email_verified,
+        pending=False,
         two_step=two_step,
         password_version=1,
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.contexts.users.application.commands import DeactivateUser
 from backend.kernel.delivery.dispatch import Bus
+from backend.program import Process
+from backend.settings import Settings
 from tests.client import PASSWORD, Client
 from tests.contexts.auth.conftest import Database, Person, Register, Told, ordered_by_an_admin
 from tests.inline import InlineQueue
+from tests.program import another_process
+from tests.settings import settings_with
 
 
 def test_a_right_password_brings_tokens_that_work(client: Client, ada: Person) -> None:
@@ -136,3 +141,31 @@ def test_a_sign_in_is_audited_with_the_user_it_was_about(client: Client, ada: Pe
     client.sign_in(ada.email)
     entries = database.execute("select about, outcome from audit_log where action = 'auth.sign_in' order by at")
     assert entries == [(ada.id, "invalid_credentials"), (ada.id, "succeeded")]
+
+
+def test_an_account_that_never_verified_is_not_purged_once_it_is_used_where_that_is_not_required(
+    settings: Settings, client: Client, process: Process, database: Database, tmp_path: Path
+) -> None:
+    """V on, one registers and never verifies; V off; he signs in; the purge comes after 31 days."""
+    body = {"name": "Ada", "email": "ada@example.com", "password": PASSWORD, "username": "Ada"}
+    required = settings_with(
+        database_url=settings.database_url, mail_url=f"file:{tmp_path}/mail", require_email_verification=True
+    )
+    with another_process(required) as app:
+        for person in (body, {**body, "email": "eve@example.com", "username": "Eve"}):
+            assert Client(app).post("/users", person).json["status"] == "succeeded"
+    tokens = client.sign_in("ada@example.com").json
+    database.execute("update users set created_at = now() - interval '31 days'")
+    process.purge()
+    assert database.execute("select email, username, pending from users") == [("ada@example.com", "Ada", False)]
+    refreshed = client.post("/auth/refresh", {"refresh_token": tokens["refresh_token"]})
+    assert client.with_token(refreshed.json["access_token"]).get("/users/me").json["username"] == "Ada"
+
+
+def test_a_session_of_the_release_before_keeps_its_pending_account(
+    client: Client, ada: Person, database: Database
+) -> None:
+    token = client.sign_in(ada.email).json["refresh_token"]
+    database.set_user(ada.id, pending=True)
+    assert client.post("/auth/refresh", {"refresh_token": token}).status_code == 200
+    assert database.execute("select pending from users") == [(False,)]

@@ -101,16 +101,12 @@ class InMemoryLinks:
         self.issued[token] = _Issued(user_id, purpose, occasion, email)
         return Secret(token)
 
-    def owner(self, token: Secret, purpose: Purpose) -> UUID:
-        return self._live(token, purpose).user_id
-
-    def address(self, token: Secret, *purposes: Purpose) -> str:
-        return self._live(token, *purposes).email
-
-    def use(self, token: Secret, *purposes: Purpose) -> Link:
+    def find(self, token: Secret, *purposes: Purpose) -> Link:
         link = self._live(token, *purposes)
-        link.live = False
         return Link(link.user_id, link.purpose, link.email if link.purpose is Purpose.CHANGE_EMAIL else None)
+
+    def use(self, token: Secret, *purposes: Purpose) -> None:
+        self._live(token, *purposes).live = False
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
         for link in self.issued.values():
@@ -168,7 +164,13 @@ class World:
     @property
     def ports(self) -> UsersPorts:
         return UsersPorts(
-            self.users, self.links, PlainHasher(), self.attempts, datetime.now(UTC), self.verification_required
+            self.users,
+            self.links,
+            PlainHasher(),
+            self.attempts,
+            lambda _user_id: nullcontext(),
+            datetime.now(UTC),
+            self.verification_required,
         )
 
     def events_of(self, user_id: UUID) -> list[Event]:

@@ -137,7 +137,7 @@ def test_where_verification_is_required_a_right_password_is_answered_like_a_wron
     queue.sweep()
     assert len(mailbox.sent(EmailVerificationRequested, email)) == 2
     token = mailbox.token(EmailVerificationRequested, email)
-    assert visitor.post("/auth/verify-email", {"token": token}).status_code == 204
+    assert visitor.post("/auth/verify-email", {"token": token, "password": PASSWORD}).status_code == 204
     assert sign_in().is_let_in
 
 

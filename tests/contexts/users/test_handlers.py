@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from backend.contexts.auth.domain.events import UnverifiedSignIn
+from backend.contexts.auth.domain.events import PendingAccountUsed, UnverifiedSignIn
 from backend.contexts.users.application.commands import (
     ActivateUser,
     ChangeEmail,
@@ -29,6 +30,7 @@ from backend.contexts.users.application.handlers import (
     activate_user,
     change_email,
     change_password,
+    complete_registration,
     create_admin,
     create_user,
     deactivate_user,
@@ -226,7 +228,7 @@ def test_a_link_sets_a_new_password_once_and_in_no_session(world: World) -> None
     token = token_of(world, ADA, PasswordResetRequested)
     reset_password(ResetPassword(token, NEW), world.ports)
     assert world.users.get(ADA).password_hash == "hash of staple of the horse"
-    assert world.events_of(ADA) == [PasswordChanged(ADA, EMAIL, "Ada", "en", session_id=None)]
+    assert world.events_of(ADA) == [PasswordChanged(ADA, EMAIL, "Ada", "en", session_id=None), EmailVerified(ADA)]
     with pytest.raises(InvalidLink):
         reset_password(ResetPassword(token, OLD), world.ports)
 
@@ -315,7 +317,7 @@ def test_two_step_is_switched_on_and_off(world: World) -> None:
 def test_where_verification_is_required_an_account_waits_without_its_username(strict_world: World) -> None:
     create_user(registration(username="Ada"), strict_world.ports)
     assert (strict_world.users.get(ADA).pending, strict_world.users.get(ADA).username) == (True, None)
-    verify_email(VerifyEmail(token_of(strict_world, ADA)), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, ADA), OLD), strict_world.ports)
     assert (strict_world.users.get(ADA).pending, strict_world.users.get(ADA).username) == (False, "Ada")
 
 
@@ -324,24 +326,64 @@ def test_the_registration_whose_link_is_used_wins_and_the_others_are_gone(strict
     create_user(registration(EVE, username="Ada"), strict_world.ports)
     first, second = token_of(strict_world, ADA), token_of(strict_world, EVE)
     eve = strict_world.users.get(EVE)
-    verify_email(VerifyEmail(first), strict_world.ports)
+    verify_email(VerifyEmail(first, OLD), strict_world.ports)
     assert list(strict_world.users.by_id) == [ADA]
     assert eve.pull_events() == [UserDeleted(EVE)]
     with pytest.raises(UserNotFound):  # in PostgreSQL the link is gone as well: InvalidLink
-        verify_email(VerifyEmail(second), strict_world.ports)
+        verify_email(VerifyEmail(second, OLD), strict_world.ports)
+
+
+def test_the_link_of_a_registration_takes_its_password(strict_world: World) -> None:
+    """Somebody else may have registered the address: the link proves the mailbox, not who registered."""
+    create_user(registration(ADA), strict_world.ports)
+    token = token_of(strict_world, ADA)
+    with pytest.raises(Invalid) as absent:
+        verify_email(VerifyEmail(token), strict_world.ports)
+    assert (absent.value.code(), [error.field for error in absent.value.errors]) == ("validation_failed", ["password"])
+    with pytest.raises(WrongPassword):
+        verify_email(VerifyEmail(token, NEW), strict_world.ports)
+    assert (strict_world.attempts.failed, strict_world.users.get(ADA).pending) == ({ADA: 1}, True)
+    verify_email(VerifyEmail(token, OLD), strict_world.ports)
+    assert strict_world.users.get(ADA).email_verified is True
+
+
+def test_a_reset_verifies_the_address_and_deletes_other_registrations_of_it(strict_world: World) -> None:
+    create_user(registration(ADA, username="Ada"), strict_world.ports)
+    create_user(registration(EVE, username="Eve"), strict_world.ports)
+    strict_world.events_of(EVE)
+    request_password_reset(RequestPasswordReset(EMAIL), strict_world.ports)
+    reset_password(ResetPassword(token_of(strict_world, EVE, PasswordResetRequested), NEW), strict_world.ports)
+    (user,) = strict_world.users.by_id.values()
+    assert (user.id, user.email_verified, user.pending, user.username) == (EVE, True, False, "Eve")
+    assert user.password_hash == "hash of staple of the horse"
+
+
+def test_whoever_uses_a_pending_account_completes_its_registration(strict_world: World) -> None:
+    """Verification is no longer required."""
+    create_user(registration(username="Ada"), strict_world.ports)
+    complete_registration(PendingAccountUsed(ADA), strict_world.ports)
+    ada = strict_world.users.get(ADA)
+    assert (ada.pending, ada.email_verified, ada.username) == (False, False, "Ada")
+
+
+def test_a_pending_account_does_not_take_the_address_of_another(strict_world: World) -> None:
+    create_user(registration(ADA), strict_world.ports)
+    create_user(registration(EVE), replace(strict_world.ports, verification_required=False))
+    complete_registration(PendingAccountUsed(ADA), strict_world.ports)
+    assert strict_world.users.get(ADA).pending is True
 
 
 def test_a_username_taken_meanwhile_is_lost_but_not_the_account(strict_world: World) -> None:
     create_user(registration(ADA, username="Ada"), strict_world.ports)
     create_user(registration(EVE, "eve@example.com", username="ADA"), strict_world.ports)
-    verify_email(VerifyEmail(token_of(strict_world, EVE)), strict_world.ports)
-    verify_email(VerifyEmail(token_of(strict_world, ADA)), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, EVE), OLD), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, ADA), OLD), strict_world.ports)
     assert (strict_world.users.get(ADA).pending, strict_world.users.get(ADA).username) == (False, None)
 
 
 def test_only_the_owner_of_a_taken_address_learns_of_a_registration(strict_world: World) -> None:
     create_user(registration(ADA, language="es"), strict_world.ports)
-    verify_email(VerifyEmail(token_of(strict_world, ADA)), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, ADA), OLD), strict_world.ports)
     strict_world.events_of(ADA)
     create_user(registration(EVE), strict_world.ports)
     assert strict_world.events_of(ADA) == [TakenEmailRegistered(ADA, EMAIL, "Ada", "es")]
@@ -351,7 +393,7 @@ def test_only_the_owner_of_a_taken_address_learns_of_a_registration(strict_world
 
 def test_a_username_of_a_verified_account_is_told_whether_the_address_is_taken_or_not(strict_world: World) -> None:
     create_user(registration(ADA, username="Ada"), strict_world.ports)
-    verify_email(VerifyEmail(token_of(strict_world, ADA)), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, ADA), OLD), strict_world.ports)
     for email in (EMAIL, "eve@example.com"):
         with pytest.raises(UsernameTaken):
             create_user(registration(EVE, email, username="aDA"), strict_world.ports)
@@ -362,4 +404,4 @@ def test_a_right_password_of_an_unverified_account_sends_one_link_an_hour(strict
     strict_world.events_of(ADA)
     send_fresh_link(UnverifiedSignIn(ADA), strict_world.ports)
     send_fresh_link(UnverifiedSignIn(ADA), strict_world.ports)
-    verify_email(VerifyEmail(token_of(strict_world, ADA)), strict_world.ports)
+    verify_email(VerifyEmail(token_of(strict_world, ADA), OLD), strict_world.ports)

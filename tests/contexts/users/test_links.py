@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import bcrypt
 import pytest
 from flask import Flask
 
@@ -16,10 +17,12 @@ from backend.contexts.users.domain.events import (
     PasswordChanged,
     PasswordResetRequested,
 )
+from backend.kernel.turns import turns_of
 from backend.program import Process
 from tests.client import PASSWORD, Client
 from tests.contexts.users.conftest import Mailbox, Person, Register
 from tests.inline import InlineQueue
+from tests.worker import eventually
 
 NEW = "staple of the horse"
 Sql = Callable[..., Any]
@@ -84,6 +87,46 @@ def test_a_forgotten_password_is_replaced_with_a_link_that_works_once(
     again = visitor.post("/auth/reset-password", {"token": token, "new_password": NEW})
     assert (again.status_code, again.json["code"]) == (422, "invalid_link")
     assert mailbox.sent(PasswordChanged, ada.email)
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What bcrypt was asked to hash."""
+    asked: list[bytes] = []
+    hash_password = bcrypt.hashpw
+
+    def counted(password: bytes, salt: bytes) -> bytes:
+        asked.append(password)
+        return hash_password(password, salt)
+
+    monkeypatch.setattr(bcrypt, "hashpw", counted)
+    return asked
+
+
+def test_nothing_is_hashed_for_a_link_that_is_not_good(
+    ada: Person, visitor: Client, mailbox: Mailbox, hashes: list[bytes]
+) -> None:
+    visitor.post("/auth/forgot-password", {"email": ada.email})
+    token = mailbox.token(PasswordResetRequested, ada.email)
+    statuses = [
+        visitor.post("/auth/reset-password", {"token": one, "new_password": NEW}).status_code
+        for one in (token, token, "forged", mailbox.token(EmailVerificationRequested, ada.email))
+    ]
+    assert (statuses, len(hashes)) == ([204, 422, 422, 422], 1)
+
+
+def test_nothing_is_hashed_for_a_link_that_was_used_while_another_request_waited_for_its_turn(  # noqa: PLR0913, PLR0917
+    ada: Person, app: Flask, mailbox: Mailbox, process: Process, hashes: list[bytes], sql: Sql
+) -> None:
+    Client(app).post("/auth/forgot-password", {"email": ada.email})
+    body = {"token": mailbox.token(PasswordResetRequested, ada.email), "new_password": NEW}
+    turns = process.resources.once(turns_of)
+    with ThreadPoolExecutor(1) as others:
+        with turns.one(ada.id):
+            late = others.submit(Client(app).post, "/auth/reset-password", body)
+            eventually(lambda: turns.waiting)
+            sql("update links set ended_at = now() where purpose = 'reset_password'")
+        assert (late.result().status_code, hashes) == (422, [])
 
 
 def test_the_policy_holds_for_a_reset_and_leaves_the_link_good(ada: Person, visitor: Client, mailbox: Mailbox) -> None:

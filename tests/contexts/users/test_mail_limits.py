@@ -123,4 +123,4 @@ def test_an_hour_later_there_is_room_again(app: Flask, visitor: Client, mailbox:
 
 
 def _proof(mailbox: Mailbox) -> dict[str, str]:
-    return {"token": mailbox.token(EmailVerificationRequested, EMAIL)}
+    return {"token": mailbox.token(EmailVerificationRequested, EMAIL), "password": PASSWORD}

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from backend.contexts.auth.domain.events import UnverifiedSignIn
-from backend.contexts.users.application.queries import FindAccount, GetAccount
+from backend.contexts.users.application.queries import FindAccount, GetAccount, ProvePassword
 from backend.contexts.users.domain.events import (
     EmailVerificationRequested,
     PasswordResetRequested,
@@ -25,8 +25,9 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.message import SyncCommand
 from backend.kernel.messages.registry import Handlers
+from backend.kernel.messages.secret import Secret
 from backend.program import Process
-from tests.client import PASSWORD, Client
+from tests.client import PASSWORD, Answer, Client
 from tests.contexts.users.conftest import Mailbox, Person
 from tests.inline import InlineQueue
 from tests.worker import eventually
@@ -57,6 +58,11 @@ def contexts(contexts: Sequence[AnyContext]) -> Sequence[AnyContext]:
     return (*contexts, Context("sign_in", sign_in, lambda _resources, unit: unit))
 
 
+def follow(client: Client, token: str, password: str = PASSWORD) -> Answer:
+    """As the page behind a mailed link does, once it has asked for the password."""
+    return client.post("/auth/verify-email", {"token": token, "password": password})
+
+
 class Newcomers:
     """Those who register."""
 
@@ -76,7 +82,7 @@ class Newcomers:
     def verified(self, **fields: Any) -> Person:
         """Somebody who has followed the link."""
         user_id, token = self.register(**fields)
-        assert self._client.post("/auth/verify-email", {"token": token}).status_code == 204
+        assert follow(self._client, token).status_code == 204
         admin = Client(self._app, f"{UUID(int=9)}:admin")
         return Person(self._app, admin.get(f"/users/{user_id}").json)
 
@@ -121,7 +127,7 @@ def test_an_unverified_account_is_seen_by_admins_only(newcomers: Newcomers, admi
     assert (hidden.status_code, hidden.json["code"]) == (404, "user_not_found")
     assert admin.get(f"/users/{user_id}").json["email_verified"] is False
     assert user_id in [user["id"] for user in admin.get("/users").json["items"]]
-    somebody.post("/auth/verify-email", {"token": token})
+    follow(somebody, token)
     assert somebody.get(f"/users/{user_id}").json["name"] == "Ada"
 
 
@@ -131,8 +137,8 @@ def test_a_username_is_taken_at_verification_if_still_free_else_there_is_none(
     first, first_token = newcomers.register()
     second, second_token = newcomers.register(email="eve@example.com", username="ADA")
     assert [admin.get(f"/users/{user_id}").json["username"] for user_id in (first, second)] == [None, None]
-    visitor.post("/auth/verify-email", {"token": second_token})
-    assert visitor.post("/auth/verify-email", {"token": first_token}).status_code == 204
+    follow(visitor, second_token)
+    assert follow(visitor, first_token).status_code == 204
     views = [admin.get(f"/users/{user_id}").json for user_id in (first, second)]
     assert [view["username"] for view in views] == [None, "ADA"]
     assert [view["email_verified"] for view in views] == [True, True]
@@ -151,8 +157,8 @@ def test_of_several_registrations_the_one_whose_link_is_used_wins(
 ) -> None:
     first, first_token = newcomers.register(password="the first password")
     second, second_token = newcomers.register(password="the second password")
-    assert visitor.post("/auth/verify-email", {"token": first_token}).status_code == 204
-    late = visitor.post("/auth/verify-email", {"token": second_token})
+    assert follow(visitor, first_token, "the first password").status_code == 204
+    late = follow(visitor, second_token, "the second password")
     assert (late.status_code, late.json["code"]) == (422, "invalid_link")
     assert admin.get(f"/users/{second}").status_code == 404
     found = bus.ask(FindAccount(email=EMAIL))
@@ -175,9 +181,6 @@ def test_of_two_links_for_one_address_followed_at_once_one_wins(
 ) -> None:
     (first, first_token), (_, second_token) = (newcomers.register(username=None) for _ in range(2))
 
-    def follow(token: str) -> int:
-        return Client(app).post("/auth/verify-email", {"token": token}).status_code
-
     def waiting() -> int:
         ours = "select count(*) from pg_stat_activity where datname = current_database()"
         return int(sql(f"{ours} and wait_event_type = 'Lock'").fetchone()[0])
@@ -185,11 +188,11 @@ def test_of_two_links_for_one_address_followed_at_once_one_wins(
     with ThreadPoolExecutor(2) as readers:
         with psycopg.connect(clean_database) as somebody:
             somebody.execute("select from users where id = %s for update", (first,))
-            followed = [readers.submit(follow, first_token)]
+            followed = [readers.submit(follow, Client(app), first_token)]
             eventually(lambda: waiting() == 1)
-            followed.append(readers.submit(follow, second_token))
+            followed.append(readers.submit(follow, Client(app), second_token))
             eventually(lambda: waiting() == 2)
-        assert [one.result() for one in followed] == [204, 422]
+        assert [one.result().status_code for one in followed] == [204, 422]
     assert [user["id"] for user in admin.get(f"/users?email={EMAIL}").json["items"]] == [first]
 
 
@@ -203,19 +206,66 @@ def test_a_fresh_link_after_a_right_password_goes_out_at_most_once_an_hour(
     sql("update counters set times = array(select t - interval '1 hour' from unnest(times) t)")
     bus.execute(GiveRightPassword(UUID(user_id)))
     assert len(mailbox.sent(EmailVerificationRequested, EMAIL)) == 3
-    assert visitor.post("/auth/verify-email", {"token": first}).status_code == 422
+    assert follow(visitor, first).status_code == 422
     newest = mailbox.token(EmailVerificationRequested, EMAIL)
-    assert visitor.post("/auth/verify-email", {"token": newest}).status_code == 204
+    assert follow(visitor, newest).status_code == 204
     bus.execute(GiveRightPassword(UUID(user_id)))
     assert len(mailbox.sent(EmailVerificationRequested, EMAIL)) == 3
 
 
-def test_an_account_that_waits_is_no_way_back_into_the_address(
-    newcomers: Newcomers, visitor: Client, mailbox: Mailbox
+def test_whoever_reads_the_mailbox_does_not_get_an_account_that_somebody_else_registered(
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox, admin: Client
 ) -> None:
-    newcomers.register()
+    """Victim registers, attacker registers the same address, the victim asks for the link again and follows it."""
+    victims, first = newcomers.register(username=None)
+    attackers, _ = newcomers.register(username=None, password="attacker's password")
+    visitor.post("/auth/resend-verification", {"email": EMAIL})
+    link = mailbox.token(EmailVerificationRequested, EMAIL)
+    refused = visitor.post("/auth/verify-email", {"token": link})
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+    assert [error["pointer"] for error in refused.json["errors"]] == ["/password"]
+    wrong = follow(visitor, link)
+    assert (wrong.status_code, wrong.json["code"]) == (403, "wrong_password")
+    assert admin.get(f"/users/{attackers}").json["email_verified"] is False
+    assert follow(visitor, first).status_code == 204  # the link of the first mail is the victim's
+    assert [user["id"] for user in admin.get(f"/users?email={EMAIL}").json["items"]] == [victims]
+
+
+def test_a_wrong_password_leaves_the_link_valid_and_counts(newcomers: Newcomers, visitor: Client) -> None:
+    _, token = newcomers.register()
+    assert [follow(visitor, token, "wrong password").status_code for _ in range(4)] == [403] * 4
+    assert follow(visitor, token).status_code == 204
+    _, other = newcomers.register(email="eve@example.com", username=None)
+    assert [follow(visitor, other, "wrong password").status_code for _ in range(5)] == [403] * 5
+    assert follow(visitor, other).status_code == 429
+
+
+def test_whoever_has_lost_the_password_of_a_registration_resets_it(
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox, admin: Client, bus: Bus
+) -> None:
+    """A reset proves the mailbox as well, and clears other registrations of the address."""
+    newcomers.register(username="Eve")
+    newest, _ = newcomers.register()
     visitor.post("/auth/forgot-password", {"email": EMAIL})
-    assert mailbox.sent(PasswordResetRequested, EMAIL) == []
+    token = mailbox.token(PasswordResetRequested, EMAIL)
+    reset = visitor.post("/auth/reset-password", {"token": token, "new_password": "staple of the horse"})
+    assert reset.status_code == 204, reset.json
+    (user,) = admin.get(f"/users?email={EMAIL}").json["items"]
+    assert (user["id"], user["email_verified"], user["username"]) == (newest, True, "Ada")
+    assert bus.ask(ProvePassword(UUID(newest), Secret("staple of the horse"))) == 2
+
+
+def test_of_those_who_forgot_the_password_the_one_who_has_the_address_gets_the_link(
+    newcomers: Newcomers, visitor: Client, mailbox: Mailbox, bus: Bus
+) -> None:
+    owner = newcomers.verified()
+    visitor.post("/users", {**ADA, "username": None, "password": "attacker's password"})
+    visitor.post("/auth/forgot-password", {"email": EMAIL})
+    token = mailbox.token(PasswordResetRequested, EMAIL)
+    assert (
+        visitor.post("/auth/reset-password", {"token": token, "new_password": "staple of the horse"}).status_code == 204
+    )
+    assert bus.ask(ProvePassword(UUID(owner.id), Secret("staple of the horse"))) == 2
 
 
 def test_whoever_signs_in_by_address_is_the_one_who_has_it_before_those_who_wait(

@@ -28,7 +28,12 @@ from backend.contexts.auth.domain import challenge as challenges
 from backend.contexts.auth.domain.account import ADMIN, Account
 from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
-from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested, UnverifiedSignIn
+from backend.contexts.auth.domain.events import (
+    PendingAccountUsed,
+    RefreshTokenReused,
+    SignInCodeRequested,
+    UnverifiedSignIn,
+)
 from backend.contexts.auth.domain.session import BY_PASSWORD, BY_PASSWORD_AND_CODE, Method, Session
 from backend.contexts.auth.domain.throttle import LONGEST_BLOCK
 from backend.contexts.users.domain.events import (
@@ -116,6 +121,7 @@ def refresh(command: Refresh, ports: AuthPorts) -> TokenPair:
     successor = ports.tokens.successor(session.id, token.fingerprint)
     if not session.exchange(token, successor, ports.now()):
         _end_copied(session, account, ports)
+    _note_use(account)
     return ports.tokens.pair(session, _roles(account, session, ports), successor)
 
 
@@ -176,7 +182,14 @@ def _admitted(user_id: UUID, password_version: int, ports: AuthPorts) -> Account
     if ports.verification_required and not account.email_verified:
         account.record(UnverifiedSignIn(account.user_id))
         raise InvalidCredentials
+    _note_use(account)
     return account
+
+
+def _note_use(account: Account) -> None:
+    """A pending account is deleted after a while, unless it is in use."""
+    if account.pending:
+        account.record(PendingAccountUsed(account.user_id))
 
 
 def _start_session(account: Account, methods: tuple[Method, ...], ports: AuthPorts) -> TokenPair:

@@ -16,6 +16,7 @@ class Account(Aggregate):
     """What a sign-in needs of a user. It records the events of signing in.
 
     Attributes:
+        pending: registered where verification is required, and not verified yet.
         password_version: raised with each change of the password.
     """
 
@@ -26,6 +27,7 @@ class Account(Aggregate):
     roles: tuple[str, ...]
     is_active: bool
     email_verified: bool
+    pending: bool
     two_step: bool
     password_version: int
 

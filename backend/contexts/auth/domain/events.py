@@ -56,3 +56,8 @@ class RefreshTokenReused(SignInEvent):
 @dataclass(frozen=True)
 class UnverifiedSignIn(SignInEvent):
     """Somebody gave the correct password of an account whose address is not verified yet."""
+
+
+@dataclass(frozen=True)
+class PendingAccountUsed(SignInEvent):
+    """Somebody signed in, or stayed so, with an account that was registered while verification was required."""

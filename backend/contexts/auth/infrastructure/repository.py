@@ -141,6 +141,7 @@ class SqlAccounts:
                 tuple(found.roles),
                 found.is_active,
                 found.email_verified,
+                found.pending,
                 found.two_step,
                 found.password_version,
             )

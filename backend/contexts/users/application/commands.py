@@ -129,9 +129,14 @@ class ResetPassword(SyncCommand[None]):
 
 @dataclass(frozen=True)
 class VerifyEmail(SyncCommand[None]):
-    """Verify the address that a link was mailed to, with its token."""
+    """Verify the address that a link was mailed to, with its token.
+
+    Attributes:
+        password: of the registration, where the account is pending.
+    """
 
     token: Secret
+    password: Secret | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from backend.contexts.auth.domain.events import UnverifiedSignIn
+from backend.contexts.auth.domain.events import PendingAccountUsed, UnverifiedSignIn
 from backend.contexts.users.application.commands import (
     ActivateUser,
     ChangeEmail,
@@ -32,9 +32,11 @@ from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken
 from backend.contexts.users.domain.links import Occasion, Purpose
 from backend.contexts.users.domain.user import ADMIN, Profile, User
 from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
-from backend.kernel.messages.refusals import WrongPassword, require_version
+from backend.kernel.messages.refusals import FieldError, Invalid, WrongPassword, require_version
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
+
+_VERIFYING = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
 
 handlers = Handlers[UsersPorts]("users", audited=True)
 
@@ -126,18 +128,23 @@ def change_password(command: ChangePassword, ports: UsersPorts) -> None:
 
 @handlers.on(ResetPassword)
 def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
-    """Every session ends: the old password may be known to others."""
-    seen = ports.users.peek(ports.links.owner(command.token, Purpose.RESET_PASSWORD))
+    """Every session ends: the old password may be known to others. The link verifies the address, too."""
+    seen = ports.users.peek(ports.links.find(command.token, Purpose.RESET_PASSWORD).user_id)
     rules.password(command.new_password.value, unlike=seen.identity, field="new_password")
-    password_hash = ports.passwords.hash(command.new_password)
-    link = ports.links.use(command.token, Purpose.RESET_PASSWORD)
-    _set_password(ports.users.get(link.user_id), password_hash, ports)
+    with ports.turn(seen.id):
+        ports.links.find(command.token, Purpose.RESET_PASSWORD)  # another request may have used it meanwhile
+        password_hash = ports.passwords.hash(command.new_password)
+    ports.users.hold_address(seen.email)
+    ports.links.use(command.token, Purpose.RESET_PASSWORD)
+    user = ports.users.get(seen.id)
+    _set_password(user, password_hash, ports)
+    _verify_address(user, ports)
 
 
 @handlers.on(RequestPasswordReset, anonymous=True)
 def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
     """Requests beyond the hourly limit are dropped silently."""
-    user = ports.users.holder_of(command.email)
+    user = _holder_or_newest(command.email, ports)
     token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST, user.email) if user else None
     if user and token:
         user.send_password_reset(token)
@@ -146,7 +153,7 @@ def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> 
 @handlers.on(RequestVerification, anonymous=True)
 def request_verification(command: RequestVerification, ports: UsersPorts) -> None:
     """Mail the newest of several registrations, and none once the address is verified."""
-    user = ports.users.holder_of(command.email) or next(iter(ports.users.waiting_for(command.email)), None)
+    user = _holder_or_newest(command.email, ports)
     if user and not user.email_verified:
         _mail_verification(user, Occasion.REQUEST, ports)
 
@@ -159,24 +166,35 @@ def send_fresh_link(event: UnverifiedSignIn, ports: UsersPorts) -> None:
         _mail_verification(user, Occasion.SIGN_IN, ports)
 
 
+@handlers.within(PendingAccountUsed)
+def complete_registration(event: PendingAccountUsed, ports: UsersPorts) -> None:
+    """Verification is no longer required. An account in use must not stay pending: those are purged."""
+    user = ports.users.get(event.user_id)
+    if user.pending and ports.users.holder_of(user.email) is None:
+        user.complete_registration()
+        ports.users.save(user)
+        _claim_wanted_username(user, ports)
+
+
 @handlers.on(VerifyEmail)
 def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
-    """The reader of the mailbox gets the address. Other pending registrations of it are deleted."""
-    purposes = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
-    ports.users.hold_address(ports.links.address(command.token, *purposes))
-    link = ports.links.use(command.token, *purposes)
-    user = ports.users.get(link.user_id)
-    if link.email is None:
-        user.verify_email()
-    else:
+    """The reader of the mailbox gets the address. Other pending registrations of it are deleted.
+
+    The link alone does not tell whose registration it is: somebody else may have registered the address, too. So
+    that of a pending account takes the password of its registration.
+    """
+    link = ports.links.find(command.token, *_VERIFYING)
+    seen = ports.users.peek(link.user_id)
+    registers = link.purpose is Purpose.VERIFY_EMAIL and seen.pending
+    if registers:
+        _prove(seen, _required(command.password), ports)
+    ports.users.hold_address(link.email or seen.email)
+    ports.links.use(command.token, *_VERIFYING)
+    user = _unchanged(seen, ports) if registers else ports.users.get(seen.id)
+    if link.email is not None:
         user.change_email(link.email)
         ports.links.end(user.id, *Purpose)
-    ports.users.save(user)
-    _remove_rivals(user, ports)
-    if user.wanted_username:
-        with suppress(UsernameTaken):
-            ports.users.claim_username(user)
-        user.wanted_username = None
+    _verify_address(user, ports)
 
 
 @handlers.on(ChangeEmail)
@@ -220,6 +238,26 @@ def _mail_verification(user: User, occasion: Occasion, ports: UsersPorts) -> Non
         user.send_verification(token)
 
 
+def _holder_or_newest(email: str, ports: UsersPorts) -> User | None:
+    """The user with this address, or else the newest of its pending accounts."""
+    return ports.users.holder_of(email) or next(iter(ports.users.waiting_for(email)), None)
+
+
+def _verify_address(user: User, ports: UsersPorts) -> None:
+    """The user has read the mailbox, and holds its address from now on."""
+    user.verify_email()
+    ports.users.save(user)
+    _remove_rivals(user, ports)
+    _claim_wanted_username(user, ports)
+
+
+def _claim_wanted_username(user: User, ports: UsersPorts) -> None:
+    if user.wanted_username:
+        with suppress(UsernameTaken):
+            ports.users.claim_username(user)
+        user.wanted_username = None
+
+
 def _remove_rivals(user: User, ports: UsersPorts) -> None:
     for rival in ports.users.waiting_for(user.email):
         _remove(rival, ports)
@@ -242,11 +280,21 @@ def _keep_an_admin(user: User, ports: UsersPorts) -> None:
 
 
 def _proven(user_id: UUID, password: Secret, ports: UsersPorts) -> User:
-    """For a synchronous command. Its check queues with the sign-ins, so that the API stays quick."""
     seen = ports.users.peek(user_id)
-    with ports.attempts.turn(user_id):
-        _check_password(seen, password, ports)
+    _prove(seen, password, ports)
     return _unchanged(seen, ports)
+
+
+def _prove(user: User, password: Secret, ports: UsersPorts) -> None:
+    """For a synchronous command. Its check queues with the sign-ins, so that the API stays quick."""
+    with ports.attempts.turn(user.id):
+        _check_password(user, password, ports)
+
+
+def _required(password: Secret | None) -> Secret:
+    if password is None:
+        raise Invalid(errors=[FieldError("password", "Give the password of the registration.")])
+    return password
 
 
 def _check_password(user: User, password: Secret, ports: UsersPorts) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -83,21 +84,14 @@ class Links(Protocol):
             email: the address that gets the mail and that the link verifies.
         """
 
-    def owner(self, token: Secret, purpose: Purpose) -> UUID:
-        """The owner of a valid link, for slow work before it is used. No transaction stays open.
-
-        Raises:
-            InvalidLink: forged, used, ended or expired.
-        """
-
-    def address(self, token: Secret, *purposes: Purpose) -> str:
-        """The address that a valid link verifies.
+    def find(self, token: Secret, *purposes: Purpose) -> Link:
+        """A valid link, for slow work before it is used. Nothing is locked and no transaction stays open.
 
         Raises:
             InvalidLink: forged, used, ended, expired, or for another purpose.
         """
 
-    def use(self, token: Secret, *purposes: Purpose) -> Link:
+    def use(self, token: Secret, *purposes: Purpose) -> None:
         """Use a valid link; it works only once. Its owner is locked, as with `Users.get`.
 
         Raises:
@@ -123,6 +117,7 @@ class UsersPorts:
     """The ports of a users handler, opened for one transaction.
 
     Attributes:
+        turn: waits for a user's turn to have a password hashed in an API process, for the time inside; raises Busy.
         accepted_at: when the command was accepted.
         verification_required: whether an account works only after its address is verified.
     """
@@ -131,5 +126,6 @@ class UsersPorts:
     links: Links
     passwords: PasswordHasher
     attempts: Attempts
+    turn: Callable[[UUID], AbstractContextManager[None]]
     accepted_at: datetime
     verification_required: bool = False

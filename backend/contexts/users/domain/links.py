@@ -37,7 +37,7 @@ PER_ADDRESS = 10
 
 @dataclass(frozen=True)
 class Link:
-    """A link that was followed.
+    """A mailed link.
 
     Attributes:
         email: the address it verifies, if that is not the user's current one.

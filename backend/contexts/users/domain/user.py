@@ -214,6 +214,10 @@ class User(LastWriteWins):
             self.email_verified, self.pending = True, False
             self.record(EmailVerified(self.id))
 
+    def complete_registration(self) -> None:
+        """Hold the address, although it is not verified."""
+        self.pending = False
+
     def change_email(self, email: str) -> None:
         """Set another address, which its link verified."""
         self.email, self.email_verified = email, True

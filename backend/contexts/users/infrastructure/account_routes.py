@@ -26,7 +26,13 @@ from backend.kernel.http.commands import accepts_command, dispatched
 from backend.kernel.http.guards import limited, signed_in, signed_in_caller, without_token
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.refusals import ReauthenticationRequired, TooManyAttempts, TooManyRequests, WrongPassword
+from backend.kernel.messages.refusals import (
+    Busy,
+    ReauthenticationRequired,
+    TooManyAttempts,
+    TooManyRequests,
+    WrongPassword,
+)
 
 blueprint = Blueprint("account", __name__, description="Your account: address, password, mailed links")
 
@@ -114,11 +120,12 @@ class PasswordReset(MethodView):
     @without_token
     @blueprint.arguments(schemas.PasswordReset)
     @blueprint.response(204)
-    @refuses(InvalidLink)
+    @refuses(InvalidLink, EmailTaken, Busy)
     def post(self, reset: dict[str, Any]) -> Response:
         """Set a new password with the token of a link
 
-        Every session ends. Two-step sign-in stays as it is.
+        Every session ends. The address is verified, and other registrations that wait for it are deleted. Two-step
+        sign-in stays as it is.
         """
         bus().execute(ResetPassword(**reset))
         return Response(status=204)
@@ -129,13 +136,15 @@ class EmailVerification(MethodView):
     """Verification of an e-mail address."""
 
     @without_token
-    @blueprint.arguments(schemas.LinkToken)
+    @blueprint.arguments(schemas.Verification)
     @blueprint.response(204)
-    @refuses(InvalidLink, EmailTaken)
+    @refuses(InvalidLink, WrongPassword, EmailTaken, TooManyAttempts, Busy)
     def post(self, link: dict[str, Any]) -> Response:
         """Verify an e-mail address with the token of a link
 
-        The address of a registration, or the new one requested at /auth/change-email.
+        The address of a registration, or the new one requested at /auth/change-email. Where verification is required,
+        the link of a registration takes its password, too; a wrong one leaves the link valid. If it is lost, reset it:
+        that verifies the address as well.
         """
         bus().execute(VerifyEmail(**link))
         return Response(status=204)

@@ -64,26 +64,18 @@ class SqlLinks:
         run(self.unit.connection, _ISSUE, link)
         return Secret(self.keyring.sign(_TOKEN, link_id.hex))
 
-    def owner(self, token: Secret, purpose: Purpose) -> UUID:
+    def find(self, token: Secret, *purposes: Purpose) -> Link:
         """Read on a connection that is released at once."""
-        wanted = sa.select(links.c.user_id).where(links.c.id == self._id_of(token), links.c.purpose == purpose, _LIVE)
+        wanted = sa.select(links.c.user_id, links.c.purpose, links.c.email)
         with self.database.transaction() as connection:
-            owner = connection.scalar(wanted)
-        if owner is None:
+            found = connection.execute(
+                wanted.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
+            ).one_or_none()
+        if found is None:
             raise InvalidLink
-        return UUID(str(owner))
+        return Link(found.user_id, Purpose(found.purpose), found.email)
 
-    def address(self, token: Secret, *purposes: Purpose) -> str:
-        """The address of the link, or else of its owner."""
-        proven = sa.select(sa.func.coalesce(links.c.email, users.c.email)).join(users, users.c.id == links.c.user_id)
-        address = self.unit.connection.scalar(
-            proven.where(links.c.id == self._id_of(token), links.c.purpose.in_(purposes), _LIVE)
-        )
-        if address is None:
-            raise InvalidLink
-        return str(address)
-
-    def use(self, token: Secret, *purposes: Purpose) -> Link:
+    def use(self, token: Secret, *purposes: Purpose) -> None:
         """One statement finds the link and ends it: of two requests with the same token, one finds nothing.
 
         The user is locked before the link, as everywhere, against deadlocks.
@@ -95,11 +87,9 @@ class SqlLinks:
             links.update()
             .where(links.c.id == link_id, links.c.user_id == owner.c.id, links.c.purpose.in_(purposes), _LIVE)
             .values(ended_at=sa.func.now())
-            .returning(links.c.user_id, links.c.purpose, links.c.email)
-        ).one_or_none()
-        if used is None:
+        )
+        if used.rowcount == 0:
             raise InvalidLink
-        return Link(used.user_id, Purpose(used.purpose), used.email)
 
     def end(self, user_id: UUID, *purposes: Purpose) -> None:
         """Ended links stay until they would have expired."""

@@ -126,10 +126,11 @@ class PasswordReset(NewPassword):
     token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link in the mail."))
 
 
-class LinkToken(ma.Schema):
-    """The token of a link."""
+class Verification(ma.Schema):
+    """The token of a link, and the password of the registration that it verifies."""
 
     token = SecretText(required=True, metadata=example("IjAxOTBh….…", "From the link in the mail."))
+    password = SecretText(metadata=example("correct horse battery", "For a registration under required verification."))
 
 
 class Address(ma.Schema):
