@@ -150,7 +150,7 @@ class Process:
         return outbox.sweep(database, self.queue)
 
     def note_run(self, name: str, rule: str, started_at: datetime, result: str) -> None:
-        """Keep how a run of housekeeping ended."""
+        """Record how a run of housekeeping ended."""
         schedule.note_run(self.resources.database, name, rule, started_at, result)
 
     def purge(self, batch: int = 1000) -> int:

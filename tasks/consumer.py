@@ -3,7 +3,7 @@
 Celery's own consumer acknowledges (and so loses) what it cannot decode, logs whole bodies, and its main
 process stops on several kinds of malformed messages, each of which then stops the next worker.
 
-It takes no message from a lane that is paused. A message that it took before, and that no process has begun, is kept
+It takes no message from a paused lane. A message that it took before, and that no process has started, is held
 here until the lane is resumed: returning it would count against its deliveries.
 """
 

@@ -26,7 +26,7 @@ def register(app: Any) -> None:
 
 
 def housekeeping(work: Callable[[Task], str]) -> Callable[[Task], None]:
-    """Give a run log lines of its own, and keep how it ended: what `work` returns."""
+    """Run `work` with log lines of its own, and record its result."""
 
     @wraps(work)
     def run(task: Task) -> None:

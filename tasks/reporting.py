@@ -61,7 +61,7 @@ class Reporter:
             self._answered.wait(_FIRST_ANSWER)
 
     def stop(self) -> None:
-        """Take leave."""
+        """Stop reporting, and delete the worker's row."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(_EVERY)
@@ -120,7 +120,7 @@ def held(lane_of: Callable[[str], str]) -> dict[str, int]:
 
 
 def memory_of(pids: Iterable[int]) -> int | None:
-    """Bytes of these processes together: what they share counts once. None where Linux does not tell."""
+    """The bytes of these processes together; shared memory counts once. None if the system does not report them."""
     try:
         return sum(_proportional_set_size(pid) for pid in pids)
     except (OSError, LookupError):

@@ -65,7 +65,7 @@ values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
      %(cause)s, %(spooled)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
-# What was cancelled is the message with that fingerprint: one that came first under the same Idempotency-Key goes on.
+# Only the message with this fingerprint was cancelled: one that came first under the same Idempotency-Key continues.
 _ONCE: Final = """
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,

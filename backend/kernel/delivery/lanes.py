@@ -1,4 +1,4 @@
-"""The `lanes` table: what is kept of a lane beside its queue: whether it is paused, and when work last began.
+"""The table `lanes`: whether a lane is paused, and when work on it last started.
 
 Guarantee: a pause is a row, so it survives restarts of everything, and a worker that starts finds it. Messages stay
 in the broker meanwhile.

@@ -1,8 +1,8 @@
-"""The `schedule` table: what runs on schedule, when it is due, and how its last run ended.
+"""The table `schedule`: scheduled commands and tasks, when they are due, and how the last run ended.
 
-Guarantee: a run is a row of the outbox, written in the transaction that moves the due time on: it is sent once, however
-many sweeps look. A run that is due while the one before has not ended is skipped and counted as missed, and so is
-every run but one of those that were due while nobody looked.
+Guarantee: a run is a row of the outbox, written in the transaction that advances the due time: it is sent once, however
+many sweeps run. A run that is due while the previous one has not ended is skipped and counted as missed, and so is
+every run but one of those that were due while no sweep ran.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ on conflict (name) do update set rule = excluded.rule, started_at = excluded.sta
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """What is kept of something that runs on schedule.
+    """The stored state of a scheduled command or task.
 
     Attributes:
-        run_id: the operation of the run under way.
+        run_id: the operation of the current run.
         result: of the last run: `succeeded`, or a problem's code.
         missed: runs that were skipped.
     """
@@ -82,7 +82,7 @@ class ScheduleRow:
 
 
 def start_due(database: Database, handlers: Iterable[Handler], codec: Codec) -> None:
-    """Send the commands that are due by now."""
+    """Send the commands that are due."""
     scheduled = {handler.name: (handler, handler.schedule) for handler in handlers if handler.schedule is not None}
     if not scheduled:
         return
@@ -113,13 +113,13 @@ def _send(connection: sa.Connection, handler: Handler, codec: Codec) -> UUID:
 
 
 def note_run(database: Database, name: str, rule: str, started_at: datetime, result: str) -> None:
-    """Keep how a run of housekeeping ended."""
+    """Record how a run of housekeeping ended."""
     with database.transaction() as connection:
         run(connection, _NOTE, {"name": name, "rule": rule, "started_at": started_at, "result": result})
 
 
 def rows(connection: ReadConnection) -> dict[str, ScheduleRow]:
-    """What is kept, by name."""
+    """The stored state, by name."""
     return {row.name: row for row in _ROWS.all(connection)}
 
 

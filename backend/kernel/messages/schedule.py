@@ -22,7 +22,7 @@ class Schedule:
     at: time = time()
 
     def __post_init__(self) -> None:
-        """Check that it can be kept.
+        """Check that the schedule is valid.
 
         Raises:
             ValueError: the interval is too short, or there are two rules.
@@ -33,7 +33,7 @@ class Schedule:
             raise ValueError("either `every` or `at`")
 
     def after(self, moment: datetime) -> datetime:
-        """The first run after that moment."""
+        """The first run after a time."""
         return self._offset + (self._number(moment) + 1) * self.every
 
     def count(self, since: datetime, until: datetime) -> int:

@@ -56,7 +56,7 @@ def workers() -> None:
 @with_appcontext
 @reports_refusals
 def schedule() -> None:
-    """Show what runs when, and how its last run ended."""
+    """Show what runs when, and how the last run ended."""
     heading = ("NAME", "RUNS", "NEXT", "LAST", "RESULT", "MISSED")
     _table([heading, *map(_scheduled, schedule_views(api().bus))])
 

@@ -73,17 +73,17 @@ class RunSchema(ma.Schema):
     result = ma.fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "`succeeded`, or the code of the problem it ended in.", "examples": ["succeeded"]},
+        metadata={"description": "`succeeded`, or the code of the problem.", "examples": ["succeeded"]},
     )
 
 
 class ScheduledSchema(ma.Schema):
-    """Something that runs on schedule."""
+    """A scheduled command or task."""
 
     name = ma.fields.String(required=True, metadata={"examples": ["maintenance.purge"]})
     rule = ma.fields.String(required=True, metadata={"description": "When it runs.", "examples": ["every 3600 s"]})
     next_run_at = ma.fields.DateTime(
-        required=True, allow_none=True, metadata={"description": "null for housekeeping, whose times beat keeps."}
+        required=True, allow_none=True, metadata={"description": "null for housekeeping, which beat schedules."}
     )
     last_run = ma.fields.Nested(RunSchema, required=True, allow_none=True)
     missed = ma.fields.Integer(
@@ -93,7 +93,7 @@ class ScheduledSchema(ma.Schema):
 
 
 class ScheduleList(ma.Schema):
-    """What runs on schedule, by name."""
+    """The scheduled commands and tasks, by name."""
 
     items = ma.fields.List(ma.fields.Nested(ScheduledSchema), required=True)
 

@@ -31,7 +31,7 @@ class WorkerView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run; it has not ended while `finished_at` is None."""
+    """A run; `finished_at` is None while it runs."""
 
     started_at: datetime
     finished_at: datetime | None
@@ -40,11 +40,11 @@ class RunView:
 
 @dataclass(frozen=True)
 class ScheduledView:
-    """Something that runs on schedule.
+    """A scheduled command or task.
 
     Attributes:
         rule: when it runs.
-        next_run_at: None for housekeeping, whose times beat keeps.
+        next_run_at: None for housekeeping, which beat schedules.
         missed: runs that were skipped.
     """
 
@@ -67,7 +67,7 @@ def _view(row: workers.WorkerRow, kind_of: Mapping[str, str]) -> WorkerView:
 
 
 def schedule_views(bus: Bus) -> list[ScheduledView]:
-    """What contexts have declared, and the housekeeping that has run, by name."""
+    """The commands that contexts schedule, and the housekeeping that has run, by name."""
     kept = bus.database.read(schedule.rows, fresh=True)
     declared = {name: handler.schedule for name, handler in bus.registry.queued().items() if handler.schedule}
     for name, rule in declared.items():
