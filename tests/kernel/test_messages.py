@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from string import ascii_letters, digits
 from typing import Any
 from uuid import UUID
 
@@ -167,6 +168,15 @@ def test_a_changed_signature_is_refused(change: object) -> None:
     keyring = Keyring([NEW])
     with pytest.raises(BadSignature):
         keyring.verify("cursor", change(keyring.sign("cursor", [1])))  # type: ignore[operator]
+
+
+def test_only_the_text_that_was_signed_is_accepted() -> None:
+    """The last character of a signature has two bits to spare, and padding may follow it."""
+    keyring = Keyring([NEW])
+    text = keyring.sign("cursor", [1])
+    for other in (f"{text}=", *(text[:-1] + last for last in f"{ascii_letters}{digits}-_" if last != text[-1])):
+        with pytest.raises(BadSignature):
+            keyring.verify("cursor", other)
 
 
 def test_a_digest_stays_the_same_while_a_key_is_rolled_in() -> None:

@@ -40,21 +40,25 @@ class Listing(Generic[V]):
     def __init__(self, name: str) -> None:
         self._purpose = f"cursor:{name}"
 
-    def after(self, cursor: str | None, sort: str = "") -> tuple[Any, ...] | None:
-        """Where the previous page ended. A forged cursor, or one of another order, is refused with 422."""
+    def after(self, cursor: str | None, part: str = "") -> tuple[Any, ...] | None:
+        """Where the previous page ended. A forged cursor, or one of another part, is refused with 422.
+
+        Args:
+            part: the order of the listing, or whose items it lists.
+        """
         if cursor is None:
             return None
         try:
-            given_sort, *key = api().keyring.verify(self._purpose, cursor)
+            given_part, *key = api().keyring.verify(self._purpose, cursor)
         except (BadSignature, TypeError, ValueError):
-            given_sort, key = None, []
-        if given_sort != sort:
+            given_part, key = None, []
+        if given_part != part:
             invalid([{"parameter": "cursor", "detail": "Not a cursor of this listing."}])
         return tuple(key)
 
-    def answer(self, page: Page[V], sort: str = "") -> Response:
+    def answer(self, page: Page[V], part: str = "") -> Response:
         """The page as JSON."""
-        cursor = api().keyring.sign(self._purpose, [sort, *page.after]) if page.after else None
+        cursor = api().keyring.sign(self._purpose, [part, *page.after]) if page.after else None
         headers = {"Link": f'<{_with_cursor(cursor)}>; rel="next"'} if cursor else {}
         return json_response({"items": page.items, "next_cursor": cursor}, 200, headers)
 

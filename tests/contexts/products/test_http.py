@@ -234,6 +234,15 @@ def test_the_ledger_has_pages(admin: Client) -> None:
     assert balances == [5, 4, 3, 2, 1]
 
 
+def test_a_cursor_of_another_product_s_movements_is_422(admin: Client) -> None:
+    one, other = (f"/products/{new_product(admin)['id']}/stock" for _ in range(2))
+    admin.post(f"{one}/add", {"quantity": 1})
+    cursor = admin.get(f"{one}/movements?limit=1").json["next_cursor"]
+
+    assert admin.get(f"{one}/movements?cursor={cursor}").status_code == 200
+    assert admin.get(f"{other}/movements?cursor={cursor}").status_code == 422
+
+
 @pytest.mark.parametrize("query", ["limit=0", "cursor=forged"])
 def test_that_there_is_no_product_is_told_before_what_is_wrong_with_the_query(admin: Client, query: str) -> None:
     """Order of checks: 404 of the resource, then 422."""

@@ -178,8 +178,8 @@ class StockMovements(MethodView):
     @blueprint.response(200, schemas.MovementPage)
     def get(self, wanted: dict[str, Any], product_id: UUID) -> Response:
         """List stock movements, newest first"""
-        after = ledger.after(wanted.pop("cursor", None))
-        return ledger.answer(bus().ask(ListMovements(product_id, after=after, **wanted)))
+        after = ledger.after(wanted.pop("cursor", None), str(product_id))
+        return ledger.answer(bus().ask(ListMovements(product_id, after=after, **wanted)), str(product_id))
 
 
 @blueprint.route("/products/<uuid:product_id>/activate")
