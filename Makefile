@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint bench chaos demo lock
+.PHONY: help run test check lint openapi bench chaos demo lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -27,6 +27,15 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do; needs Node 20
+	@mkdir -p var/openapi
+	$(BIN)/python -c 'from wsgi import app; print(app.test_client().get("/openapi.json").text)' > var/openapi/openapi.json
+	npm --prefix openapi install --silent --no-audit --no-fund --no-package-lock
+	cd openapi && npx redocly lint --config redocly.yaml --max-problems 1000 ../var/openapi/openapi.json
+	cd openapi && npx spectral lint --ruleset spectral.yaml --fail-severity warn ../var/openapi/openapi.json
+	cd openapi && npx openapi-typescript ../var/openapi/openapi.json --output ../var/openapi/schema.d.ts
+	cd openapi && npx tsc --project tsconfig.json
 
 bench: $(INSTALLED) ## measure; needs wrk, PostgreSQL and RabbitMQ, see bench/__main__.py
 	$(BIN)/python -m bench $(ARGS)

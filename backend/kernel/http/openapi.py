@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar, cast
 
 import marshmallow as ma
-from flask import Flask
+from flask import Flask, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint as SmorestBlueprint
 
+from backend.kernel.http.answers import json_response
+from backend.kernel.http.api import api, root
 from backend.kernel.http.bodies import Parser
 from backend.kernel.http.cookies import ACCESS, CrossSite
+from backend.kernel.http.document import complete
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.messages.refusals import Forbidden, Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
-_HEADERS: dict[int, dict[str, str]] = {
-    201: {"Location": "The new resource.", "ETag": "Its version.", "Preference-Applied": "`wait=N`."},
-    202: {"Location": "The operation.", "Retry-After": "Seconds until the next poll."},
-    401: {"WWW-Authenticate": 'Bearer error="invalid_token"'},
-    429: {"Retry-After": "Seconds until a retry may succeed."},
-    503: {"Retry-After": "Seconds until a retry may succeed."},
-}
 _COMMAND_HEADERS = [
     {
         "in": "header",
@@ -162,7 +158,8 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
     def response(self, status: int, schema: Any = None, **kwargs: Any) -> Callable[[F], F]:
         """flask-smorest's, for the document only: our views return a finished response."""
         described = super().response(status, schema, **kwargs)
-        versioned = "version" in getattr(schema, "_declared_fields", {})
+        choices = schema.get("anyOf", ()) if isinstance(schema, dict) else (schema,)
+        versioned = any("version" in getattr(one, "_declared_fields", {}) for one in choices)
 
         def document(view: F) -> F:
             add_notes(view, **notes_of(described(view)), versioned=versioned)
@@ -182,6 +179,7 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
     def __init__(self, app: Flask) -> None:
         self._writing = Lock()
         self._unwritten: list[Callable[[], None]] = []
+        self._document: dict[str, Any] | None = None
         super().__init__(app)
 
     def write_later(self, part: Callable[[], None]) -> None:
@@ -192,14 +190,19 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
         with self._writing:
             while self._unwritten:
                 self._unwritten.pop(0)()
-        return super()._openapi_json()
+            if self._document is None:
+                self._document = complete(self.spec.to_dict(), api().settings.public_url)
+        here, *others = self._document["servers"]
+        document = {**self._document, "servers": [{**here, "url": root() or "/"}, *others]}
+        response = json_response(document)
+        response.add_etag()
+        return response.make_conditional(request)
 
     def _register_responses(self) -> None:
         for status in http.HTTPStatus:
             if status >= http.HTTPStatus.BAD_REQUEST:
-                self.spec.components.response(
-                    status.name, _problems(int(status), [http_problem(int(status), _REQUEST_ID)])
-                )
+                example = http_problem(int(status), _REQUEST_ID)
+                self.spec.components.response(status.name, _problems(int(status), {example["code"]: example}))
         self.spec.components.response(
             "DEFAULT_ERROR", {"description": "Any other error.", "content": {CONTENT_TYPE: {"schema": ProblemSchema}}}
         )
@@ -216,6 +219,7 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
     access = info.get("access", "public")
     refusals: tuple[type[Refusal], ...] = (*info.get("refusals", ()), *_of_the_guard(access, method))
     doc["security"] = _SECURITY.get(access, _SIGNED_IN)
+    _show_a_body(doc)
     if info.get("command"):
         parameters += _COMMAND_HEADERS
         responses[202] = _response("Accepted. Poll the operation for its outcome.", OperationSchema)
@@ -224,15 +228,22 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
     if method == "get" and info.get("versioned"):
         parameters.append(_IF_NONE_MATCH)
         responses[304] = {"description": "You have this version."}
-    for status in sorted(_statuses(doc, info, method) | {status_of(kind) for kind in refusals}):
+    plain = _statuses(doc, info, method)
+    for status in sorted(plain | {status_of(kind) for kind in refusals}):
         examples = [problem_of(kind(), _REQUEST_ID) for kind in refusals if status_of(kind) == status]
-        responses[status] = _problems(status, examples or [_plain_example(status)])
-    for status, headers in _HEADERS.items():
-        if isinstance(responses.get(status), dict):
-            responses[status]["headers"] = {
-                name: {"schema": {"type": "string"}, "description": text} for name, text in headers.items()
-            }
+        examples += _plain_examples(status, is_command=bool(info.get("command"))) if status in plain else []
+        responses[status] = _problems(status, {example["code"]: example for example in examples})
     return doc
+
+
+def _show_a_body(doc: dict[str, Any]) -> None:
+    """An example that is accepted as it stands: the schema's own, or one of every field."""
+    content = doc.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is not None:
+        schema: ma.Schema = content["schema"]
+        fields = {name: field.metadata.get("examples", ()) for name, field in schema.fields.items()}
+        of_every_field = {name: examples[0] for name, examples in fields.items() if examples}
+        content["examples"] = {"body": {"value": getattr(schema, "EXAMPLE", of_every_field)}}
 
 
 def _of_the_guard(access: str, method: str) -> Iterator[type[Refusal]]:
@@ -261,30 +272,39 @@ def _takes_if_match(method: str, info: dict[str, Any]) -> bool:
     return changes or StaleVersion in info.get("refusals", ())
 
 
-def _plain_example(status: int) -> dict[str, Any]:
+def _plain_examples(status: int, *, is_command: bool) -> Iterator[dict[str, Any]]:
+    """What any operation of its kind may answer."""
     if status == http.HTTPStatus.UNAUTHORIZED:
-        return problem(
+        yield problem(
             "invalid_token", status, _REQUEST_ID, "The access token is missing, malformed, expired or revoked."
         )
-    if status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
+    elif status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
         reason = {"pointer": "/email", "detail": "Missing data for required field."}
-        return problem("validation_failed", status, _REQUEST_ID, "Some values are invalid.", [reason])
-    if status == http.HTTPStatus.PRECONDITION_FAILED:
-        return problem("stale_version", status, _REQUEST_ID, "The resource has changed since that version.")
-    return http_problem(status, _REQUEST_ID)
+        yield problem("validation_failed", status, _REQUEST_ID, "Some values are invalid.", [reason])
+        if is_command:
+            reason = {"parameter": "Idempotency-Key", "detail": "Was first sent with another body."}
+            text = "This Idempotency-Key was first sent with another body."
+            yield problem("idempotency_key_reused", status, _REQUEST_ID, text, [reason])
+    elif status == http.HTTPStatus.PRECONDITION_FAILED:
+        yield problem("stale_version", status, _REQUEST_ID, "The resource has changed since that version.")
+    else:
+        yield http_problem(status, _REQUEST_ID)
 
 
 def _response(description: str, schema: type[ma.Schema]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _problems(status: int, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def _problems(status: int, examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Problem details with one of these codes."""
+    one_of_these = {"type": "string", "enum": sorted(examples)}
+    codes = {"type": "object", "required": ["code"], "properties": {"code": one_of_these}}
     return {
         "description": http.HTTPStatus(status).phrase,
         "content": {
             CONTENT_TYPE: {
-                "schema": ProblemSchema,
-                "examples": {example["code"]: {"value": example} for example in examples},
+                "schema": {"allOf": [ProblemSchema, codes]},
+                "examples": {code: {"value": example} for code, example in examples.items()},
             }
         },
     }

@@ -15,9 +15,9 @@ from backend.kernel.messages.secret import Secret
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def example(value: object, text: str = "") -> dict[str, Any]:
-    """The documentation of a field: an example value, and a description."""
-    return {"examples": [value], **({"description": text} if text else {})}
+def example(value: object, text: str = "", **constraints: object) -> dict[str, Any]:
+    """The documentation of a field: an example value, a description, and what JSON Schema can say of its rule."""
+    return {"examples": [value], **({"description": text} if text else {}), **constraints}
 
 
 class Text(ma.fields.String):

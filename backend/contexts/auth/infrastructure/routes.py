@@ -72,6 +72,7 @@ class ShortSignInView(MethodView):
     """Sign-in, at the shorter address."""
 
     @without_token
+    @blueprint.doc(operationId="auth.signIn")
     @blueprint.arguments(schemas.Credentials)
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
@@ -19,6 +19,8 @@ def _without_spaces(code: str) -> str:
 
 class Credentials(ma.Schema):
     """An e-mail address or a username, and the password."""
+
+    EXAMPLE: ClassVar = {"email": "ada@example.com", "password": "correct horse battery"}
 
     email = Text(allow_none=True, metadata=example("ada@example.com", "Or `username`."))
     username = Text(allow_none=True, metadata=example("ada", "Or `email`."))
@@ -84,7 +86,7 @@ class TokenPairSchema(ma.Schema):
 class CodeSentSchema(ma.Schema):
     """The password was correct, and a code was mailed."""
 
-    two_step = ma.fields.Boolean(required=True, metadata=example(value=True))
+    two_step = ma.fields.Boolean(required=True, metadata=example(value=True, enum=[True]))
     challenge = ma.fields.String(required=True, metadata=example("IkFaQ…"))
     expires_in = ma.fields.Integer(required=True, metadata=example(300, "Seconds."))
 

@@ -52,7 +52,7 @@ class DeadLetterListing(DeadLetterFilter, PageArguments):
 class GroupSchema(ma.Schema):
     """Which open dead letters to replay: those that match every given field. At least one is required."""
 
-    task = Text()
+    task = Text(metadata={"examples": ["users.create_user"]})
     reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
     error = Text()
 
@@ -65,7 +65,9 @@ class GroupSchema(ma.Schema):
 class Discarding(ma.Schema):
     """Why the message will not be processed."""
 
-    reason = Text(required=True, validate=ma.validate.Length(1, _LONGEST_NOTE))
+    reason = Text(
+        required=True, validate=ma.validate.Length(1, _LONGEST_NOTE), metadata={"examples": ["The account is gone."]}
+    )
 
 
 class DeadLetterSummarySchema(ma.Schema):
@@ -175,6 +177,7 @@ class DeadLetterGroupReplay(MethodView):
     """Replay of a group."""
 
     @admin_only
+    @blueprint.doc(operationId="deadLetters.replayGroup")
     @blueprint.arguments(GroupSchema)
     @blueprint.response(200, ReplayedSchema)
     def post(self, group: dict[str, str]) -> Response:

@@ -28,12 +28,12 @@ class Price(ma.fields.String):
 class ProductFields(ma.Schema):
     """Fields of a product. In a change every field is optional, and `null` clears a nullable one."""
 
-    name = Text(rules.name, required=True, metadata=example("Laptop HP"))
-    description = Text(rules.description, allow_none=True, metadata=example("Laptop HP 15 pulgadas"))
+    name = Text(rules.name, required=True, metadata=example("Laptop HP", minLength=1, maxLength=200))
+    description = Text(rules.description, allow_none=True, metadata=example("Laptop HP 15 pulgadas", maxLength=5000))
     price = Price(
         required=True, metadata={**example("899.99", "Up to two decimal places."), "type": ["string", "number"]}
     )
-    sku = Text(rules.sku, allow_none=True, metadata=example("HP-15", "Unique."))
+    sku = Text(rules.sku, allow_none=True, metadata=example("HP-15", "Unique.", minLength=1, maxLength=64))
     low_stock_threshold = WholeNumber(
         rules.low_stock_threshold,
         metadata=example(rules.DEFAULT_LOW_STOCK_THRESHOLD, "When the stock falls to this, administrators get a mail."),
@@ -43,14 +43,14 @@ class ProductFields(ma.Schema):
 class NewProduct(ProductFields):
     """A new product. Later its stock changes only through stock movements."""
 
-    stock = WholeNumber(rules.stock, required=True, metadata=example(10))
+    stock = WholeNumber(rules.stock, required=True, metadata=example(10, minimum=0, maximum=rules.LARGEST_COUNT))
 
 
 class NewMovement(ma.Schema):
     """A stock movement."""
 
-    quantity = WholeNumber(rules.quantity, required=True, metadata=example(3))
-    reason = Text(rules.reason, allow_none=True, metadata=example("Order 1042"))
+    quantity = WholeNumber(rules.quantity, required=True, metadata=example(3, minimum=1, maximum=rules.LARGEST_COUNT))
+    reason = Text(rules.reason, allow_none=True, metadata=example("Order 1042", maxLength=200))
 
 
 class ProductSchema(ma.Schema):

@@ -12,27 +12,42 @@ from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, apply_rule, example
 from backend.kernel.messages.values import email_address
 
+_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 200}
+_USERNAME: dict[str, Any] = {"minLength": 3, "maxLength": 32, "pattern": "^[A-Za-z0-9_.-]+$"}
+_PHONE: dict[str, Any] = {"pattern": "^\\+[0-9]{7,15}$"}
+_PASSWORD: dict[str, Any] = {"minLength": 8, "maxLength": 128}
+
 
 class ProfileFields(ma.Schema):
     """Fields of a profile. At creation, `null` is the same as absent. In a change, `null` clears the field."""
 
-    name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace"))
-    full_name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace", "The same as `name`."))
-    first_name = Text(rules.person_name, allow_none=True, metadata=example("Ada"))
-    middle_name = Text(rules.person_name, allow_none=True, metadata=example("Byron"))
-    last_name = Text(rules.person_name, allow_none=True, metadata=example("Lovelace"))
-    username = Text(rules.username, allow_none=True, metadata=example("ada", "Unique, ignoring case."))
-    phone_number = Text(rules.phone_number, allow_none=True, metadata=example("+34600000000", "E.164."))
-    gender = Text(rules.gender, allow_none=True, metadata=example("F"))
-    age = WholeNumber(rules.age, allow_none=True, metadata=example(36))
+    name = Text(rules.person_name, allow_none=True, metadata=example("Ada Lovelace", **_NAME))
+    full_name = Text(
+        rules.person_name,
+        allow_none=True,
+        metadata=example("Ada Lovelace", "The same as `name`.", **_NAME),
+    )
+    first_name = Text(rules.person_name, allow_none=True, metadata=example("Ada", **_NAME))
+    middle_name = Text(rules.person_name, allow_none=True, metadata=example("Byron", **_NAME))
+    last_name = Text(rules.person_name, allow_none=True, metadata=example("Lovelace", **_NAME))
+    username = Text(
+        rules.username,
+        allow_none=True,
+        metadata=example("ada", "Unique, ignoring case.", **_USERNAME),
+    )
+    phone_number = Text(rules.phone_number, allow_none=True, metadata=example("+34600000000", "E.164.", **_PHONE))
+    gender = Text(rules.gender, allow_none=True, metadata=example("F", minLength=1, maxLength=32))
+    age = WholeNumber(rules.age, allow_none=True, metadata=example(36, minimum=0, maximum=150))
 
 
 class NewUser(ProfileFields):
     """A registration: an address, a password, and a name, in full or in parts."""
 
-    email = Text(email_address, required=True, metadata=example("ada@example.com"))
+    email = Text(email_address, required=True, metadata=example("ada@example.com", format="email"))
     password = SecretText(
-        rules.password, required=True, metadata=example("correct horse battery", "8 to 128 characters.")
+        rules.password,
+        required=True,
+        metadata=example("correct horse battery", "8 to 128 characters.", **_PASSWORD),
     )
     confirm_password = SecretText(rules.password_spelling, allow_none=True, metadata=example("correct horse battery"))
 
@@ -82,8 +97,11 @@ def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName |
 class ProfileChanges(ProfileFields):
     """Changes of a profile. An absent field stays as it is; `null` clears a field, except the name."""
 
-    name = Text(rules.person_name, metadata=example("Ada King", "Clears the parts that are not given."))
-    full_name = Text(rules.person_name, metadata=example("Ada King", "The same as `name`."))
+    name = Text(
+        rules.person_name,
+        metadata=example("Ada King", "Clears the parts that are not given.", **_NAME),
+    )
+    full_name = Text(rules.person_name, metadata=example("Ada King", "The same as `name`.", **_NAME))
 
     @ma.validates_schema(skip_on_field_errors=True)
     def _agree(self, data: dict[str, Any], **_: Any) -> None:
@@ -111,7 +129,11 @@ class Roles(ma.Schema):
 class NewPassword(ma.Schema):
     """A new password."""
 
-    new_password = SecretText(rules.password, required=True, metadata=example("NewPass123!", "8 to 128 characters."))
+    new_password = SecretText(
+        rules.password,
+        required=True,
+        metadata=example("NewPass123!", "8 to 128 characters.", **_PASSWORD),
+    )
 
 
 class PasswordChange(NewPassword):
@@ -136,7 +158,7 @@ class Verification(ma.Schema):
 class Address(ma.Schema):
     """The address that gets a mail, if it has an account."""
 
-    email = Text(email_address, required=True, metadata=example("ada@example.com"))
+    email = Text(email_address, required=True, metadata=example("ada@example.com", format="email"))
 
 
 class EmailChange(Address):
