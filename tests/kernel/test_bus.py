@@ -292,6 +292,25 @@ def test_events_written_while_the_broker_is_away_are_swept_up_in_order(process: 
     assert sorted(rows(process, "select note from copies")) == [("a",), ("b",), ("c",)]
 
 
+def test_what_waits_for_a_full_lane_holds_up_no_other(
+    process: Process, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is anonymous has spooled more than a sweep takes at once, and their lane is full."""
+    monkeypatch.setattr("backend.kernel.delivery.outbox._BATCH", 2)
+    queue.down = True
+    for note in "abcde":
+        process.bus.dispatch(Scribble(note), uuid7())
+    for note in "xyz":
+        process.bus.dispatch(Write(note), uuid7())
+    age_outbox(process)
+    queue.down, queue.full = False, {"notes.commands.anonymous"}
+    assert process.sweep() == 3
+    queue.drain()
+    assert rows(process, "select note from notes order by note") == [("x",), ("y",), ("z",)]
+    queue.full = set()
+    assert process.sweep() == 5
+
+
 def test_a_broker_that_is_slow_with_events_holds_up_no_message(
     process: Process, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -29,6 +29,8 @@ _SWEEP_DEADLINE = 5.0
 _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left behind by the process that wrote it."""
 _BATCH = 200
+_FRUITLESS_BATCHES = 3
+"""So many batches of which nothing could be published end a sweep: the broker is away."""
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -53,7 +55,8 @@ select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unn
 """
 _LOCK_LEFTOVERS = """
 select aggregate from (
-    select distinct aggregate from outbox where created_at < now() - make_interval(secs => %(seconds)s)
+    select distinct aggregate from outbox
+    where created_at < now() - make_interval(secs => %(seconds)s) and queue <> all(%(refusing)s)
     order by aggregate limit %(most)s
 ) leftovers
 where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
@@ -167,24 +170,46 @@ def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline:
         psycopg.errors.LockNotAvailable: the other relay takes too long; it or the sweep publishes the rest.
         DatabaseAway: the rows cannot be read or deleted.
     """
-    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))}, deadline)
+    return _publish(database, queue, _LOCK, {"aggregates": sorted(set(aggregates))}, deadline).sent
 
 
 def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda: False) -> int:
     """Publish what a crash or an absent broker left; returns how many messages.
 
-    Several sweeps may run at once: each takes rows that no other one has locked.
+    Several sweeps may run at once: each takes rows that no other one has locked. What waits for a full lane holds up
+    nothing else: the lanes that refused a batch are left out of the next one.
     """
-    total = 0
-    while not expired():
-        sent = _publish(database, queue, _LOCK_LEFTOVERS, {"seconds": _LEFTOVER_AFTER, "most": _BATCH}, _SWEEP_DEADLINE)
-        total += sent
-        if sent < _BATCH:
+    total, fruitless = 0, 0
+    refusing: set[str] = set()
+    while not expired() and fruitless < _FRUITLESS_BATCHES:
+        which = {"seconds": _LEFTOVER_AFTER, "most": _BATCH, "refusing": sorted(refusing)}
+        batch = _publish(database, queue, _LOCK_LEFTOVERS, which, _SWEEP_DEADLINE)
+        total += batch.sent
+        refusing |= batch.refusing
+        fruitless = 0 if batch.sent else fruitless + 1
+        if batch.found < _BATCH or batch.late:
             break
     return total
 
 
-def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float) -> int:
+class _Batch(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        found, sent: how many messages.
+        refusing: the lanes in which some are left.
+        late: whether the broker did not answer in time.
+    """
+
+    found: int
+    sent: int
+    refusing: set[str]
+    late: bool
+
+
+def _publish(
+    database: Database, queue: Queue, lock: LiteralString, which: Mapping[str, Any], deadline: float
+) -> _Batch:
     """One batch: the first message of every aggregate for every queue at once, then the second ones, and so on.
 
     Its aggregates stay locked meanwhile. One deadline for all of them bounds that.
@@ -195,12 +220,14 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
         run(connection, _QUICKLY, {})
         # Two statements: this one must not see rows that another relay published while it waited for the lock.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
+        waiting: dict[UUID, str] = {}
         lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
         for aggregate, message_id, name, lane, body, headers in run(
             connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}
         ):
             envelope = Envelope(message_id, name, lane, body, Headers.parse(headers))
             lines[aggregate, envelope.lane].append(envelope)
+            waiting[message_id] = lane
         while lines and (left := until - monotonic()) > 0:
             taken = queue.send_all([line[0] for line in lines.values()], left)
             sent |= taken
@@ -208,4 +235,5 @@ def _publish(database: Database, queue: Queue, lock: LiteralString, which: Mappi
             lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
         if sent:
             run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": list(sent)})
-    return len(sent)
+    refusing = {lane for message_id, lane in waiting.items() if message_id not in sent}
+    return _Batch(len(waiting), len(sent), refusing, late=monotonic() >= until)

@@ -74,6 +74,21 @@ def test_a_network_is_one_however_its_addresses_are_written(post: Post, ips: lis
     assert [post(body(), ip).status_code for ip in ips] == [202] * 3 + [429]
 
 
+@pytest.mark.parametrize("settings", [{"registrations_per_address": 3, "trusted_proxies": 1}], indirect=True)
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["203.0.113.8:5100", "203.0.113.8:5101", "203.0.113.8", "198.51.100.1, 203.0.113.8:5102"],
+        ["[2001:db8::1]:443", "2001:db8::1", "[2001:db8::2]", "2001:DB8:0:0::3"],
+        ["", "unknown", "nobody-1", "nobody-2"],
+    ],
+)
+def test_no_spelling_of_an_address_is_another_client(post: Post, told: list[str]) -> None:
+    """What a trusted proxy tells is normalized; what is no address counts as the proxy's."""
+    statuses = [post(body(), X_Forwarded_For=address).status_code for address in told]
+    assert statuses == [202] * 3 + [429]
+
+
 @three_per_network
 def test_other_networks_are_not_refused(post: Post) -> None:
     for ip in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
