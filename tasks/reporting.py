@@ -61,7 +61,7 @@ class Reporter:
             self._answered.wait(_FIRST_ANSWER)
 
     def stop(self) -> None:
-        """Stop reporting, and delete the worker's row."""
+        """Stop reporting."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(_EVERY)
