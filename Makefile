@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi bench chaos demo lock
+.PHONY: help run test check lint openapi bench chaos attacks demo lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## measure; needs wrk, PostgreSQL and RabbitMQ, see bench/__
 
 chaos: $(INSTALLED) ## stop brokers, databases and workers under load, and count what was lost; ARGS="--help" lists options
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+attacks: $(INSTALLED) ## play hostile neighbours on the whole program, and print what got through: nothing
+	$(BIN)/python -m tests.attacks
 
 demo: $(INSTALLED) ## a tour of a running `make run`, request by request
 	@$(BIN)/python demo.py

@@ -34,9 +34,14 @@ class World:
         clock: what the last of the API processes takes for the time.
         postgres: the database server.
         apis, workers: the processes to be killed.
+        mail: where mails arrive, one file each.
+
+    Args:
+        settings: environment variables of the program.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = settings
         self._stack = ExitStack()
         self._ending = threading.Event()
         self._out_of_rotation: ApiProcess | None = None
@@ -55,12 +60,13 @@ class World:
         self.broker_url = self._stack.enter_context(self.rabbitmq.vhost())
         self.network = self._stack.enter_context(Proxy("127.0.0.1", self.rabbitmq.port))
         behind = urlsplit(self.broker_url)._replace(netloc=f"guest:guest@127.0.0.1:{self.network.port}").geturl()
+        self.mail = directory / "mail"
+        unlimited = {"REGISTRATIONS_PER_ADDRESS": "1000000", "REGISTRATIONS": "1000000"}  # all come from here
         self.environment = environment(
             BROKER_URL=behind,
             DATABASE_URL=self.postgres.url,
-            MAIL_URL=f"file:{directory / 'mail'}",
-            REGISTRATIONS_PER_ADDRESS="1000000",  # more than can be sent: all come from here
-            REGISTRATIONS="1000000",
+            MAIL_URL=f"file:{self.mail}",
+            **unlimited | self._settings,
         )
         self.clock = Clock(directory)
         self.apis = [
