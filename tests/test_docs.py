@@ -56,3 +56,11 @@ def test_the_index_lists_every_document() -> None:
 def test_texts_use_standard_terms(phrase: str) -> None:
     """Write "process", "ensure", "deactivate", "your": a reader should not have to guess."""
     assert [path for path in _TEXTS if phrase in path.read_text().lower()] == []
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    written = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named - written == set()

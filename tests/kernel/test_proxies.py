@@ -109,3 +109,11 @@ def test_what_is_no_path_is_no_prefix(client: FlaskClient, prefix: str) -> None:
 
 def test_without_a_trusted_proxy_there_is_no_prefix(client: FlaskClient) -> None:
     assert client.get("/nowhere", headers=PREFIXED).json["type"] == "/problems/not_found"
+
+
+@BEHIND_ONE
+def test_what_arrived_over_tls_stays_on_tls(client: FlaskClient) -> None:
+    plain, secure = (client.get("/api/v1/users", headers={"X-Forwarded-Proto": scheme}) for scheme in ("http", "https"))
+    assert "Strict-Transport-Security" not in plain.headers
+    assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert {one.headers["X-Content-Type-Options"] for one in (plain, secure)} == {"nosniff"}

@@ -39,6 +39,7 @@ from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.resources import Resources
 from backend.settings import Settings
 
+_ONE_YEAR = "max-age=31536000"
 _MOST_DRAINED = 16 * 1024 * 1024
 _LONGEST_HEADER = 16 * 1024
 _HEADERS = ("HTTP_", "CONTENT_TYPE")
@@ -176,6 +177,9 @@ def _watch_requests(app: Flask) -> None:
         if (request.content_length or 0) > BODY_LIMIT:
             _drain()
         response.headers["X-Request-ID"] = asked.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if asked.environ["wsgi.url_scheme"] == "https":
+            response.headers["Strict-Transport-Security"] = _ONE_YEAR  # RFC 6797: only what arrived over TLS may say so
         tell_caches(response, asked.environ)
         note_refusal(asked, response.status_code)
         rule = str(request.url_rule) if request.url_rule else None
