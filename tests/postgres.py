@@ -18,7 +18,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 import backend.program  # noqa: F401 - imports every context's tables into the metadata
-from backend.development import postgres_url, start_postgres
+from backend.embedded_postgres import postgres_url, start_postgres
 from backend.kernel.postgres.tables import metadata
 from backend.settings import ROOT
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 from backend import development
 from backend.settings import ROOT
+from tests.flow.client import Client
 from tests.worker import eventually
 
 pytestmark = pytest.mark.timeout(600)  # starts everything, and more than once
@@ -32,8 +34,8 @@ PATIENCE = 180.0
 
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    """The program in a directory of its own: its `var/` is not the developer's."""
-    with tempfile.TemporaryDirectory(prefix="promise-checkout-") as name:
+    """The program in a directory of its own: its `var/` is not the developer's. Its name is one that people have."""
+    with tempfile.TemporaryDirectory(prefix="promise, Ada's checkout (2) é ") as name:
         directory = Path(name)
         for package in ("backend", "tasks", "migrations"):
             shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,6 +50,7 @@ def test_everything_starts_ends_without_a_trace_and_finds_its_data_again(checkou
         everything = psutil.Process(process.pid).children(recursive=True)
         assert _create_user(port) == 201
         assert _tour(checkout, port) == 0
+        _assert_flower_asks_for_a_password(checkout)
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches each process of the foreground
 
     assert process.returncode == 0
@@ -92,6 +95,21 @@ def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
     assert re.search(rf"Port {port} .* PORT={port + 1} make run", (checkout / "log").read_text())
 
 
+@pytest.mark.parametrize(("setting", "value"), [("PORT", "99999"), ("FLOWER_PORT", "99999"), ("FLOWER_PORT", "x")])
+def test_a_port_that_is_none_is_refused_in_a_sentence(setting: str, value: str) -> None:
+    ended = subprocess.run(
+        (sys.executable, "-m", "backend.development"),
+        cwd=ROOT,
+        env={**os.environ, setting: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert setting in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
 def test_what_earlier_monitors_left_is_removed_and_no_command_is(tmp_path: Path) -> None:
     kept = ["messages/1_a.users.hashing.msg", "control/commands.exchange"]
     removed = [
@@ -120,6 +138,20 @@ def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _assert_flower_asks_for_a_password(checkout: Path) -> None:
+    """It sees names of tasks and workers, and any page in a browser could ask it."""
+    auth, said = (checkout / "var/flower-auth").read_text().strip(), (checkout / "log").read_text()
+    found = re.search(r"Flower  (http\S+)   user (\S+), password (\S+)", said)
+    assert found is not None
+    url, user, password = found.groups()
+    assert auth == f"{user}:{password}"
+    flower, credentials = Client(url), f"Basic {b64encode(auth.encode()).decode()}"
+    assert flower.get("/api/tasks").status == 401
+    answer = flower.get("/api/tasks", Authorization=credentials, Origin="https://elsewhere.example")
+    assert answer.status == 200
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @contextmanager
