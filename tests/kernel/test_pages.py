@@ -115,3 +115,27 @@ def test_a_browser_and_curl_see_the_page_and_a_program_gets_json(
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 def test_an_unknown_problem_is_not_found(client: FlaskClient, accept: str) -> None:
     assert client.get("/problems/nothing", headers={"Accept": accept}).status_code == 404
+
+
+def test_the_root_leads_to_the_documentation(client: FlaskClient) -> None:
+    home = client.get("/")
+    assert (home.status_code, home.headers["Location"]) == (302, "/docs")
+
+
+def test_the_documentation_says_where_a_token_comes_from_and_leads_to_the_problems(client: FlaskClient) -> None:
+    page = client.get("/docs").text
+    assert "POST /api/v1/auth/login" in page
+    assert 'href="/problems"' in page
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "advice"),
+    [
+        ("idempotency_key_reused", 422, "new Idempotency-Key"),
+        ("body_too_large", 413, "64 KiB"),
+        ("unsupported_media_type", 415, "as the route documents it"),
+        ("validation_failed", 422, "errors"),
+    ],
+)
+def test_the_advice_fits_the_code_and_not_only_the_status(code: str, status: int, advice: str) -> None:
+    assert advice in ProblemType(code, status, "Title", "Description.").advice

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 
-from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 _YEAR = 365 * 24 * 3600
@@ -41,6 +41,22 @@ _ADVICE = {
     503: "Wait for the seconds in the Retry-After header and repeat the request. With the same "
     "Idempotency-Key it takes effect at most once.",
 }
+_ADVICE_BY_CODE = {
+    "body_too_large": "Send less: a JSON body may have 64 KiB; an upload, what its route says.",
+    "unsupported_media_type": "Send the body as the route documents it, mostly as application/json, and without "
+    "Content-Encoding.",
+    "idempotency_key_reused": "Send the new body with a new Idempotency-Key. The first operation is not affected.",
+    "invalid_link": "Ask for a new link: each works once, for a limited time, and a newer one replaces the older.",
+    "invalid_credentials": "Ask the person for the right address, or username, and password.",
+    "invalid_code": "Ask the person for the code again; if it was tried too often or has expired, sign in again.",
+    "invalid_refresh_token": "Ask the person to sign in again.",
+    "wrong_password": "Ask the person for the current password.",
+    "reauthentication_required": "Ask the person for the password, send it to /auth/reauthenticate, then repeat the "
+    "request.",
+    "cross_site": "Send X-CSRF: 1 from a page of an allowed origin, or use a bearer token.",
+    "cancelled": "Nothing was done. Send the command again, with a new Idempotency-Key, if it is still wanted.",
+    "operation_finished": "Read the operation: it has an outcome.",
+}
 _ADVICE_TO_CALLER_AT_FAULT = "Correct the request before sending it again."
 _ADVICE_AT_OUR_FAULT = "Retry later. If it persists, report the request_id to whoever runs this service."
 
@@ -65,6 +81,8 @@ class ProblemType:
     def advice(self) -> str:
         """What a client should do about it."""
         server_failed = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if self.code in _ADVICE_BY_CODE:
+            return _ADVICE_BY_CODE[self.code]
         return _ADVICE.get(self.status, _ADVICE_AT_OUR_FAULT if server_failed else _ADVICE_TO_CALLER_AT_FAULT)
 
     @property
@@ -81,6 +99,10 @@ def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:
     """
     pages = Blueprint("pages", __name__, template_folder="templates")
     ordered = sorted(catalogue.values(), key=lambda problem: (problem.status, problem.code))
+
+    @pages.get("/")
+    def home() -> Response:
+        return redirect(url_for("pages.docs"))  # type: ignore[return-value]
 
     @pages.get("/docs", strict_slashes=False)
     def docs() -> Response:
