@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
+from typing import Self
 
 import email_validator
 
@@ -11,13 +13,37 @@ from backend.kernel.messages.refusals import FieldError, Invalid
 # Only sending a mail shows whether it arrives. Names reserved for tests and intranets are well formed.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and symbols in Unicode that are invisible: fillers and the empty Braille pattern."""
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+"""Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, the empty note."""
 
 
 def is_visible(text: str) -> bool:
     """Whether anything is visible: a letter, a number, punctuation or a symbol."""
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
+
+
+@dataclass(frozen=True)
+class EmailAddress:
+    """An e-mail address. Two that differ in case only, or in how their domain is written, are equal.
+
+    Raises:
+        Invalid: the text is not an e-mail address.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", email_address(self.text))
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def stored(cls, text: str) -> Self:
+        """An address that was checked when it was stored."""
+        address = object.__new__(cls)
+        object.__setattr__(address, "text", text)
+        return address
 
 
 def email_address(text: str, field: str = "email") -> str:

@@ -16,6 +16,7 @@ from backend.contexts.users.domain.user import User
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import EmailAddress
 
 
 @dataclass
@@ -54,13 +55,13 @@ class InMemoryUsers:
     def remove(self, user: User) -> None:
         del self.by_id[user.id]
 
-    def hold_address(self, email: str) -> None:
+    def hold_address(self, email: EmailAddress) -> None:
         """One thread: nobody else."""
 
-    def holder_of(self, email: str) -> User | None:
+    def holder_of(self, email: EmailAddress) -> User | None:
         return next((user for user in self.by_id.values() if user.email == email and not user.pending), None)
 
-    def waiting_for(self, email: str) -> Sequence[User]:
+    def waiting_for(self, email: EmailAddress) -> Sequence[User]:
         waiting = [user for user in self.by_id.values() if user.email == email and user.pending]
         return waiting[::-1]
 
@@ -76,7 +77,7 @@ class _Issued:
     user_id: UUID
     purpose: Purpose
     occasion: Occasion
-    email: str
+    email: EmailAddress
     live: bool = True
 
 
@@ -87,7 +88,7 @@ class InMemoryLinks:
     users: InMemoryUsers
     issued: dict[str, _Issued] = field(default_factory=dict)
 
-    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: EmailAddress) -> Secret | None:
         same = [
             link
             for link in self.issued.values()

@@ -25,7 +25,7 @@ from backend.contexts.auth.application.commands import (
 )
 from backend.contexts.auth.application.ports import AuthPorts
 from backend.contexts.auth.domain import challenge as challenges
-from backend.contexts.auth.domain.account import ADMIN, Account
+from backend.contexts.auth.domain.account import Account
 from backend.contexts.auth.domain.challenge import Challenge
 from backend.contexts.auth.domain.errors import InvalidCode, InvalidCredentials, InvalidRefreshToken, SessionNotFound
 from backend.contexts.auth.domain.events import (
@@ -43,6 +43,7 @@ from backend.contexts.users.domain.events import (
     UserRolesChanged,
     UserSignedOut,
 )
+from backend.kernel.messages.authority import ADMIN
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import TooManyAttempts, WrongPassword
 from backend.kernel.messages.registry import Handlers

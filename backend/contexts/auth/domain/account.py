@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from backend.kernel.messages.aggregate import Aggregate
-
-ADMIN = "admin"
-"""The role that may administer."""
+from backend.kernel.messages.authority import ADMIN
 
 
 @dataclass(eq=False)

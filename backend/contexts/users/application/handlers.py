@@ -30,11 +30,12 @@ from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken
 from backend.contexts.users.domain.links import Occasion, Purpose
-from backend.contexts.users.domain.user import ADMIN, Profile, User
+from backend.contexts.users.domain.user import Profile, Role, User
 from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
 from backend.kernel.messages.refusals import FieldError, Invalid, WrongPassword, require_version
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import EmailAddress
 
 _VERIFYING = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
 
@@ -62,7 +63,7 @@ def create_user(command: CreateUser, ports: UsersPorts) -> None:
 def create_admin(command: CreateAdmin, ports: UsersPorts) -> None:
     """The operator's word verifies the address."""
     user = _registered(CreateUser(command.user_id, command.name, command.email, command.password), ports)
-    user.set_roles([ADMIN], ports.accepted_at)
+    user.set_roles([Role.ADMIN], ports.accepted_at)
     user.verify_email()
     ports.users.hold_address(user.email)
     ports.users.add(user)
@@ -103,7 +104,7 @@ def deactivate_user(command: DeactivateUser, ports: UsersPorts) -> None:
 def set_roles(command: SetRoles, ports: UsersPorts) -> None:
     """Access tokens contain the roles, so earlier ones are refused."""
     user = _expected(command.user_id, command.expected_version, ports)
-    if ADMIN not in command.roles:
+    if Role.ADMIN not in command.roles:
         _keep_an_admin(user, ports)
     user.set_roles(command.roles, ports.accepted_at)
 
@@ -144,7 +145,7 @@ def reset_password(command: ResetPassword, ports: UsersPorts) -> None:
 @handlers.on(RequestPasswordReset, anonymous=True)
 def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> None:
     """Requests beyond the hourly limit are dropped silently."""
-    user = _holder_or_newest(command.email, ports)
+    user = _holder_or_newest(EmailAddress(command.email), ports)
     token = ports.links.issue(user.id, Purpose.RESET_PASSWORD, Occasion.REQUEST, user.email) if user else None
     if user and token:
         user.send_password_reset(token)
@@ -153,7 +154,7 @@ def request_password_reset(command: RequestPasswordReset, ports: UsersPorts) -> 
 @handlers.on(RequestVerification, anonymous=True)
 def request_verification(command: RequestVerification, ports: UsersPorts) -> None:
     """Mail the newest of several registrations, and none once the address is verified."""
-    user = _holder_or_newest(command.email, ports)
+    user = _holder_or_newest(EmailAddress(command.email), ports)
     if user and not user.email_verified:
         _mail_verification(user, Occasion.REQUEST, ports)
 
@@ -201,9 +202,10 @@ def verify_email(command: VerifyEmail, ports: UsersPorts) -> None:
 def change_email(command: ChangeEmail, ports: UsersPorts) -> None:
     """Whether the new address is taken shows only when its link is followed: nobody else may learn it."""
     user = _proven(command.user_id, command.password, ports)
-    token = ports.links.issue(user.id, Purpose.CHANGE_EMAIL, Occasion.REQUEST, command.email)
+    email = EmailAddress(command.email)
+    token = ports.links.issue(user.id, Purpose.CHANGE_EMAIL, Occasion.REQUEST, email)
     if token:
-        user.send_email_change(command.email, token)
+        user.send_email_change(email, token)
 
 
 @handlers.on(SwitchTwoStep)
@@ -217,7 +219,7 @@ def _registered(command: CreateUser, ports: UsersPorts, *, pending: bool = False
     return User.register(
         command.user_id,
         command.name,
-        command.email,
+        EmailAddress(command.email),
         ports.passwords.hash(command.password),
         Profile(command.username, command.phone_number, command.gender, command.age),
         language=command.language,
@@ -238,7 +240,7 @@ def _mail_verification(user: User, occasion: Occasion, ports: UsersPorts) -> Non
         user.send_verification(token)
 
 
-def _holder_or_newest(email: str, ports: UsersPorts) -> User | None:
+def _holder_or_newest(email: EmailAddress, ports: UsersPorts) -> User | None:
     """The user with this address, or else the newest of its pending accounts."""
     return ports.users.holder_of(email) or next(iter(ports.users.waiting_for(email)), None)
 

@@ -13,6 +13,7 @@ from backend.contexts.users.domain.links import Link, Occasion, Purpose
 from backend.contexts.users.domain.user import User
 from backend.kernel.messages.attempts import Attempts
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import EmailAddress
 
 
 class Users(Protocol):
@@ -56,15 +57,15 @@ class Users(Protocol):
     def remove(self, user: User) -> None:
         """Delete a user and everything that belongs to it."""
 
-    def hold_address(self, email: str) -> None:
+    def hold_address(self, email: EmailAddress) -> None:
         """Lock an address until the transaction ends. Take this lock before that of any user when you remove its
         pending accounts: two transactions that remove each other's accounts would deadlock.
         """
 
-    def holder_of(self, email: str) -> User | None:
+    def holder_of(self, email: EmailAddress) -> User | None:
         """The user with this address, to be changed, as with `get`. Pending accounts do not hold their address."""
 
-    def waiting_for(self, email: str) -> Sequence[User]:
+    def waiting_for(self, email: EmailAddress) -> Sequence[User]:
         """The pending accounts with this address, newest first, to be changed, as with `get`."""
 
     def is_username_taken(self, username: str) -> bool:
@@ -77,7 +78,7 @@ class Users(Protocol):
 class Links(Protocol):
     """The mailed links. A link works once; a newer one ends the older one of the same purpose."""
 
-    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: EmailAddress) -> Secret | None:
         """The token of a new link; None if the hourly limit of the occasion or of the address is reached.
 
         Args:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from backend.kernel.messages.values import EmailAddress
+
 
 class Purpose(StrEnum):
     """What following the link does."""
@@ -45,4 +47,4 @@ class Link:
 
     user_id: UUID
     purpose: Purpose
-    email: str | None
+    email: EmailAddress | None

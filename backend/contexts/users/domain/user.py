@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from backend.contexts.users.domain import rules
@@ -26,19 +28,33 @@ from backend.contexts.users.domain.events import (
     UserSignedOut,
     UserUpdated,
 )
+from backend.kernel.messages import authority
 from backend.kernel.messages.aggregate import LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import EmailAddress
 
-ADMIN = "admin"
-ROLES = (ADMIN,)
-"""Every role."""
+
+class Role(StrEnum):
+    """What a user may do beyond managing the own account."""
+
+    ADMIN = authority.ADMIN  # see and change everything
+
 
 Changes = Mapping[str, str | int | None]
 """Changes of a profile, by field. An absent field stays as it is."""
 
 _PARTS = ("first_name", "middle_name", "last_name")
-_PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
+_RULES: dict[str, Callable[[Any, str], object]] = {
+    "name": rules.person_name,
+    **dict.fromkeys(_PARTS, rules.person_name),
+    "username": rules.username,
+    "wanted_username": rules.username,
+    "phone_number": rules.phone_number,
+    "gender": rules.gender,
+    "age": rules.age,
+}
+_PROFILE = tuple(field for field in _RULES if field != "wanted_username")
 
 
 @dataclass(frozen=True)
@@ -71,11 +87,12 @@ class Profile:
     age: int | None = None
 
 
+@dataclass(eq=False, repr=False)
 class User(LastWriteWins):
-    """A user account.
+    """A user account. Rows become users without a check: they were checked when they were made.
 
     Attributes:
-        email: normalized by `email_address`; unique among accounts that are not pending.
+        email: unique among accounts that are not pending.
         username_key: the username in lower case; unique.
         pending: registered where verification is required, and not verified yet. A pending account
             holds neither its address nor a username: the first to verify the address gets both.
@@ -83,36 +100,47 @@ class User(LastWriteWins):
         language: of mails.
         password_version: raised with each change of the password, not when its hash is renewed.
         version: raised by the mapper with each change.
+
+    Raises:
+        Invalid: a field breaks its rule.
     """
 
     id: UUID
-    email: str
+    email: EmailAddress
     name: str
     first_name: str | None
     middle_name: str | None
     last_name: str | None
-    username: str | None
-    username_key: str | None
-    wanted_username: str | None
-    phone_number: str | None
-    gender: str | None
-    age: int | None
-    roles: list[str]
-    is_active: bool
-    email_verified: bool
-    pending: bool
-    two_step: bool
-    language: str
     password_hash: str
-    password_version: int
-    version: int
+    username: str | None = None
+    username_key: str | None = field(init=False)
+    wanted_username: str | None = None
+    phone_number: str | None = None
+    gender: str | None = None
+    age: int | None = None
+    roles: list[str] = field(default_factory=list)
+    is_active: bool = True
+    email_verified: bool = False
+    pending: bool = False
+    two_step: bool = False
+    language: str = "en"
+    password_version: int = 1
+    version: int = field(init=False)
+    written: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check(_RULES)
+        self._check_roles()
+        self.take_username(self.username)
+        if self.pending and (self.username or self.email_verified):
+            raise ValueError("a pending account has neither a username nor a verified address")
 
     @classmethod
     def register(  # noqa: PLR0913 - what an account begins with
         cls,
         user_id: UUID,
         name: PersonName,
-        email: str,
+        email: EmailAddress,
         password_hash: str,
         profile: Profile = Profile(),
         *,
@@ -120,29 +148,34 @@ class User(LastWriteWins):
         pending: bool = False,
     ) -> User:
         """A new, active user without roles, whose address is not verified yet."""
-        user = cls()
-        user.id = user_id
-        user.email = email
-        user.password_hash, user.password_version = password_hash, 1
-        user._call(name)
-        user.take_username(None if pending else profile.username)
-        user.wanted_username = profile.username if pending else None
-        user.phone_number, user.gender, user.age = profile.phone_number, profile.gender, profile.age
-        user.roles, user.is_active, user.two_step = [], True, False
-        user.email_verified, user.pending = False, pending
-        user.language, user.written = language, {}
-        user.record(UserCreated(user_id, email, name.full, user.username))
+        user = cls(
+            user_id,
+            email,
+            name.full,
+            name.first,
+            name.middle,
+            name.last,
+            password_hash,
+            username=None if pending else profile.username,
+            wanted_username=profile.username if pending else None,
+            phone_number=profile.phone_number,
+            gender=profile.gender,
+            age=profile.age,
+            language=language,
+            pending=pending,
+        )
+        user.record(UserCreated(user_id, str(email), name.full, user.username))
         return user
 
     @property
     def is_active_admin(self) -> bool:
         """Whether this is an administrator who may sign in."""
-        return self.is_active and ADMIN in self.roles
+        return self.is_active and Role.ADMIN in self.roles
 
     @property
     def identity(self) -> tuple[str | None, ...]:
         """What the password must not equal."""
-        return (self.email, self.username or self.wanted_username, self.name)
+        return (str(self.email), self.username or self.wanted_username, self.name)
 
     def update(self, changes: Changes, accepted_at: datetime) -> None:
         """Change the given fields. A changed part recomposes the name; a changed name clears the parts not given.
@@ -156,8 +189,9 @@ class User(LastWriteWins):
         self._rename(changes)
         if "username" in changes:
             self.take_username(_text(changes["username"]))
-        for field in ("phone_number", "gender", "age"):
-            setattr(self, field, changes.get(field, getattr(self, field)))
+        for name in ("phone_number", "gender", "age"):
+            setattr(self, name, changes.get(name, getattr(self, name)))
+        self._check(changes)
         if self._profile() != before:
             self.record(UserUpdated(self.id))
 
@@ -186,6 +220,7 @@ class User(LastWriteWins):
         """Set exactly these roles."""
         if self.newest({"roles": roles}, accepted_at) and roles != self.roles:
             self.roles = roles
+            self._check_roles()
             self.record(UserRolesChanged(self.id, roles))
 
     def sign_out(self) -> None:
@@ -200,7 +235,7 @@ class User(LastWriteWins):
         """Set a new password hash, and mail a notice."""
         self.password_hash = password_hash
         self.password_version += 1
-        self.record(PasswordChanged(self.id, self.email, self.name, self.language, session_id))
+        self.record(PasswordChanged(self.id, str(self.email), self.name, self.language, session_id))
 
     def switch_two_step(self, *, enabled: bool) -> None:
         """Turn two-step sign-in on or off."""
@@ -218,27 +253,27 @@ class User(LastWriteWins):
         """Hold the address, although it is not verified."""
         self.pending = False
 
-    def change_email(self, email: str) -> None:
+    def change_email(self, email: EmailAddress) -> None:
         """Set another address, which its link verified."""
         self.email, self.email_verified = email, True
         self.record(EmailChanged(self.id))
 
     def send_verification(self, token: Secret) -> None:
         """Mail a link that verifies the address."""
-        self.record(EmailVerificationRequested(self.id, self.email, self.name, self.language, token))
+        self.record(EmailVerificationRequested(self.id, str(self.email), self.name, self.language, token))
 
     def send_password_reset(self, token: Secret) -> None:
         """Mail a link that resets the password."""
-        self.record(PasswordResetRequested(self.id, self.email, self.name, self.language, token))
+        self.record(PasswordResetRequested(self.id, str(self.email), self.name, self.language, token))
 
-    def send_email_change(self, email: str, token: Secret) -> None:
+    def send_email_change(self, email: EmailAddress, token: Secret) -> None:
         """Mail a link to the new address and a notice to the old one."""
-        self.record(EmailChangeRequested(self.id, email, self.name, self.language, token))
-        self.record(EmailChangeNoticed(self.id, self.email, self.name, self.language))
+        self.record(EmailChangeRequested(self.id, str(email), self.name, self.language, token))
+        self.record(EmailChangeNoticed(self.id, str(self.email), self.name, self.language))
 
     def tell_of_registration(self) -> None:
         """Mail a notice that somebody tried to register this address."""
-        self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
+        self.record(TakenEmailRegistered(self.id, str(self.email), self.name, self.language))
 
     def _newest(self, changes: Changes, accepted_at: datetime) -> Changes:
         """The changes that are not superseded. A name replaces every part, so each part may supersede it."""
@@ -249,6 +284,15 @@ class User(LastWriteWins):
             clears = ()
         newest = self.newest({**dict.fromkeys(clears), **changes}, accepted_at)
         return {field: value for field, value in newest.items() if field in changes}
+
+    def _check(self, names: Iterable[str]) -> None:
+        for name in names:
+            if (value := getattr(self, name)) is not None:
+                _RULES[name](value, name)
+
+    def _check_roles(self) -> None:
+        if unknown := set(self.roles) - set(Role):
+            raise Invalid(errors=[FieldError("roles", f"Unknown: {', '.join(sorted(unknown))}.")])
 
     def _rename(self, changes: Changes) -> None:
         parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)

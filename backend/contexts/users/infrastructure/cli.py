@@ -18,7 +18,7 @@ from backend.contexts.users.application.commands import ActivateUser, CreateAdmi
 from backend.contexts.users.application.queries import CountHashes, FindAccount, ListUsers, UserView
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
-from backend.contexts.users.domain.user import ROLES, PersonName
+from backend.contexts.users.domain.user import PersonName, Role
 from backend.contexts.users.infrastructure.passwords import newest_key
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
@@ -73,7 +73,7 @@ def deactivate(user: str) -> None:
 
 @users.command("set-roles")
 @click.argument("user")
-@click.argument("roles", nargs=-1, type=click.Choice(ROLES))
+@click.argument("roles", nargs=-1, type=click.Choice([role.value for role in Role]))
 @reports_refusals
 def set_roles(user: str, roles: tuple[str, ...]) -> None:
     """Set a user's ROLES. Without ROLES, remove all of them."""

@@ -18,6 +18,7 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import BadSignature, Keyring
 from backend.kernel.limits import Limit, Limits
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import EmailAddress
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import run
@@ -45,9 +46,9 @@ class SqlLinks:
     keyring: Keyring
     limits: Limits
 
-    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: str) -> Secret | None:
+    def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: EmailAddress) -> Secret | None:
         """Counted first: a link that is not mailed must not end the one that was."""
-        uses = [(_MAILS, email)]
+        uses = [(_MAILS, str(email))]
         if occasion in PER_HOUR:
             uses.append((Limit(f"{purpose} at {occasion}", PER_HOUR[occasion]), str(user_id)))
         if not self.limits.take_in(self.unit.connection, uses):
@@ -58,7 +59,7 @@ class SqlLinks:
             "user_id": user_id,
             "purpose": purpose,
             "occasion": occasion,
-            "email": email if purpose is Purpose.CHANGE_EMAIL else None,
+            "email": str(email) if purpose is Purpose.CHANGE_EMAIL else None,
             "lifetime": LIFETIME[purpose],
         }
         run(self.unit.connection, _ISSUE, link)

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.contexts.users.domain.errors import EmailTaken, UsernameTaken, UserNotFound
-from backend.contexts.users.domain.user import ADMIN, User
+from backend.contexts.users.domain.user import Role, User
 from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.refusals import Refusal
+from backend.kernel.messages.values import EmailAddress
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.retention import Retention
 
@@ -71,17 +72,17 @@ class SqlUsers:
         self.unit.session.delete(user)
         self.unit.session.flush()
 
-    def hold_address(self, email: str) -> None:
+    def hold_address(self, email: EmailAddress) -> None:
         """Take a lock that is named after the address."""
         name = sa.func.hashtextextended(f"users.address {email}", 0)
         self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
 
-    def holder_of(self, email: str) -> User | None:
+    def holder_of(self, email: EmailAddress) -> User | None:
         """The user with this address, locked."""
         found = self._locked(sa.select(User).where(users.c.email == email, ~users.c.pending))
         return found[0] if found else None
 
-    def waiting_for(self, email: str) -> Sequence[User]:
+    def waiting_for(self, email: EmailAddress) -> Sequence[User]:
         """The pending accounts, locked."""
         waiting = sa.select(User).where(users.c.email == email, users.c.pending)
         return self._locked(waiting.order_by(users.c.created_at.desc(), users.c.id.desc()))
@@ -94,7 +95,7 @@ class SqlUsers:
     def is_last_admin(self, user: User) -> bool:
         """Lock first: the next statement then sees what the previous holder committed."""
         self.unit.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADMINS)))
-        another = sa.exists().where(users.c.roles.contains([ADMIN]), users.c.is_active, users.c.id != user.id)
+        another = sa.exists().where(users.c.roles.contains([Role.ADMIN]), users.c.is_active, users.c.id != user.id)
         return not self.unit.connection.scalar(sa.select(another))
 
     def _locked(self, select: sa.Select[User]) -> Sequence[User]:

@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 
 from backend.contexts.users.domain import rules
-from backend.contexts.users.domain.user import ROLES, PersonName
+from backend.contexts.users.domain.user import PersonName, Role
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, apply_rule, example
 from backend.kernel.messages.values import email_address
@@ -118,7 +118,9 @@ class Roles(ma.Schema):
     """The roles a user gets. Any other role is removed."""
 
     roles = ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(ROLES)), required=True, metadata=example(["admin"])
+        ma.fields.String(validate=ma.validate.OneOf([role.value for role in Role])),
+        required=True,
+        metadata=example(["admin"]),
     )
 
     @ma.post_load
