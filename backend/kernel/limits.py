@@ -24,6 +24,8 @@ _MOST_TIMES = 1000
 _AHEAD_SECONDS = 300
 """How long a process keeps what it has counted in advance."""
 _REPEATED_WITHIN = timedelta(days=1)
+_LONGEST_WAIT = 0.5
+"""Seconds to wait for a connection, before a command is accepted without being counted."""
 _AWAY_SECONDS = 1
 """How long a database that was away is not asked again."""
 
@@ -93,8 +95,8 @@ class Limits:
         if not changes or monotonic() < self._away_until:
             return
         try:
-            self._counters.check(changes)
-            self._counters.change(changes)
+            self._counters.check(changes, timeout=_LONGEST_WAIT)
+            self._counters.change(changes, timeout=_LONGEST_WAIT)
         except _Repeated:
             self._ahead.put(dict.fromkeys(paid, 1))
         except TooManyRequests:

@@ -20,8 +20,6 @@ from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import driver_of
 from backend.kernel.postgres.tables import metadata
 
-_LONGEST_QUEUE = 0.5
-"""Seconds to wait for a connection: a check of a limit must be quick, also under load."""
 _TIME = sa.DateTime(timezone=True)
 
 counters = sa.Table(
@@ -107,8 +105,11 @@ class Counters:
         """
         return self._keyring.digest("counter", "\0".join(names).encode("utf-8", "surrogatepass"))
 
-    def check(self, changes: Sequence[Change]) -> None:
+    def check(self, changes: Sequence[Change], *, timeout: float = 3) -> None:
         """Judge without counting and without a lock: a refusal costs as little as possible.
+
+        Args:
+            timeout: seconds to wait for a connection.
 
         Raises:
             Refusal: a rule's.
@@ -116,16 +117,17 @@ class Counters:
         """
         rows = self._database.read(
             lambda connection: connection.execute(_READ, {"keys": [change.key for change in changes]}).fetchall(),
-            timeout=_LONGEST_QUEUE,
+            timeout=timeout,
             fresh=True,
         )
         _judged(changes, rows)
 
-    def change(self, changes: Sequence[Change], connection: sa.Connection | None = None) -> None:
+    def change(self, changes: Sequence[Change], connection: sa.Connection | None = None, *, timeout: float = 3) -> None:
         """Judge in the order given, then count, all or nothing.
 
         Args:
             connection: of the transaction to count in; by default a transaction of its own.
+            timeout: see `check`.
 
         Raises:
             Refusal: a rule's.
@@ -134,7 +136,7 @@ class Counters:
         if connection is not None:
             _change(driver_of(connection), changes)
         else:
-            self._database.read(lambda own: _change_at_once(own, changes), timeout=_LONGEST_QUEUE, fresh=True)
+            self._database.read(lambda own: _change_at_once(own, changes), timeout=timeout, fresh=True)
 
 
 def _change_at_once(connection: ReadConnection, changes: Sequence[Change]) -> None:
