@@ -119,6 +119,7 @@ def test_a_paused_lane_says_since_when_by_whom_and_why(admin: Client) -> None:
 def test_a_lane_that_does_not_exist_is_404_and_a_pause_needs_a_reason(admin: Client) -> None:
     for answer in (admin.post("/lanes/nobodys.lane/pause", {"reason": "x"}), admin.post("/lanes/nobodys.lane/resume")):
         assert (answer.status_code, answer.json["code"]) == (404, "lane_not_found")
+    assert admin.post("/lanes/nobodys.lane/pause", {}).status_code == 404
     for body in ({}, {"reason": ""}, {"reason": "x" * 501}, {"reason": 1}, {"reason": "x", "more": 1}):
         assert admin.post(f"/lanes/{LANE}/pause", body).status_code == 422
 

@@ -245,7 +245,7 @@ def test_whoever_has_lost_the_password_of_a_registration_resets_it(
 ) -> None:
     """A reset proves the mailbox as well, and clears other registrations of the address."""
     newcomers.register(username="Eve")
-    newest, _ = newcomers.register()
+    newest, link = newcomers.register()
     visitor.post("/auth/forgot-password", {"email": EMAIL})
     token = mailbox.token(PasswordResetRequested, EMAIL)
     reset = visitor.post("/auth/reset-password", {"token": token, "new_password": "staple of the horse"})
@@ -253,6 +253,7 @@ def test_whoever_has_lost_the_password_of_a_registration_resets_it(
     (user,) = admin.get(f"/users?email={EMAIL}").json["items"]
     assert (user["id"], user["email_verified"], user["username"]) == (newest, True, "Ada")
     assert bus.ask(ProvePassword(UUID(newest), Secret("staple of the horse"))) == 2
+    assert follow(visitor, link).json["code"] == "invalid_link"
 
 
 def test_of_those_who_forgot_the_password_the_one_who_has_the_address_gets_the_link(

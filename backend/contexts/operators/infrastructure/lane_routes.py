@@ -11,7 +11,7 @@ from backend.contexts.operators.domain.errors import LaneNotFound
 from backend.contexts.operators.infrastructure.lanes import lane_view, lane_views
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
-from backend.kernel.http.guards import admin_only
+from backend.kernel.http.guards import admin_only, looks_for
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.schemas import Text
 
@@ -85,6 +85,11 @@ class LaneList(ma.Schema):
     items = ma.fields.List(ma.fields.Nested(LaneSchema), required=True)
 
 
+def _find(name: str) -> None:
+    if name not in bus().registry.every_lane():
+        raise LaneNotFound
+
+
 @blueprint.route("/lanes")
 class LaneCollection(MethodView):
     """All lanes."""
@@ -104,6 +109,7 @@ class LanePause(MethodView):
     """Pausing of a lane."""
 
     @admin_only
+    @looks_for(_find)
     @blueprint.arguments(Pausing)
     @refuses(LaneNotFound)
     @blueprint.response(200, LaneSchema)

@@ -246,8 +246,9 @@ def _holder_or_newest(email: EmailAddress, ports: UsersPorts) -> User | None:
 
 
 def _verify_address(user: User, ports: UsersPorts) -> None:
-    """The user has read the mailbox, and holds its address from now on."""
+    """The user has read the mailbox, and holds its address from now on. No other link is needed for that."""
     user.verify_email()
+    ports.links.end(user.id, Purpose.VERIFY_EMAIL)
     ports.users.save(user)
     _remove_rivals(user, ports)
     _claim_wanted_username(user, ports)
