@@ -29,7 +29,8 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> NotificationsPorts:
 
 def _mailer(resources: Resources) -> Mailer:
     settings = resources.settings.of(MailSettings)
-    return mailer_of(settings.mail_url, Composer(settings.mail_from, resources.settings.public_url).compose)
+    links_lead_to = settings.frontend_url or resources.settings.public_url
+    return mailer_of(settings.mail_url, Composer(settings.mail_from, links_lead_to).compose)
 
 
 context = Context(

@@ -11,6 +11,7 @@ from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.application.queries import ProvePassword
 from backend.contexts.users.infrastructure.account_routes import blueprint as account_routes
 from backend.contexts.users.infrastructure.cli import users as users_cli
+from backend.contexts.users.infrastructure.link_pages import link_pages
 from backend.contexts.users.infrastructure.links import LINKS, SqlLinks
 from backend.contexts.users.infrastructure.passwords import hasher_of
 from backend.contexts.users.infrastructure.proofs import proofs_of
@@ -59,6 +60,7 @@ context = Context(
     queries=queries,
     offered=_offered,
     routes=(routes, account_routes),
+    root_routes=link_pages,
     cli=(users_cli,),
     retention=(LINKS, REGISTRATIONS),
     settings=UsersSettings,

@@ -106,7 +106,7 @@ def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:
 
     @pages.get("/docs", strict_slashes=False)
     def docs() -> Response:
-        return _page("docs.html")
+        return page("pages/docs.html")
 
     @pages.get("/docs/static/<name>")
     def docs_file(name: str) -> Response:
@@ -116,21 +116,23 @@ def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:
     def problems() -> Response:
         if _wants_json():
             return _shared(jsonify({"items": [_as_json(problem) for problem in ordered]}))
-        return _shared(_page("problems.html", problems=ordered))
+        return _shared(page("pages/problems.html", problems=ordered))
 
     @pages.get("/problems/<code>", strict_slashes=False)
     def problem(code: str) -> Response:
         found = catalogue.get(code)
         if found is None:
             raise NotFound
-        return _shared(jsonify(_as_json(found)) if _wants_json() else _page("problem.html", problem=found))
+        return _shared(jsonify(_as_json(found)) if _wants_json() else page("pages/problem.html", problem=found))
 
     return pages
 
 
-def _page(template: str, **values: object) -> Response:
-    response = Response(render_template(f"pages/{template}", file=_address, **values))
-    response.headers["Content-Security-Policy"] = _POLICY
+def page(template: str, *, has_form: bool = False, **values: object) -> Response:
+    """A page that loads nothing from elsewhere and runs no script of others."""
+    response = Response(render_template(template, file=_address, **values))
+    policy = _POLICY.replace("form-action 'none'", "form-action 'self'") if has_form else _POLICY
+    response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

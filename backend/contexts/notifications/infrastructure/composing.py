@@ -25,7 +25,7 @@ _PATHS = {
     Template.CONFIRM_NEW_EMAIL: "/verify-email",
     Template.RESET_PASSWORD: "/reset-password",
 }
-"""The pages that accept a token, below PUBLIC_URL."""
+"""The pages that accept a token, below FRONTEND_URL."""
 
 # A line of ASCII text may have 998 characters (RFC 5322): a link stays whole and readable.
 _LONG_LINES = SMTP.clone(max_line_length=998)
@@ -39,13 +39,13 @@ class Composer:
 
     Args:
         sender: MAIL_FROM, an address with or without a name.
-        public_url: the address that links lead to.
+        links_lead_to: the address of the pages that take a token.
     """
 
-    def __init__(self, sender: str, public_url: str) -> None:
+    def __init__(self, sender: str, links_lead_to: str) -> None:
         self._sender = sender
         self._domain = sender.rpartition("@")[2].strip("> ") or "localhost"
-        self._public_url = public_url
+        self._links_lead_to = links_lead_to
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("backend.contexts.notifications.infrastructure"),
             autoescape=jinja2.select_autoescape(),
@@ -83,7 +83,7 @@ class Composer:
         )
 
     def _link(self, mail: Mail) -> str:
-        return f"{self._public_url}{_PATHS[mail.template]}?{urlencode({'token': mail.token})}" if mail.token else ""
+        return f"{self._links_lead_to}{_PATHS[mail.template]}?{urlencode({'token': mail.token})}" if mail.token else ""
 
 
 def language_of(preference: str) -> str:
