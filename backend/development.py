@@ -19,7 +19,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -44,7 +45,7 @@ _LOGS = VAR / "log"
 _METRICS = VAR / "metrics"
 _PR_SET_PDEATHSIG = 1
 _SCRIPTS = Path(sys.executable).parent
-_WORKERS = ("commands", "hashing", "mail")
+_WORKERS = ("commands", "hashing", "codes", "mail", "maintenance")
 
 
 class CannotRun(Exception):
@@ -76,7 +77,7 @@ def _run() -> NoReturn:
     with _database(settings):
         _migrate()
         with _programs(settings, port, flower_port, flower_auth) as output:
-            while not (_api_is_ready(port) and _workers_answer()):
+            while not (_api_is_ready(port) and all(map(_worker_is_well, output.health_ports))):
                 output.show()
                 time.sleep(0.5)
             output.show()
@@ -209,8 +210,9 @@ def _database(settings: Settings) -> Iterator[None]:
 class _Output:
     """Shows what supervisord and its programs write to `var/log`, with the name of the program."""
 
-    def __init__(self, supervisord: subprocess.Popen[bytes]) -> None:
+    def __init__(self, supervisord: subprocess.Popen[bytes], health_ports: Sequence[int]) -> None:
         self._supervisord = supervisord
+        self.health_ports = health_ports
         self._positions: dict[Path, int] = {}
 
     @property
@@ -248,7 +250,11 @@ def _programs(settings: Settings, port: int, flower_port: int, flower_auth: str)
     for directory in (_LOGS, _METRICS):  # the lines and counters of earlier processes
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
+    for worker in _WORKERS:
+        (_METRICS / worker).mkdir()
+    health_ports = _spare_ports(len(_WORKERS))
     variables = {
+        **{f"{worker.upper()}_HEALTH_PORT": str(one) for worker, one in zip(_WORKERS, health_ports, strict=True)},
         "PATH": os.pathsep.join((str(_SCRIPTS), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
         "PORT": str(port),
@@ -268,7 +274,7 @@ def _programs(settings: Settings, port: int, flower_port: int, flower_auth: str)
                 start_new_session=True,  # Ctrl-C reaches only the foreground, which then stops the programs in order
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet
             )
-        yield _Output(supervisord)
+        yield _Output(supervisord, health_ports)
     finally:
         if supervisord is not None:
             _end(supervisord)
@@ -300,11 +306,18 @@ def _api_is_ready(port: int) -> bool:
         return False
 
 
-def _workers_answer() -> bool:
-    workers = ",".join(f"{name}@{socket.gethostname()}" for name in _WORKERS)
-    ping = (_SCRIPTS / "celery", "-A", "tasks.app", "inspect", "ping", "--destination", workers, "--timeout", "5")
-    answer = subprocess.run(ping, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    return answer.count("pong") >= len(_WORKERS)
+def _worker_is_well(port: int) -> bool:
+    try:
+        with _DIRECTLY.open(f"http://{HOST}:{port}/health", timeout=5) as response:
+            return bool(response.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _spare_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(number)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _welcome(settings: Settings, port: int, flower_port: int, flower_auth: str) -> str:

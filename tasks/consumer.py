@@ -19,6 +19,7 @@ from celery.signals import worker_shutdown
 from celery.worker.consumer.consumer import Consumer
 
 from backend.kernel.observe.workers import Report
+from tasks.health import serve
 from tasks.reporting import Reporter, busy, held, memory_of
 from tasks.topology import declare_delays, declare_topology
 
@@ -56,6 +57,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
             declare_delays(passing, self.app.conf.task_queues)
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again
+        if not self.reporter.started:
+            serve(self)
         self.reporter.start()
         self.app.amqp.queues.deselect(self.reporter.paused)
         return connection

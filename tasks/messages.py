@@ -19,6 +19,7 @@ from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
 from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.registry import Handler
+from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.faults import DatabaseAway
@@ -137,6 +138,7 @@ def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
     except Exception as error:  # noqa: BLE001 - whatever it is, this delivery is still ours
         log.warning("message could not be delayed", reason=type(error).__name__)
         return None
+    metrics.message_ended(envelope.name, "retried")
     return Retry("again later", when=delay)
 
 

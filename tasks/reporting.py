@@ -54,6 +54,11 @@ class Reporter:
         self._connected = True
         self.paused: frozenset[str] = frozenset()
 
+    @property
+    def started(self) -> bool:
+        """Whether it was."""
+        return self._thread.ident is not None
+
     def start(self) -> None:
         """Start the thread, once, and wait until it has read the pauses or failed to."""
         if self._thread.ident is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import re
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from flower.options import options as flower_options
 
+from backend.kernel.messages.registry import Kind
 from backend.program import CONTEXTS, Program
 from backend.settings import ROOT, new_key
 from tests import deployment
@@ -143,7 +145,15 @@ def test_a_worker_gets_the_time_to_finish_its_task(name: str) -> None:
 def test_every_lane_has_a_worker() -> None:
     whole = [deployment.services()[name]["environment"] for name in WORKERS if name.startswith("worker")]
     lanes = [lane for environment in whole for lane in environment["LANES"].split(",")]
-    assert sorted(lanes) == ["codes", "commands", "events", "hashing", "mail", "maintenance"]
+    assert sorted(lanes) == sorted(Kind)
+
+
+def test_the_workers_of_make_run_take_every_kind_of_work_that_is_declared() -> None:
+    supervisord = configparser.ConfigParser(interpolation=None)
+    supervisord.read(ROOT / "supervisord.conf")
+    environments = [supervisord[name].get("environment", "") for name in supervisord.sections()]
+    kinds = [kind for text in environments for given in re.findall('LANES="(.*?)"', text) for kind in given.split(",")]
+    assert sorted(kinds) == sorted(Kind)
 
 
 @pytest.mark.parametrize("role", ["{}", "{}-worker"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +22,11 @@ from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.authority import Account
+from backend.kernel.messages.message import Command
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
-from backend.kernel.observe import audit
+from backend.kernel.observe import audit, metrics
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 from backend.kernel.postgres.statements import driver_of
@@ -70,11 +73,17 @@ class Receiver:
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
         token = current_origin.set(envelope.headers.origin)
+        started = perf_counter()
+        _observe_wait(envelope)
         try:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
         except inbox.AlreadyDone:
+            metrics.message_ended(handler.name, "duplicate")
             self._notify_waiting(envelope)
         else:
+            metrics.message_ended(handler.name, "refused" if done.refusal else "succeeded", perf_counter() - started)
+            if not goes_on(done.answer):
+                _observe_end(handler, envelope, inbox.Status.FAILED if done.refusal else inbox.Status.SUCCEEDED)
             log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
             self.relay.publish_meanwhile(done.to_relay)
         finally:
@@ -118,6 +127,11 @@ class Receiver:
             if is_database_away(error):
                 raise DatabaseAway from None
             raise
+        if first:
+            name = letter.envelope.name
+            metrics.message_ended(name, "dead")
+            if handler := self.registry.by_name.get(name):
+                _observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
@@ -212,3 +226,16 @@ class Receiver:
         if envelope.headers.waiting:
             with self.database.transaction() as connection:
                 inbox.notify_waiting(connection, envelope)
+
+
+def _observe_wait(envelope: Envelope) -> None:
+    headers = envelope.headers
+    if envelope.taken and headers.accepted_at and not headers.attempts and not headers.replay:
+        waited = envelope.taken.at - datetime.fromisoformat(headers.accepted_at)
+        metrics.message_taken(envelope.lane, waited.total_seconds())
+
+
+def _observe_end(handler: Handler, envelope: Envelope, status: inbox.Status) -> None:
+    if issubclass(handler.message, Command) and envelope.headers.accepted_at:
+        took = datetime.now(UTC) - datetime.fromisoformat(envelope.headers.accepted_at)
+        metrics.command_ended(handler.name, status, took.total_seconds())

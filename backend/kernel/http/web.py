@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestHeaderFieldsTooL
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery import dead_letters, inbox
 from backend.kernel.delivery.dispatch import Bus, Unavailable
+from backend.kernel.delivery.lane_figures import lane_figures
 from backend.kernel.delivery.waiters import Waiters
 from backend.kernel.http.answers import problem_response, tell_caches
 from backend.kernel.http.api import PREFIX, Api, CurrentRequest, current
@@ -67,6 +68,7 @@ def create_app(
     app = _configured(settings)
     app.extensions["api"] = _parts(resources, bus, contexts, authenticate)
     metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog))
+    metrics.register_lanes(lambda: lane_figures(bus))
     _watch_requests(app)
     if settings.cors_origins:
         share_with(Origins(settings.cors_origins), app)

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, of all API processes together.
+"""Metrics for Prometheus, of all processes of the API, or of a worker, together.
 
 With several processes set `PROMETHEUS_MULTIPROC_DIR` to an existing, empty directory of this run before any of them
 starts: each process writes its metrics there, and any of them answers a scrape for all. Without it a scrape sees the
@@ -8,8 +8,9 @@ process that answers it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +49,21 @@ _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now
 _breakers = _gauge("breakers_open", "API processes whose circuit breaker for the broker is open now.")
 _listeners = _gauge("listeners", "API processes that should receive notifications of finished operations.")
 _connected = _gauge("listeners_connected", "API processes that receive notifications of finished operations now.")
+_LONG = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
+_waited = Histogram(
+    "message_wait_seconds",
+    "From acceptance, or from being written, to the worker's taking it; first attempts only.",
+    ["lane"],
+    buckets=_LONG,
+    registry=_REGISTRY,
+)
+_commands = Histogram(
+    "command_seconds", "From acceptance to the outcome.", ["command", "status"], buckets=_LONG, registry=_REGISTRY
+)
+_handlers = Histogram(
+    "handler_seconds", "Time to process a message once.", ["task"], buckets=_SECONDS, registry=_REGISTRY
+)
+_messages = Counter("messages", "Deliveries, by how they ended.", ["task", "outcome"], registry=_REGISTRY)
 _requests_seen: dict[tuple[str, str | None, int], Histogram] = {}
 """Saves the lookup of labels on every request, which costs more than the observation."""
 
@@ -87,6 +103,27 @@ def command_refused(command: str) -> None:
     _refused.labels(command).inc()
 
 
+def message_taken(lane: str, seconds: float) -> None:
+    """Observe how long a message had waited when a worker took it."""
+    _waited.labels(lane).observe(max(seconds, 0))
+
+
+def message_ended(task: str, outcome: str, seconds: float | None = None) -> None:
+    """Count a delivery: `succeeded`, `refused`, `retried`, `dead` or `duplicate`.
+
+    Args:
+        seconds: that processing took, if it was processed.
+    """
+    _messages.labels(task, outcome).inc()
+    if seconds is not None:
+        _handlers.labels(task).observe(seconds)
+
+
+def command_ended(command: str, status: str, seconds: float) -> None:
+    """Observe the time between acceptance and outcome of a command."""
+    _commands.labels(command, status).observe(max(seconds, 0))
+
+
 def set_waiting_slots(in_use: int) -> None:
     """Set how many requests of this process wait for an outcome now."""
     _waiting.set(in_use)
@@ -106,6 +143,23 @@ def set_listener_connected(connected: bool) -> None:  # noqa: FBT001 - the figur
 def register_backlog(read: Callable[[], Backlog]) -> None:
     """Register `read` to be called at each scrape of this process. It may raise; it should take seconds at most."""
     _backlog.read = read
+
+
+@dataclass(frozen=True)
+class LaneFigures:
+    """A lane at the time of a scrape; None for what cannot be known."""
+
+    name: str
+    ready: int | None
+    unacked: int
+    consumers: int | None
+    paused: bool
+    last_taken_seconds: float | None
+
+
+def register_lanes(read: Callable[[], Iterable[LaneFigures]]) -> None:
+    """Register `read` to be called at each scrape of this process. It may raise; it should take a second at most."""
+    _lanes.read = read
 
 
 def metrics_response() -> tuple[bytes, str]:
@@ -129,6 +183,33 @@ class _BacklogCollector(Collector):
             families = []
         yield GaugeMetricFamily("backlog_up", "1 if the backlog could be read from the database.", bool(families))
         yield from families
+
+
+class _LanesCollector(Collector):
+    """Asks broker and database while it is scraped."""
+
+    read: Callable[[], Iterable[LaneFigures]] | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        if self.read is None:
+            return
+        messages = GaugeMetricFamily("lane_messages", "Messages of a lane.", labels=["lane", "state"])
+        consumers = GaugeMetricFamily("lane_consumers", "Workers that take from a lane.", labels=["lane"])
+        paused = GaugeMetricFamily("lane_paused", "1 while an operator has paused the lane.", labels=["lane"])
+        age = GaugeMetricFamily("lane_last_taken_age_seconds", "Since work last began.", labels=["lane"])
+        try:
+            for lane in self.read():
+                messages.add_metric([lane.name, "unacked"], lane.unacked)
+                paused.add_metric([lane.name], lane.paused)
+                if lane.ready is not None:
+                    messages.add_metric([lane.name, "ready"], lane.ready)
+                if lane.consumers is not None:
+                    consumers.add_metric([lane.name], lane.consumers)
+                if lane.last_taken_seconds is not None:
+                    age.add_metric([lane.name], lane.last_taken_seconds)
+        except Exception:  # noqa: BLE001 - whatever prevents it from being read, the other metrics still count
+            _log.warning("lanes_unreadable", exc_info=True)
+        yield from (messages, consumers, paused, age)
 
 
 def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
@@ -176,5 +257,7 @@ def _alive(pid: int) -> bool:
 
 
 _backlog = _BacklogCollector()
+_lanes = _LanesCollector()
 _database = CollectorRegistry()
 _database.register(_backlog)
+_database.register(_lanes)

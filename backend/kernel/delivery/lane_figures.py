@@ -1,0 +1,45 @@
+"""What a scrape is told of the lanes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from backend.kernel.delivery import lanes
+from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.delivery.envelope import Depth, QueueUnavailable
+from backend.kernel.observe import workers
+from backend.kernel.observe.metrics import LaneFigures
+from backend.kernel.postgres.database import ReadConnection
+
+_BROKER_SECONDS = 1.0
+
+
+def lane_figures(bus: Bus) -> list[LaneFigures]:
+    """Every lane, from the broker and from PostgreSQL."""
+    names = bus.registry.every_lane()
+    depths: dict[str, Depth] = {}
+    with suppress(QueueUnavailable):
+        depths.update(bus.queue.depths(names, _BROKER_SECONDS))
+
+    def read(connection: ReadConnection) -> list[LaneFigures]:
+        kept, alive, now = lanes.rows(connection), workers.alive(connection), datetime.now(UTC)
+        held = sum((Counter(worker.held) for worker in alive), Counter[str]())
+        figures = []
+        for name in names:
+            row, depth = kept.get(name, lanes.NOTHING_KEPT), depths.get(name)
+            age = (now - row.last_taken_at).total_seconds() if row.last_taken_at else None
+            figures.append(
+                LaneFigures(
+                    name,
+                    depth.ready if depth else None,
+                    held[name],
+                    depth.consumers if depth else None,
+                    row.paused_at is not None,
+                    age,
+                )
+            )
+        return figures
+
+    return bus.database.read(read, timeout=1, fresh=True)
