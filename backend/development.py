@@ -39,7 +39,7 @@ from backend.settings import DATABASE_URL_FILE, PORTS, ROOT, VAR, Settings, Sett
 HOST = "127.0.0.1"
 
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Through no proxy, whatever the environment says: it leads to this machine."""
+"""Opens addresses of this machine without a proxy, whatever the environment sets."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOGS = VAR / "log"
 _METRICS = VAR / "metrics"
@@ -124,15 +124,15 @@ def _free_port(setting: str, default: int) -> int:
 
 
 def _flower_auth() -> str:
-    """User and password for Flower, made once: whoever opens a web page here must not read or send through it."""
-    kept = VAR / "flower-auth"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        kept.touch(mode=0o600)
-        kept.write_text(f"admin:{secrets.token_urlsafe(12)}\n")
-    auth = os.environ.get("FLOWER_BASIC_AUTH") or kept.read_text().strip()
+    """User and password for Flower, generated once: no web page in the browser may use it."""
+    path = VAR / "flower-auth"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"admin:{secrets.token_urlsafe(12)}\n")
+    auth = os.environ.get("FLOWER_BASIC_AUTH") or path.read_text().strip()
     if not all(auth.partition(":")):
-        raise CannotRun(f"{kept} must hold user:password; without the file a new one is made")
+        raise CannotRun(f"{path} must contain user:password. Delete the file to generate a new one")
     return auth
 
 

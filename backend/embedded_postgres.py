@@ -1,4 +1,4 @@
-"""PostgreSQL from a wheel, for development and tests: it runs over a directory, and listens on a socket there."""
+"""The embedded PostgreSQL, from a wheel, for development and tests. It listens on a socket in its directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CannotStart(Exception):
-    """The server does not start."""
+    """The server did not start."""
 
 
 def start_postgres(data: Path) -> PostgresServer:
@@ -42,7 +42,7 @@ def postgres_url(server: PostgresServer) -> str:
 
 
 def _plain(data: Path) -> Path:
-    """A path to that directory without characters that a shell reads: the wheel hands it on unquoted."""
+    """A path to the directory without characters special to a shell: the wheel passes it on unquoted."""
     if shlex.quote(str(data)) == str(data):
         return data
     link = _runtime() / hashlib.sha256(os.fsencode(data)).hexdigest()[:8]

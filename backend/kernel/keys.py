@@ -54,7 +54,7 @@ class Keyring:
             value = self._signer(purpose).unsign(text)
             signature = text.rpartition(".")[2]
             if base64_encode(base64_decode(signature)) != signature.encode():
-                raise BadSignature  # base64 has several texts for the same bytes: only ours is ours
+                raise BadSignature  # base64 has several texts for the same bytes: accept only ours
             return msgspec.json.decode(base64_decode(value))
         except BadData:
             raise BadSignature from None

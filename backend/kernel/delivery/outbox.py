@@ -30,7 +30,7 @@ _LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left behind by the process that wrote it."""
 _BATCH = 200
 _FRUITLESS_BATCHES = 3
-"""So many batches of which nothing could be published end a sweep: the broker is away."""
+"""After this many batches without a published message a sweep stops: the broker is away."""
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -193,7 +193,7 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
 
 
 class _Batch(NamedTuple):
-    """What became of a batch.
+    """The result of a batch.
 
     Attributes:
         found, sent: how many messages.

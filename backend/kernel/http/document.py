@@ -1,4 +1,4 @@
-"""The OpenAPI document, completed from what is in it: what a generated client needs, and nothing unused."""
+"""Completes the OpenAPI document: adds what generated clients need, and removes what is unused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _complete_operation(operation: Document, path: str, method: str, item: Docum
 
 
 def operation_id(operation: Document, path: str, method: str, item: Document) -> str:
-    """What a client's method is called, such as `products.stock.add`."""
+    """The operationId, the name of a client's method, such as `products.stock.add`."""
     parts = path.removeprefix(PREFIX).strip("/").split("/")
     name = ".".join(_camel(part) for part in parts if not part.startswith("{"))
     if parts[-1].startswith("{"):

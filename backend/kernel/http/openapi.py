@@ -237,7 +237,7 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
 
 
 def _show_a_body(doc: dict[str, Any]) -> None:
-    """An example that is accepted as it stands: the schema's own, or one of every field."""
+    """A valid example: the schema's own, or one built from its fields."""
     content = doc.get("requestBody", {}).get("content", {}).get("application/json")
     if content is not None:
         schema: ma.Schema = content["schema"]
@@ -273,7 +273,7 @@ def _takes_if_match(method: str, info: dict[str, Any]) -> bool:
 
 
 def _plain_examples(status: int, *, is_command: bool) -> Iterator[dict[str, Any]]:
-    """What any operation of its kind may answer."""
+    """The answers of every operation of this kind."""
     if status == http.HTTPStatus.UNAUTHORIZED:
         yield problem(
             "invalid_token", status, _REQUEST_ID, "The access token is missing, malformed, expired or revoked."
