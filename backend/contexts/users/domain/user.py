@@ -36,7 +36,7 @@ from backend.kernel.messages.values import EmailAddress
 
 
 class Role(StrEnum):
-    """What a user may do beyond managing the own account."""
+    """What a user may do beyond managing their account."""
 
     ADMIN = authority.ADMIN  # see and change everything
 
