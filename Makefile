@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi bench chaos attacks demo lock
+.PHONY: help run test check lint openapi bench chaos attacks demo audit lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -48,6 +48,9 @@ attacks: $(INSTALLED) ## play hostile neighbours on the whole program, and print
 
 demo: $(INSTALLED) ## a tour of a running `make run`, request by request
 	@$(BIN)/python demo.py
+
+audit: $(INSTALLED) ## look for known vulnerabilities of what production installs; needs the internet
+	$(BIN)/uvx pip-audit@2.10.1 --requirement requirements-production.txt --disable-pip --require-hashes
 
 lock: $(INSTALLED) ## compile pyproject.toml to the pinned requirements; UPGRADE=--upgrade renews the pins
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev $(UPGRADE) \

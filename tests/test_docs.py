@@ -64,3 +64,9 @@ def test_every_test_that_the_security_page_names_exists() -> None:
         name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
     assert named - written == set()
+
+
+def test_the_licence_of_every_package_in_production_is_listed() -> None:
+    installed = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements-production.txt").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| ([\w.-]+) \|", (ROOT / "docs/licences.md").read_text(), re.MULTILINE))
+    assert listed - {"package"} == installed
