@@ -115,6 +115,15 @@ def test_what_cannot_be_undone_needs_it_at_most_ten_minutes_before(
     assert getattr(client.with_token(fresh), method)(*arguments).status_code in (200, 204)
 
 
+def test_it_is_asked_for_before_what_is_wrong_with_the_body(client: Client, stale: Any) -> None:
+    """Order of checks: 401, 403, …, 415, 413, 400, 422, as far as the body can be read."""
+    here = client.with_token(stale["access_token"])
+    assert here.patch("/users/me", {"username": "no", "age": -1, "x": 1}).json["code"] == "reauthentication_required"
+    assert here.patch("/users/me", {"age": -1}).status_code == 422
+    assert here.patch("/users/me", ["username"]).status_code == 422
+    assert here.patch("/users/me").status_code == 415
+
+
 def test_other_changes_do_not_need_it(client: Client, stale: Any) -> None:
     here = client.with_token(stale["access_token"])
     assert here.patch("/users/me", {"age": 36}).status_code == 200

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles, SignOutUser
 from backend.kernel.delivery.dispatch import Bus
+from backend.program import Process
 from tests.client import PASSWORD, Client
 from tests.contexts.auth.conftest import Database, Person, Register, ordered_by_an_admin
 from tests.inline import InlineQueue
@@ -88,6 +89,22 @@ def test_a_session_past_its_ninety_days_is_neither_listed_nor_refreshed(
     database.execute("update sessions set created_at = now() - interval '90 days'")
     assert len(signed_in(client, ada).get("/auth/sessions").json["items"]) == 1
     assert client.post("/auth/refresh", {"refresh_token": old}).status_code == 401
+
+
+def test_what_was_purged_is_refused_like_what_never_was(
+    client: Client, ada: Person, process: Process, database: Database
+) -> None:
+    old = client.sign_in(ada.email).json["refresh_token"]
+    database.set_user(ada.id, two_step=True)
+    challenge = client.sign_in(ada.email).json["challenge"]
+    database.execute("update sessions set last_used_at = now() - interval '61 days'")
+    database.execute("update challenges set created_at = now() - interval '3 hours'")
+    process.purge()
+    assert database.execute("select (select count(*) from sessions) + (select count(*) from challenges)") == [(0,)]
+    refreshed = client.post("/auth/refresh", {"refresh_token": old})
+    assert (refreshed.status_code, refreshed.json["code"]) == (401, "invalid_refresh_token")
+    answered = client.post("/auth/verify-code", {"challenge": challenge, "code": "000000"})
+    assert (answered.status_code, answered.json["code"]) == (401, "invalid_code")
 
 
 def test_an_account_has_fifty_sessions_and_one_more_ends_the_oldest(

@@ -30,7 +30,6 @@ from backend.kernel.http.guards import (
     admin_only,
     limited,
     recently_authenticated,
-    require_recent_authentication,
     signed_in,
     signed_in_caller,
     without_token,
@@ -82,8 +81,6 @@ def show_me() -> Response:
 
 def update_me(changes: dict[str, Any]) -> Response:
     """Dispatch changes of the caller's own profile."""
-    if "username" in changes:
-        require_recent_authentication()
     user_id = signed_in_caller().user_id
     return dispatched(UpdateProfile(user_id, changes, expected_version(user_id)), updates=user_resource(user_id))
 
