@@ -1,8 +1,9 @@
-"""A context is dropped: its folder, its two lines, its migrations and its tests, and nothing else."""
+"""A context is dropped as docs/extending.md says: folder, migrations, tests and two lines, and nothing else."""
 
 from __future__ import annotations
 
-import shutil
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,18 +34,10 @@ def tree(database_url: str, tmp_path: Path) -> Iterator[Tree]:
         yield copied(tmp_path / "tree", url)
 
 
-def drop(tree: Tree, name: str) -> None:
-    """Remove the context as the page says."""
-    for folder in ("backend/contexts", "migrations", "tests/contexts"):
-        shutil.rmtree(tree.path / folder / name)
-    program = tree.path / "backend/program.py"
-    lines = program.read_text().splitlines(keepends=True)
-    own = (f"from backend.contexts.{name}.context import context as {name}\n", f"    {name},\n")
-    program.write_text("".join(line for line in lines if line not in own))
-
-
 def test_without_products_everything_else_is_as_it_was(tree: Tree) -> None:
-    drop(tree, "products")
+    page = (tree.path / "docs/extending.md").read_text().partition("## Dropping a context\n")[2]
+    for command in re.findall(r"^    (.*)$", page.partition("\n## ")[0], re.MULTILINE):
+        tree.run(*shlex.split(command))
 
     tree.passes_the_gates()
     tree.passes_tests("--collect-only", "tests")

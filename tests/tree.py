@@ -13,7 +13,16 @@ from backend.settings import ROOT
 from tests.worker import environment
 
 _PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-_NOT_SOURCE = ".git", ".venv", "var", ".*_cache", "__pycache__", ".hypothesis"
+_NOT_SOURCE = ".git", ".venv", ".env", "var", ".*_cache", "__pycache__", ".hypothesis"
+_NOT_WRITTEN = {
+    ".mypy_cache",
+    ".ruff_cache",
+    ".import_linter_cache",
+    ".pytest_cache",
+    ".hypothesis",
+    "__pycache__",
+    "var",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,12 @@ class Tree:
 
     path: Path
     database_url: str
+
+    def source(self) -> dict[str, bytes]:
+        """Every file of it that somebody wrote, and its content."""
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        names = ((str(path.relative_to(self.path)), path) for path in files)
+        return {name: path.read_bytes() for name, path in names if not set(Path(name).parts) & _NOT_WRITTEN}
 
     def run(self, *command: str, given: str | None = None) -> str:
         """What the program said; it must succeed."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TypedDict
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,7 +17,10 @@ from backend.kernel.context import AnyContext
 from backend.kernel.delivery.codec import Codec
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.sealing import SEALED_PREFIX
-from tests.flow.wire import MESSAGE_ID, PROGRAM, SEALER, handlers, pinned, public_events, readings
+from backend.kernel.messages.message import Command
+from backend.kernel.messages.registry import Handlers, Registry
+from backend.kernel.messages.secret import Secret
+from tests.flow.wire import MESSAGE_ID, PROGRAM, SEALER, body_of, handlers, pinned, public_events, readings
 
 _MESSAGES = {name: pin for context in PROGRAM.contexts for name, pin in pinned(context)["messages"].items()}
 _ADD = "pin it with `python -m tests.flow.wire`; a pinned one is renamed or removed in two releases, never in one"
@@ -51,6 +60,53 @@ def test_what_a_context_reads_of_an_event_is_what_the_other_one_publishes(contex
     published = {key: fields for other in PROGRAM.contexts for key, fields in public_events(other).items()}
     for key, fields in readings(context).items():
         assert fields <= published.get(key, fields), key
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    made_on: date | None
+
+
+class Note(TypedDict, total=False):
+    written_at: time
+
+
+@dataclass(frozen=True)
+class EveryKind(Command):
+    """A field of each kind that a command may have."""
+
+    command_id: UUID
+    day: date
+    at: datetime
+    price: Decimal
+    lasts: timedelta
+    weight: float
+    content: bytes
+    part: Part
+    parts: tuple[Part, ...]
+    pair: tuple[int, str]
+    names: frozenset[str]
+    notes: dict[str, Note]
+    colour: Colour
+    password: Secret
+    nothing: None = None
+
+
+def test_whatever_a_command_is_made_of_can_be_pinned() -> None:
+    handlers = Handlers[None]("kinds")
+    handlers.on(EveryKind)(lambda _command, _ports: None)
+    (handler,) = handlers
+    registry = Registry([handlers])
+    queued = SEALER.signed(Envelope(MESSAGE_ID, handler.name, handler.lane, json.loads(json.dumps(body_of(handler)))))
+    understood = Codec(registry, SEALER).decode(EveryKind, queued)
+    assert (understood.day, understood.price) == (date(2026, 1, 1), Decimal("1.50"))
+    assert understood.part == understood.parts[0] == Part("text", date(2026, 1, 1))
+    assert understood.password == Secret("correct horse battery")
 
 
 def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.registry import Handler
+from backend.kernel.messages.secret import Secret
 from backend.program import Program
 from backend.settings import ROOT
 from tests.settings import settings_with
@@ -76,7 +77,7 @@ def _leaves(kind: type[Event]) -> Iterator[type[Event]]:
         yield from _leaves(one)
 
 
-def _body(handler: Handler) -> dict[str, Any]:
+def body_of(handler: Handler) -> dict[str, Any]:
     """The body of a message for that handler, its secrets sealed as in the message `MESSAGE_ID`."""
     kind = inspect.type_info(handler.message)
     if not isinstance(kind, inspect.DataclassType):
@@ -93,7 +94,7 @@ def _sealed(name: str, field: str) -> str:
 
 def _is_secret(kind: inspect.Type) -> bool:
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    return any(isinstance(one, inspect.CustomType) for one in kinds)
+    return any(isinstance(one, inspect.DataclassType) and one.cls is Secret for one in kinds)
 
 
 def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911 - one line per kind
@@ -102,14 +103,20 @@ def _example(kind: inspect.Type) -> Any:  # noqa: PLR0911 - one line per kind
             return {field.encode_name: _example(field.type) for field in kind.fields}
         case inspect.UnionType():
             return _example(next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
-        case inspect.ListType() | inspect.VarTupleType() | inspect.CollectionType():
+        case inspect.CollectionType():
             return [_example(kind.item_type)]
+        case inspect.TupleType():
+            return [_example(one) for one in kind.item_types]
         case inspect.DictType():
             return {_example(kind.key_type): _example(kind.value_type)}
         case inspect.EnumType():
             return next(iter(kind.cls)).value
         case inspect.LiteralType():
             return kind.values[0]
+        case inspect.NoneType():
+            return None
+    if type(kind) not in _PLAIN:
+        raise TypeError(f"no example for {kind}: add one to _PLAIN in {__name__}")
     return _PLAIN[type(kind)]
 
 
@@ -117,9 +124,14 @@ _PLAIN: dict[type[inspect.Type], Any] = {
     inspect.UUIDType: str(MESSAGE_ID),
     inspect.StrType: "text",
     inspect.IntType: 1,
+    inspect.FloatType: 1.5,
     inspect.BoolType: True,
+    inspect.BytesType: "dGV4dA==",
     inspect.DecimalType: "1.50",
     inspect.DateTimeType: "2026-01-01T00:00:00Z",
+    inspect.DateType: "2026-01-01",
+    inspect.TimeType: "12:30:00",
+    inspect.TimeDeltaType: "PT90S",
     inspect.AnyType: "text",
 }
 
@@ -128,7 +140,7 @@ def _complete(context: AnyContext) -> None:
     pins = pinned(context)
     for name, handler in handlers(context).items():
         if name not in pins["messages"]:
-            pins["messages"][name] = {"queue": handler.lane, "body": _body(handler)}
+            pins["messages"][name] = {"queue": handler.lane, "body": body_of(handler)}
     for key, names in public_events(context).items():
         pins["events"].setdefault(key, sorted(names))
     if pins["messages"] or pins["events"]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backend.kernel.messages.event import Event
 
@@ -29,6 +30,7 @@ class Aggregate:
         return events
 
 
+@dataclass(eq=False)
 class LastWriteWins(Aggregate):
     """An aggregate whose fields are set by commands that may arrive in another order than they were accepted.
 
@@ -39,15 +41,23 @@ class LastWriteWins(Aggregate):
         written: by field, when the command that wrote it was accepted, in microseconds since 1970.
     """
 
-    written: dict[str, int]
+    written: dict[str, int] = field(init=False, default_factory=dict)
 
-    def superseded(self, field: str, accepted_at: datetime) -> bool:
+    def write(self, changes: Mapping[str, Any], accepted_at: datetime) -> list[str]:
+        """Set the fields, except those that a later command has written already; returns which are different now."""
+        newest = self.newest(changes, accepted_at)
+        changed = sorted(name for name, value in newest.items() if getattr(self, name) != value)
+        for name in changed:
+            setattr(self, name, newest[name])
+        return changed
+
+    def superseded(self, name: str, accepted_at: datetime) -> bool:
         """Whether a command accepted later has written the field already."""
-        return _microseconds(accepted_at) < self.written.get(field, 0)
+        return _microseconds(accepted_at) < self.written.get(name, 0)
 
     def newest(self, changes: Mapping[str, V], accepted_at: datetime) -> dict[str, V]:
         """The changes that no later command has overwritten already; they count as written from now on."""
-        newest = {field: value for field, value in changes.items() if not self.superseded(field, accepted_at)}
+        newest = {name: value for name, value in changes.items() if not self.superseded(name, accepted_at)}
         if newest:
             at = _microseconds(accepted_at)
             self.written = {**self.written, **dict.fromkeys(newest, at)}  # a new dict: the mapper compares identities

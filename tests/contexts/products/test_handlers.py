@@ -49,7 +49,7 @@ def ports() -> FakePorts:
 
 
 def offer(ports: FakePorts, stock: int, product_id: UUID = ID, **fields: Any) -> None:
-    create_product(CreateProduct(product_id, "Laptop HP", Decimal("899.99"), stock, **fields), ports)
+    create_product(CreateProduct(product_id, stock, "Laptop HP", Decimal("899.99"), **fields), ports)
 
 
 def events(ports: FakePorts, product_id: UUID = ID) -> list[Event]:

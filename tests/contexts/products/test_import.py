@@ -234,7 +234,7 @@ def test_only_admins_import_and_export(visitor: Client) -> None:
 
 
 def ordered(name: str) -> CreateProduct:
-    return CreateProduct(uuid7(), name, Decimal(1), 0, sku="S-1")
+    return CreateProduct(uuid7(), 0, name, Decimal(1), sku="S-1")
 
 
 def test_a_step_offers_what_is_right_and_reports_what_is_not() -> None:

@@ -53,7 +53,7 @@ def posted(process: Process, command: Command, operation_id: UUID) -> Envelope:
 
 def offered(process: Process, stock: int) -> UUID:
     product_id = uuid7()
-    create = CreateProduct(product_id, "Laptop HP", Decimal(1), stock)
+    create = CreateProduct(product_id, stock, "Laptop HP", Decimal(1))
     process.receiver.receive(posted(process, create, product_id))
     return product_id
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from uuid import UUID
 
-from backend.contexts.products.domain.product import ProductChanges
-from backend.contexts.products.domain.rules import DEFAULT_LOW_STOCK_THRESHOLD
+from backend.contexts.products.domain.product import ProductChanges, ProductFields
 from backend.kernel.messages.message import Command, SyncCommand
 
 
 @dataclass(frozen=True)
-class CreateProduct(Command):
-    """Create a product with a SKU that is not taken. A first stock above zero is its first movement."""
+class NewProduct(Command):
+    """What a product has beside its fields when it is created."""
 
     product_id: UUID
-    name: str
-    price: Decimal
     stock: int
-    description: str | None = None
-    sku: str | None = None
-    low_stock_threshold: int = DEFAULT_LOW_STOCK_THRESHOLD
+
+
+@dataclass(frozen=True)
+class CreateProduct(ProductFields, NewProduct):
+    """Create a product with a SKU that is not taken. A first stock above zero is its first movement."""
 
 
 @dataclass(frozen=True)

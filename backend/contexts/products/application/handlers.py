@@ -29,14 +29,7 @@ handlers = Handlers[ProductsPorts]("products", audited=True)
 @handlers.on(CreateProduct, may=admin)
 def create_product(command: CreateProduct, ports: ProductsPorts) -> None:
     """The first stock moves before the product is stored, so that the product starts at version 1."""
-    product = Product.create(
-        command.product_id,
-        command.name,
-        command.price,
-        description=command.description,
-        sku=command.sku,
-        low_stock_threshold=command.low_stock_threshold,
-    )
+    product = Product.create(command.product_id, command)
     movements = product.first_stock(command.stock, ports.actor_id)
     ports.products.add(product)
     for movement in movements:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from backend.contexts.products.domain.product import ProductFields
 from backend.kernel.messages.message import Query
 from backend.kernel.messages.paging import Page
 
@@ -17,20 +18,20 @@ SORTS = ("created_at", NEWEST_FIRST, "price", "-price", "name")
 
 
 @dataclass(frozen=True)
-class ProductView:
-    """A product."""
+class StoredProduct:
+    """What is stored of a product beside its fields."""
 
     id: UUID
-    sku: str | None
-    name: str
-    description: str | None
-    price: Decimal
     stock: int
-    low_stock_threshold: int
     is_active: bool
     created_at: datetime
     updated_at: datetime
     version: int
+
+
+@dataclass(frozen=True)
+class ProductView(ProductFields, StoredProduct):
+    """A product."""
 
 
 @dataclass(frozen=True)

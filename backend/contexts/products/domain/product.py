@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict, cast
+from typing import TypedDict
 from uuid import UUID
 
 from backend.contexts.products.domain.errors import InsufficientStock, StockTooLarge
@@ -18,16 +17,27 @@ from backend.contexts.products.domain.events import (
     StockChanged,
     StockLow,
 )
-from backend.contexts.products.domain.rules import LARGEST_COUNT
+from backend.contexts.products.domain.rules import DEFAULT_LOW_STOCK_THRESHOLD, LARGEST_COUNT
 from backend.kernel.messages.aggregate import LastWriteWins
+
+
+@dataclass(frozen=True)
+class ProductFields:
+    """The fields that describe a product. One that is added needs a default: commands in the queue do not have it."""
+
+    name: str
+    price: Decimal
+    description: str | None = None
+    sku: str | None = None
+    low_stock_threshold: int = DEFAULT_LOW_STOCK_THRESHOLD
 
 
 class ProductChanges(TypedDict, total=False):
     """Changes of a product. An absent field stays as it is."""
 
     name: str
-    description: str | None
     price: Decimal
+    description: str | None
     sku: str | None
     low_stock_threshold: int
 
@@ -51,6 +61,7 @@ class StockMovement:
     actor_id: UUID | None
 
 
+@dataclass(eq=False)
 class Product(LastWriteWins):
     """Something that is sold.
 
@@ -62,33 +73,20 @@ class Product(LastWriteWins):
     """
 
     id: UUID
-    sku: str | None
     name: str
-    description: str | None
     price: Decimal
-    stock: int
+    description: str | None
+    sku: str | None
     low_stock_threshold: int
-    is_active: bool
-    version: int
+    stock: int = 0
+    is_active: bool = True
+    version: int = field(init=False)
 
     @classmethod
-    def create(  # noqa: PLR0913 - a product has that many fields
-        cls,
-        product_id: UUID,
-        name: str,
-        price: Decimal,
-        *,
-        description: str | None,
-        sku: str | None,
-        low_stock_threshold: int,
-    ) -> Product:
+    def create(cls, product_id: UUID, fields: ProductFields) -> Product:
         """A new, active product with an empty stock."""
-        product = cls()
-        product.id, product.name, product.price = product_id, name, price
-        product.description, product.sku = description, sku
-        product.low_stock_threshold, product.stock, product.is_active = low_stock_threshold, 0, True
-        product.written = {}
-        product.record(ProductCreated(product_id, name, price, sku))
+        product = cls(product_id, **{name: getattr(fields, name) for name in ProductFields.__dataclass_fields__})
+        product.record(ProductCreated(product_id, product.name, product.price, product.sku))
         return product
 
     def first_stock(self, quantity: int, actor_id: UUID | None) -> list[StockMovement]:
@@ -97,10 +95,7 @@ class Product(LastWriteWins):
 
     def change(self, changes: ProductChanges, accepted_at: datetime) -> None:
         """Change the given fields, except those that a later command has changed already."""
-        newest = self.newest(cast("Mapping[str, object]", changes), accepted_at)
-        changed = sorted(name for name, value in newest.items() if getattr(self, name) != value)
-        for name, value in newest.items():
-            setattr(self, name, value)
+        changed = self.write(changes, accepted_at)
         if changed:
             self.record(ProductUpdated(self.id, changed))
 
@@ -123,12 +118,10 @@ class Product(LastWriteWins):
 
     def activate(self, accepted_at: datetime) -> None:
         """Show it to everybody."""
-        if self.newest({"is_active": True}, accepted_at) and not self.is_active:
-            self.is_active = True
+        if self.write({"is_active": True}, accepted_at):
             self.record(ProductActivated(self.id))
 
     def deactivate(self, accepted_at: datetime) -> None:
         """Show it to administrators only."""
-        if self.newest({"is_active": False}, accepted_at) and self.is_active:
-            self.is_active = False
+        if self.write({"is_active": False}, accepted_at):
             self.record(ProductDeactivated(self.id))

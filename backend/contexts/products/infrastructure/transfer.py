@@ -12,6 +12,7 @@ from typing import Any
 from flask import Response, request
 
 from backend.contexts.products.application.queries import ListProducts, ProductView
+from backend.contexts.products.domain.product import ProductFields
 from backend.contexts.products.infrastructure.rows import READERS, Unreadable
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.answers import fail
@@ -21,7 +22,7 @@ from backend.kernel.http.problems import http_problem
 _LARGEST = 5 * 1024 * 1024
 _MOST_ROWS = 10_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_COLUMNS = tuple(ProductView.__dataclass_fields__)
+_COLUMNS = tuple(dict.fromkeys(("id", *ProductFields.__dataclass_fields__, *ProductView.__dataclass_fields__)))
 _PAGE = 500
 
 _FILE = {"schema": {"type": "string"}}
