@@ -1,4 +1,4 @@
-"""The smallest context there can be, for tests of the kernel: a note is accepted, kept nowhere, and found by its id."""
+"""A context for tests that need one: no example context may be missed. A note is nothing but its operation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from backend.kernel.http.answers import resource_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.commands import Collection, accepts_command, dispatched, operation_id
 from backend.kernel.http.guards import public, signed_in
-from backend.kernel.http.openapi import Blueprint
+from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.messages.message import Command, Query
+from backend.kernel.messages.refusals import NotFound
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
 
 NOTES = "/api/v1/notes"
+MILK, BREAD = {"text": "Milk"}, {"text": "Bread"}
+NOWHERE = f"/notes/{UUID(int=5)}"
+"""The path of a note that nobody wrote, which anybody may ask for."""
+
+
+class NoteNotFound(NotFound):
+    """No such note."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,10 @@ def write_note(command: WriteNote, ports: None) -> None:
 
 @queries.on(GetNote)
 def get_note(query: GetNote, connection: ReadConnection) -> NoteView:
-    """There is every one."""
+    """One whose command was processed."""
+    found = connection.execute("select from operations where id = %s and status = 'succeeded'", (query.note_id,))
+    if not found.rowcount:
+        raise NoteNotFound
     return NoteView(query.note_id, 1)
 
 
@@ -92,6 +103,7 @@ class NoteItem(MethodView):
     """A note."""
 
     @public
+    @refuses(NoteNotFound)
     @blueprint.response(200, NoteSchema)
     def get(self, note_id: UUID) -> Response:
         """Show a note"""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.settings import ROOT
 from tests.postgres import database_beside
 from tests.tree import Tree, copied
 
@@ -42,3 +43,12 @@ def test_without_products_everything_else_is_as_it_was(tree: Tree) -> None:
     tree.passes_the_gates()
     tree.passes_tests("--collect-only", "tests")
     tree.passes_tests(*_FAST)
+
+
+def test_no_other_test_needs_products() -> None:
+    """`tests/notes.py` is the context for tests that need one."""
+    own = ROOT / "tests/contexts/products"
+    others = [path for path in (ROOT / "tests").rglob("*.py") if own not in path.parents and path != Path(__file__)]
+    assert [
+        path for path in others if re.search(r"/products|contexts\.products|products_context", path.read_text())
+    ] == []

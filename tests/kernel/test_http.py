@@ -20,12 +20,11 @@ from backend.kernel.http.operations import ListedOperationView, OperationView
 from backend.program import CONTEXTS, Process, Program
 from tests.client import Client, believing
 from tests.inline import InlineQueue
-from tests.notes import NOTES
+from tests.notes import BREAD, MILK, NOTES
 from tests.notes import context as notes
 from tests.settings import settings_with
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
-MILK, BREAD = {"text": "Milk"}, {"text": "Bread"}
 USERS = "/api/v1/users"
 CALLERS = {
     "ada": Caller(UUID(int=1), UUID(int=11), (), authenticated_at=int(time())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,16 +13,18 @@ import pytest
 from flask import Flask
 from uuid_utils.compat import uuid7
 
+from backend.kernel.context import AnyContext
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.http import operations
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.http.operations import Handle, day_of
-from backend.program import Process
+from backend.program import CONTEXTS, Process
 from tests.client import Client, believing
 from tests.inline import InlineQueue
+from tests.notes import BREAD, MILK
+from tests.notes import context as notes
 
-LAPTOP = {"name": "Laptop HP", "price": "899.99", "stock": 10}
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
 CALLERS = {
     "ada": Caller(UUID(int=1), UUID(int=11), ()),
@@ -31,6 +33,11 @@ CALLERS = {
     "other-admin": Caller(UUID(int=4), UUID(int=14), ("admin",)),
 }
 Sql = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def contexts() -> Sequence[AnyContext]:
+    return (*CONTEXTS, notes)
 
 
 @pytest.fixture
@@ -102,12 +109,12 @@ def test_what_waits_in_the_spool_is_listed_as_pending_and_once(ada: Client, queu
 def test_the_listing_is_filtered(ada: Client, admin: Client, queue: InlineQueue) -> None:
     failed = ada.patch("/users/me", {"age": 36}).json
     queue.drain()
-    done = admin.post("/products", LAPTOP, X_Request_ID="r-1").json
+    done = admin.post("/notes", MILK, X_Request_ID="r-1").json
     queue.drain()
     assert ids(admin, "?status=succeeded") == [done["id"]]
     assert ids(admin, "?status=failed") == [failed["id"]]
     assert ids(admin, "?status=pending") == []
-    assert ids(admin, "?command=products.create_product") == [done["id"]]
+    assert ids(admin, "?command=notes.write_note") == [done["id"]]
     assert ids(admin, f"?resource={done['resource']}") == [done["id"]]
     assert ids(ada, f"?resource={done['resource']}") == []
     assert ids(admin, f"?since={done['accepted_at']}") == [done["id"]]
@@ -151,7 +158,7 @@ def test_what_subscribers_processed_is_no_operation(client: Client, admin: Clien
 
 def test_a_cancelled_operation_has_no_effect(admin: Client, queue: InlineQueue, sql: Sql) -> None:
     queue.down = True
-    accepted = admin.post("/products", LAPTOP, X_Request_ID="the-command")
+    accepted = admin.post("/notes", MILK, X_Request_ID="the-command")
     done = admin.post(f"{accepted.headers['Location']}/cancel")
     assert done.status_code == 200
     assert (done.json["id"], done.json["status"]) == (accepted.json["id"], "failed")
@@ -165,7 +172,7 @@ def test_a_cancelled_operation_has_no_effect(admin: Client, queue: InlineQueue, 
 
 
 def test_a_finished_operation_can_no_longer_be_cancelled(admin: Client, queue: InlineQueue) -> None:
-    location = admin.post("/products", LAPTOP).headers["Location"]
+    location = admin.post("/notes", MILK).headers["Location"]
     queue.drain()
     for _ in range(2):
         late = admin.post(f"{location}/cancel")
@@ -175,13 +182,13 @@ def test_a_finished_operation_can_no_longer_be_cancelled(admin: Client, queue: I
 
 def test_an_operation_is_cancelled_once(admin: Client, queue: InlineQueue) -> None:
     queue.down = True
-    location = admin.post("/products", LAPTOP).headers["Location"]
+    location = admin.post("/notes", MILK).headers["Location"]
     assert [admin.post(f"{location}/cancel").status_code for _ in range(2)] == [200, 409]
 
 
 def test_who_waits_hears_of_the_cancellation(admin: Client, queue: InlineQueue) -> None:
     queue.down = True
-    location = admin.post("/products", LAPTOP).headers["Location"]
+    location = admin.post("/notes", MILK).headers["Location"]
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(admin.get, location, Prefer="wait=10")
         assert admin.post(f"{location}/cancel").status_code == 200
@@ -236,8 +243,8 @@ def test_cancelling_a_reused_key_does_not_touch_the_operation_that_came_first(
     admin: Client, queue: InlineQueue
 ) -> None:
     queue.down = True
-    first = admin.post("/products", LAPTOP, Idempotency_Key="k-1")
-    second = admin.post("/products", {**LAPTOP, "name": "Other"}, Idempotency_Key="k-1")
+    first = admin.post("/notes", MILK, Idempotency_Key="k-1")
+    second = admin.post("/notes", BREAD, Idempotency_Key="k-1")
     admin.post(f"{second.headers['Location']}/cancel")
     queue.down = False
     queue.sweep()

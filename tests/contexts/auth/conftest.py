@@ -26,6 +26,7 @@ from backend.program import CONTEXTS
 from backend.settings import Settings
 from tests.client import PASSWORD, Client
 from tests.inline import InlineQueue
+from tests.notes import context as notes
 
 
 class Told:
@@ -98,7 +99,7 @@ def told() -> Told:
 
 @pytest.fixture
 def contexts(told: Told) -> Sequence[AnyContext]:
-    return (*CONTEXTS, Context("scribe", _scribe(), lambda _resources, _unit: told))
+    return (*CONTEXTS, notes, Context("scribe", _scribe(), lambda _resources, _unit: told))
 
 
 def _scribe() -> Handlers[Told]:
