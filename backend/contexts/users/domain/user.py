@@ -126,7 +126,6 @@ class User(LastWriteWins):
     language: str = "en"
     password_version: int = 1
     version: int = field(init=False)
-    written: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check(_RULES)
