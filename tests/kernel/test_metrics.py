@@ -171,3 +171,28 @@ def test_a_killed_process_leaves_what_it_counted_and_nothing_else(tmp_path: Path
     assert seen["waiting_slots_in_use", ()] == 3
     assert seen["listeners_connected", ()] == 1
     assert seen["http_request_duration_seconds_count", SERVED] == 2
+
+
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM))
+from backend.kernel.observe import metrics
+for number in range(2000):
+    metrics.command_accepted(f"sample.{number:040}", "broker")
+print(metrics.metrics_response()[0].decode())
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1 << 16])
+def test_a_disk_without_room_costs_metrics_and_not_the_process(tmp_path: Path, room: int) -> None:
+    """Its room ends at the first file, or as that one grows."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL.replace("ROOM", str(room))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout + ended.stderr).count("metrics are not counted") == 1
+    assert ("commands_accepted_total" in ended.stdout) == (room > 0)
