@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from decimal import Decimal
 from io import BytesIO, StringIO
 from typing import Any
@@ -276,6 +277,27 @@ def test_an_export_holds_every_product_and_no_formula(admin: Client) -> None:
     assert rows[0]["is_active"] == "false"
     assert rows[0]["price"] == "899.99"
     assert all(row["description"] == row["name"] for row in rows[1:])
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "\n", "\r\n"])
+@pytest.mark.parametrize(
+    "formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20A1", " =1+1"]
+)
+def test_a_cell_is_no_formula_whatever_separates_cells(admin: Client, separator: str, formula: str) -> None:
+    """Spreadsheets split at what the reader's country or the reader says."""
+    new_product(admin, description=f"x{separator}{formula}")
+
+    [row] = csv.DictReader(StringIO(admin.get("/products/export").text, newline=""))
+
+    assert row["description"] == f"'x{separator}'{formula}"
+    assert not [cell for cell in re.split(r"[;\t\r\n]", row["description"]) if cell.startswith(formula)]
+
+
+@pytest.mark.parametrize("harmless", ["a;b", "x - y; z", "a\nb", "1; 2", "it's"])
+def test_a_cell_that_holds_no_formula_is_exported_as_it_is(admin: Client, harmless: str) -> None:
+    new_product(admin, description=harmless)
+    [row] = csv.DictReader(StringIO(admin.get("/products/export").text, newline=""))
+    assert row["description"] == harmless
 
 
 def test_an_upload_is_kept_as_long_as_its_operation(admin: Client, process: Process, queue: InlineQueue) -> None:

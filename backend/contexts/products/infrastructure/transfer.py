@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,7 +22,8 @@ from backend.kernel.http.problems import http_problem
 
 _LARGEST = 5 * 1024 * 1024
 _MOST_ROWS = 10_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[ \t]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet may begin a cell, with what it takes for a formula; full-width signs are signs to some."""
 _COLUMNS = tuple(dict.fromkeys(("id", *ProductFields.__dataclass_fields__, *ProductView.__dataclass_fields__)))
 _PAGE = 500
 
@@ -92,4 +94,6 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    harmless = _FORMULA.sub(r"\1'", text)  # whichever of them it takes for the end of a cell
+    changed = harmless != text or text.startswith(("\t", "\r"))
+    return "'" + harmless.removeprefix("'") if changed else text
