@@ -22,12 +22,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from backend.kernel.delivery.outbox import Backlog
+from backend.kernel.observe.metric_files import keep_within_the_disk
 
 _log = structlog.get_logger(__name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 _REGISTRY = CollectorRegistry()
 
+keep_within_the_disk()
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter that nobody asks for
 
 
