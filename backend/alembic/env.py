@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -35,7 +35,6 @@ def run() -> None:
             target_metadata=metadata,
             transaction_per_migration=True,
             process_revision_directives=write_below_its_owner,
-            render_item=as_in_the_database,
         )
         with context.begin_transaction():
             context.run_migrations()
@@ -69,11 +68,6 @@ def run_offline() -> None:
     with context.begin_transaction():
         context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         context.run_migrations()
-
-
-def as_in_the_database(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write a type of ours as the column's type: a migration must not depend on code that changes."""
-    return f"sa.{item.impl!r}" if kind == "type" and isinstance(item, sa.types.TypeDecorator) else False
 
 
 def write_below_its_owner(_: Any, __: Any, revisions: list[MigrationScript]) -> None:

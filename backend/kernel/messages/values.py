@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
-from typing import Self
+from typing import NewType
 
 import email_validator
 
@@ -17,36 +16,16 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 """Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, the empty note."""
 
 
+EmailAddress = NewType("EmailAddress", str)
+"""An address that `email_address` has normalized: two are one mailbox if, and only if, they are equal."""
+
+
 def is_visible(text: str) -> bool:
     """Whether anything is visible: a letter, a number, punctuation or a symbol."""
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
 
 
-@dataclass(frozen=True)
-class EmailAddress:
-    """An e-mail address. Two that differ in case only, or in how their domain is written, are equal.
-
-    Raises:
-        Invalid: the text is not an e-mail address.
-    """
-
-    text: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "text", email_address(self.text))
-
-    def __str__(self) -> str:
-        return self.text
-
-    @classmethod
-    def stored(cls, text: str) -> Self:
-        """An address that was checked when it was stored."""
-        address = object.__new__(cls)
-        object.__setattr__(address, "text", text)
-        return address
-
-
-def email_address(text: str, field: str = "email") -> str:
+def email_address(text: str, field: str = "email") -> EmailAddress:
     """The normalized e-mail address: NFC, IDN domain in Unicode, lower case.
 
     The form follows RFC 5321, RFC 6531 and RFC 5891 as `email-validator` implements them. Lower-casing
@@ -56,6 +35,7 @@ def email_address(text: str, field: str = "email") -> str:
         Invalid: `text` is not an e-mail address.
     """
     try:
-        return email_validator.validate_email(text.strip(), check_deliverability=False, strict=True).normalized.lower()
+        found = email_validator.validate_email(text.strip(), check_deliverability=False, strict=True)
     except email_validator.EmailNotValidError as error:
         raise Invalid(errors=[FieldError(field, str(error))]) from None
+    return EmailAddress(found.normalized.lower())

@@ -1,6 +1,7 @@
 """Handlers of the users context, one function per message.
 
 Hashing comes before the first use of the transaction: it is slow, and no connection or lock is held meanwhile.
+The addresses in commands were normalized before they were sent.
 """
 
 from __future__ import annotations

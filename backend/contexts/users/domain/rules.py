@@ -7,10 +7,12 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.values import is_visible
 
+PASSWORD_FORM: Final = "NFKC"  # noqa: S105 - a Unicode form
 _USERNAME = re.compile(r"[A-Za-z0-9_.-]{3,32}")
 _PHONE = re.compile(r"\+[0-9]{7,15}")
 _SHORTEST_PASSWORD = 8
@@ -65,7 +67,7 @@ def password(text: str, unlike: Iterable[str | None] = (), field: str = "passwor
     Args:
         unlike: what it must not equal, ignoring case: the user's e-mail, username and name.
     """
-    spelled = password_spelling(text)
+    spelled = unicodedata.normalize(PASSWORD_FORM, text)
     if not _SHORTEST_PASSWORD <= len(spelled) <= _LONGEST_PASSWORD:
         raise _invalid(field, f"Must have {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.")
     folded = spelled.casefold()
@@ -78,7 +80,7 @@ def password(text: str, unlike: Iterable[str | None] = (), field: str = "passwor
 
 def password_spelling(text: str) -> str:
     """The one spelling of a password (NFKC): keyboards and systems differ in how they write the same characters."""
-    return unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize(PASSWORD_FORM, text)
 
 
 @cache

@@ -45,21 +45,28 @@ Changes = Mapping[str, str | int | None]
 """Changes of a profile, by field. An absent field stays as it is."""
 
 _PARTS = ("first_name", "middle_name", "last_name")
+_PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
+
+
+def _known_roles(roles: list[str], field: str) -> None:
+    if unknown := set(roles) - set(Role):
+        raise Invalid(errors=[FieldError(field, f"Unknown: {', '.join(sorted(unknown))}.")])
+
+
 _RULES: dict[str, Callable[[Any, str], object]] = {
-    "name": rules.person_name,
-    **dict.fromkeys(_PARTS, rules.person_name),
-    "username": rules.username,
-    "wanted_username": rules.username,
+    **dict.fromkeys(("name", *_PARTS), rules.person_name),
+    **dict.fromkeys(("username", "wanted_username"), rules.username),
     "phone_number": rules.phone_number,
     "gender": rules.gender,
     "age": rules.age,
+    "roles": _known_roles,
 }
-_PROFILE = tuple(field for field in _RULES if field != "wanted_username")
+_OPTIONAL = tuple(name for name in _RULES if name not in ("name", *_PARTS))  # a `PersonName` is valid already
 
 
 @dataclass(frozen=True)
 class PersonName:
-    """A person's name: in full, and in parts if they gave parts."""
+    """A person's name: in full, and in parts if they gave parts. Each was checked by `rules.person_name`."""
 
     full: str
     first: str | None = None
@@ -128,9 +135,10 @@ class User(LastWriteWins):
     version: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._check(_RULES)
-        self._check_roles()
-        self.take_username(self.username)
+        self._check(_OPTIONAL)
+        self.username_key = self.username.lower() if self.username else None
+        if not self.name:
+            raise ValueError("a user has a name")
         if self.pending and (self.username or self.email_verified):
             raise ValueError("a pending account has neither a username nor a verified address")
 
@@ -163,7 +171,7 @@ class User(LastWriteWins):
             language=language,
             pending=pending,
         )
-        user.record(UserCreated(user_id, str(email), name.full, user.username))
+        user.record(UserCreated(user_id, email, name.full, user.username))
         return user
 
     @property
@@ -174,7 +182,7 @@ class User(LastWriteWins):
     @property
     def identity(self) -> tuple[str | None, ...]:
         """What the password must not equal."""
-        return (str(self.email), self.username or self.wanted_username, self.name)
+        return (self.email, self.username or self.wanted_username, self.name)
 
     def update(self, changes: Changes, accepted_at: datetime) -> None:
         """Change the given fields. A changed part recomposes the name; a changed name clears the parts not given.
@@ -219,7 +227,7 @@ class User(LastWriteWins):
         """Set exactly these roles."""
         if self.newest({"roles": roles}, accepted_at) and roles != self.roles:
             self.roles = roles
-            self._check_roles()
+            self._check(["roles"])
             self.record(UserRolesChanged(self.id, roles))
 
     def sign_out(self) -> None:
@@ -234,7 +242,7 @@ class User(LastWriteWins):
         """Set a new password hash, and mail a notice."""
         self.password_hash = password_hash
         self.password_version += 1
-        self.record(PasswordChanged(self.id, str(self.email), self.name, self.language, session_id))
+        self.record(PasswordChanged(self.id, self.email, self.name, self.language, session_id))
 
     def switch_two_step(self, *, enabled: bool) -> None:
         """Turn two-step sign-in on or off."""
@@ -259,20 +267,20 @@ class User(LastWriteWins):
 
     def send_verification(self, token: Secret) -> None:
         """Mail a link that verifies the address."""
-        self.record(EmailVerificationRequested(self.id, str(self.email), self.name, self.language, token))
+        self.record(EmailVerificationRequested(self.id, self.email, self.name, self.language, token))
 
     def send_password_reset(self, token: Secret) -> None:
         """Mail a link that resets the password."""
-        self.record(PasswordResetRequested(self.id, str(self.email), self.name, self.language, token))
+        self.record(PasswordResetRequested(self.id, self.email, self.name, self.language, token))
 
     def send_email_change(self, email: EmailAddress, token: Secret) -> None:
         """Mail a link to the new address and a notice to the old one."""
-        self.record(EmailChangeRequested(self.id, str(email), self.name, self.language, token))
-        self.record(EmailChangeNoticed(self.id, str(self.email), self.name, self.language))
+        self.record(EmailChangeRequested(self.id, email, self.name, self.language, token))
+        self.record(EmailChangeNoticed(self.id, self.email, self.name, self.language))
 
     def tell_of_registration(self) -> None:
         """Mail a notice that somebody tried to register this address."""
-        self.record(TakenEmailRegistered(self.id, str(self.email), self.name, self.language))
+        self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
 
     def _newest(self, changes: Changes, accepted_at: datetime) -> Changes:
         """The changes that are not superseded. A name replaces every part, so each part may supersede it."""
@@ -286,12 +294,8 @@ class User(LastWriteWins):
 
     def _check(self, names: Iterable[str]) -> None:
         for name in names:
-            if (value := getattr(self, name)) is not None:
+            if (value := getattr(self, name)) not in (None, []):
                 _RULES[name](value, name)
-
-    def _check_roles(self) -> None:
-        if unknown := set(self.roles) - set(Role):
-            raise Invalid(errors=[FieldError("roles", f"Unknown: {', '.join(sorted(unknown))}.")])
 
     def _rename(self, changes: Changes) -> None:
         parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)

@@ -16,7 +16,7 @@ from backend.contexts.users.domain.links import LIFETIME, PER_ADDRESS, PER_HOUR,
 from backend.contexts.users.infrastructure.tables import links, users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import BadSignature, Keyring
-from backend.kernel.limits import Limit, Limits
+from backend.kernel.limits import Limit, Limits, Use
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import EmailAddress
 from backend.kernel.postgres.database import Database
@@ -48,7 +48,7 @@ class SqlLinks:
 
     def issue(self, user_id: UUID, purpose: Purpose, occasion: Occasion, email: EmailAddress) -> Secret | None:
         """Counted first: a link that is not mailed must not end the one that was."""
-        uses = [(_MAILS, str(email))]
+        uses: list[Use] = [(_MAILS, email)]
         if occasion in PER_HOUR:
             uses.append((Limit(f"{purpose} at {occasion}", PER_HOUR[occasion]), str(user_id)))
         if not self.limits.take_in(self.unit.connection, uses):
@@ -59,7 +59,7 @@ class SqlLinks:
             "user_id": user_id,
             "purpose": purpose,
             "occasion": occasion,
-            "email": str(email) if purpose is Purpose.CHANGE_EMAIL else None,
+            "email": email if purpose is Purpose.CHANGE_EMAIL else None,
             "lifetime": LIFETIME[purpose],
         }
         run(self.unit.connection, _ISSUE, link)

@@ -11,6 +11,7 @@ import base64
 import hmac
 import os
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -43,7 +44,7 @@ class BcryptHasher:
 
     def hash(self, password: Secret) -> str:
         """The hash of a password, with the id of its key."""
-        digest = self._digest(self._newest, rules.password_spelling(password.value))
+        digest = self._digest(self._newest, unicodedata.normalize(rules.PASSWORD_FORM, password.value))
         hashed: bytes = self._threads.submit(bcrypt.hashpw, digest, bcrypt.gensalt(self.rounds)).result()
         return self._newest + hashed.decode()
 

@@ -1,37 +1,20 @@
 """Tables of the users context, and the mapping of rows to users."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from backend.contexts.users.domain.user import User
-from backend.kernel.messages.values import EmailAddress
 from backend.kernel.postgres.tables import mapper_registry, metadata
 
 # Of a hash such as `0a1b2c3d$2b$12$…`. Literals, not parameters: the index is on just this expression.
 PASSWORD_KEY: sa.ColumnElement[str] = sa.literal_column("split_part(password_hash, '$', 1)", sa.Text)
 PASSWORD_COST: sa.ColumnElement[str] = sa.literal_column("split_part(password_hash, '$', 3)", sa.Text)
 
-
-class Address(sa.types.TypeDecorator[EmailAddress]):
-    """An `EmailAddress`, as its text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: EmailAddress | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> EmailAddress | None:
-        return None if value is None else EmailAddress.stored(value)
-
-
 users = sa.Table(
     "users",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("email", Address, nullable=False),
+    sa.Column("email", sa.Text, nullable=False),
     sa.Column("username", sa.Text),
     sa.Column("username_key", sa.Text, unique=True),
     sa.Column("wanted_username", sa.Text),
@@ -80,7 +63,7 @@ links = sa.Table(
     sa.Column("user_id", sa.Uuid, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     sa.Column("purpose", sa.Text, nullable=False),
     sa.Column("occasion", sa.Text, nullable=False),
-    sa.Column("email", Address),
+    sa.Column("email", sa.Text),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("ended_at", sa.DateTime(timezone=True)),
