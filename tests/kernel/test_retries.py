@@ -124,10 +124,11 @@ def too_slow(connection: sa.Connection, number: int) -> None:
 
 
 @pytest.mark.parametrize("deed", [too_slow, raising("55P03", tries=100), raising("57014", tries=100)])
-def test_a_statement_or_a_lock_that_takes_too_long_is_a_fault(script: Script, process: Process, deed: Deed) -> None:
+def test_a_statement_or_a_lock_that_takes_too_long_is_waited_for(script: Script, process: Process, deed: Deed) -> None:
+    """Somebody else holds the lock, or the server is busy: nothing is wrong with the message."""
     script.deeds["wait"] = deed
     envelope = message(process, "wait")
-    with pytest.raises(DBAPIError):
+    with pytest.raises(DatabaseAway):
         process.receiver.receive(envelope)
     assert script.tries == {"wait": 1}
     assert process.bus.outcome_of(envelope.id) is None
@@ -143,7 +144,7 @@ def test_a_lock_that_somebody_holds_is_waited_for_no_longer_than_its_timeout(
     script.deeds["lock"] = lock
     with psycopg.connect(clean_database) as holder:
         holder.execute("lock table operations in share update exclusive mode")
-        with pytest.raises(DBAPIError):
+        with pytest.raises(DatabaseAway):
             process.receiver.receive(message(process, "lock"))
 
 
