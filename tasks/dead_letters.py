@@ -39,13 +39,12 @@ def register(app: Any) -> None:
 @housekeeping
 def record_dead_letters(task: Task) -> str:
     """Drain the dead-letter queue, up to 500 messages. The next run retries what fails."""
+    task.app.process().resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or nothing
     with task.app.pool.acquire(block=True, timeout=2) as connection:
         if connection.transport.driver_type != "amqp":
             return SUCCEEDED
         try:
             recorded = _drain(connection, task.app)
-        except DatabaseAway:
-            raise
         except Exception as error:  # a recorder that fails would become the next dead letter
             log.error("dead letters not recorded", exc_info=error)  # noqa: TRY400 - the formatter takes its text out
             connection.collect()  # the pool must not keep a connection that may be broken
@@ -58,7 +57,6 @@ def record_dead_letters(task: Task) -> str:
 def _drain(connection: Connection, app: Any) -> int:
     """Closing the channel requeues what was not acknowledged."""
     process = app.process()
-    process.resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or nothing
     with connection.channel() as channel:
         for recorded in range(_MOST_AT_ONCE):
             taken = channel.basic_get(DEAD_LETTERS)
