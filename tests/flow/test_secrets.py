@@ -175,7 +175,8 @@ class Flower(Program):
     def __init__(self, settings: dict[str, str]) -> None:
         self._port = free_port()
         command = ("celery", "-A", "tasks.app", "--quiet", "flower", "--address=127.0.0.1", f"--port={self._port}")
-        super().__init__("flower", *command, environment={**settings, "FLOWER_UNAUTHENTICATED_API": "true"})
+        without_password = {name: value for name, value in settings.items() if not name.startswith("FLOWER_")}
+        super().__init__("flower", *command, environment={**without_password, "FLOWER_UNAUTHENTICATED_API": "true"})
 
     def shows(self, path: str) -> bytes:
         """What a page says; nothing while there is nothing."""

@@ -115,6 +115,7 @@ def _find_no_database_when_told(envelope: Envelope) -> None:
 
 def _hang_once(envelope: Envelope) -> None:
     if _first_time(envelope, "hang"):
+        _say(f"hangs {envelope.id}")
         threading.Event().wait()
 
 

@@ -120,7 +120,7 @@ def test_a_message_whose_worker_is_killed_is_carried_out_by_the_next(
     broker: Broker, sample_worker: WorkerProcess, celery_setup: CeleryTestSetup
 ) -> None:
     task_id = broker.task(do="hang once", secret="sealed:" + _CANARY)
-    sample_worker.await_log(f"received {task_id}")
+    sample_worker.await_log(f"hangs {task_id}")
     celery_setup.worker.kill()
     celery_setup.worker.restart()
     sample_worker.await_log(f"done {task_id}")

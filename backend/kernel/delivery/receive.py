@@ -74,7 +74,6 @@ class Receiver:
         message: object = self.codec.decode(handler.message, envelope)
         token = current_origin.set(envelope.headers.origin)
         started = perf_counter()
-        _observe_wait(envelope)
         try:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
         except inbox.AlreadyDone:
@@ -88,6 +87,7 @@ class Receiver:
             self.relay.publish_meanwhile(done.to_relay)
         finally:
             current_origin.reset(token)
+            _observe_wait(envelope)
 
     def failed_again(self, envelope: Envelope) -> Envelope:
         """The message to redeliver after a fault, with one more attempt counted."""

@@ -13,16 +13,19 @@ import msgspec
 from flask import Response, request
 from itsdangerous import base64_encode
 from uuid_utils.compat import uuid7
+from werkzeug.http import parse_list_header
 
 from backend.kernel.delivery.inbox import Outcome
 from backend.kernel.http.answers import json_response, problem_response, resource_response
 from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
 from backend.kernel.http.bodies import invalid
-from backend.kernel.http.operations import REUSED, Handle, day_of, error_of, outcome_if_known, view_of, wanted_wait
+from backend.kernel.http.operations import REUSED, Handle, day_of, error_of, outcome_if_known, view_of
 from backend.kernel.http.shortcuts import add_notes
 from backend.kernel.messages.message import Command, Query
 from backend.kernel.messages.refusals import NotFound
 
+LONGEST_WAIT = 10
+"""The most seconds that a request may wait for an outcome."""
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +45,12 @@ class Resource:
     @property
     def url(self) -> str:
         """Its address."""
-        return root() + PREFIX + self.path
+        return root() + self.url_below_root
+
+    @property
+    def url_below_root(self) -> str:
+        """Its address, below `root()`."""
+        return PREFIX + self.path
 
 
 @dataclass(frozen=True)
@@ -121,9 +129,31 @@ def dispatched(
     if before is not None:
         return answers.known(before)  # sent before with the same key: do not send it again
     if not wait:
-        bus.dispatch(command, identity, fingerprint=request.fingerprint, resource=handle.resource_url)
+        url = resource.url_below_root if resource else ""
+        bus.dispatch(command, identity, fingerprint=request.fingerprint, resource=url)
         return answers.accepted()
     return _waited_for(command, answers) or answers.accepted()
+
+
+def wanted_wait() -> int:
+    """The seconds that the caller prefers to wait, capped; 0 for none."""
+    given = current.get().environ.get("HTTP_PREFER")
+    if given is None:
+        return 0
+    preferences = _preferences(given)
+    wait = preferences.get("wait", "")
+    if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
+        return 0
+    return min(int(wait), LONGEST_WAIT)
+
+
+def _preferences(given: str) -> dict[str, str]:
+    """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
+    found: dict[str, str] = {}
+    for preference in parse_list_header(given):
+        name, _, value = preference.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
 
 
 def _waited_for(command: Command, answers: _Answers) -> Response | None:

@@ -10,6 +10,7 @@ from flask.views import MethodView
 
 from backend.kernel.delivery.inbox import Status
 from backend.kernel.delivery.operations import PENDING
+from backend.kernel.http.commands import wanted_wait
 from backend.kernel.http.guards import public, signed_in
 from backend.kernel.http.openapi import Blueprint, OperationSchema, refuses
 from backend.kernel.http.operations import cancelled, operation, operations
@@ -80,7 +81,7 @@ class OperationItem(MethodView):
         An operation of a signed-in caller is readable by that caller and by admins. It is kept for 30 days.
         An operator's replay of a dead letter may change `failed` to `succeeded`. Nothing else changes an outcome.
         """
-        return operation(handle)
+        return operation(handle, wanted_wait())
 
 
 @blueprint.route("/operations/<handle>/cancel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -12,7 +11,6 @@ from uuid import UUID
 import msgspec
 from flask import Response
 from itsdangerous import base64_decode, base64_encode
-from werkzeug.http import parse_list_header
 
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope, Headers
@@ -30,8 +28,6 @@ from backend.kernel.messages.refusals import Cancelled, Forbidden, NotFound, Ope
 from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway
 
-LONGEST_WAIT = 10
-"""The most seconds that a request may wait for an outcome."""
 RETENTION = timedelta(days=30)
 REUSED = "idempotency_key_reused"
 _PURPOSE = "operation"
@@ -144,15 +140,14 @@ class ListedOperationView(OperationView):
     request_id: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def operation(handle_text: str) -> Response:
-    """The operation of a handle, waited for if the caller prefers so.
+def operation(handle_text: str, wait: int) -> Response:
+    """The operation of a handle, waited for so many seconds.
 
     Raises:
         NotFound: forged, another caller's, or past its retention.
     """
     handle = _readable(handle_text)
     outcome = _outcome(handle)
-    wait = wanted_wait()
     if outcome is None and wait > 0 and api().listener.start(timeout=1):
         outcome = _awaited(handle, wait)
     headers = dict(_NOT_KEPT)
@@ -268,27 +263,6 @@ def outcome_if_known(operation_id: UUID) -> Outcome | None:
         return _known_everywhere(bus().outcome_of(operation_id))
     except DatabaseAway:  # accepted, although the outcome cannot be read
         return None
-
-
-def wanted_wait() -> int:
-    """The seconds that the caller prefers to wait, capped; 0 for none."""
-    given = current.get().environ.get("HTTP_PREFER")
-    if given is None:
-        return 0
-    preferences = _preferences(given)
-    wait = preferences.get("wait", "")
-    if "respond-async" in preferences or not re.fullmatch("[0-9]{1,400}", wait):
-        return 0
-    return min(int(wait), LONGEST_WAIT)
-
-
-def _preferences(given: str) -> dict[str, str]:
-    """The Prefer headers (RFC 7240): the first of a name counts, parameters are ignored."""
-    found: dict[str, str] = {}
-    for preference in parse_list_header(given):
-        name, _, value = preference.partition(";")[0].partition("=")
-        found.setdefault(name.strip().lower(), value.strip().strip('"'))
-    return found
 
 
 def _readable(handle_text: str) -> Handle:
