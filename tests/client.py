@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 
 from backend.kernel.http.api import PREFIX
 from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from tests.inline import InlineQueue
 
 PASSWORD = "correct horse battery"
 _AT_THE_ROOT = ("/api/", "/.well-known/", "/openapi.json", "/health/", "/metrics")
@@ -27,7 +28,7 @@ class Answer(Protocol):
 
 
 class Client:
-    """Somebody at the API.
+    """Somebody at the API. Who waits for an outcome gets the fault of the handler, if that is what came.
 
     Paths are those below `/api/v1`. Headers are named arguments: `If_Match` is If-Match, and None leaves one out.
 
@@ -85,6 +86,10 @@ class Client:
             environ_overrides={"REMOTE_ADDR": self._address, **(environ or {})},
             **content,
         )
+        if "wait" in (named.get("Prefer") or "") and isinstance(
+            queue := self._app.extensions["api"].bus.queue, InlineQueue
+        ):
+            queue.raise_fault()
         return cast("Answer", answer)
 
     def _write(self, method: str, path: str, headers: dict[str, str | None], **content: Any) -> Answer:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import (
     EVENTS_EXCHANGE,
     Depth,
@@ -79,6 +80,10 @@ class InlineQueue:
     def drain(self) -> None:
         """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
         self._settle()
+        self.raise_fault()
+
+    def raise_fault(self) -> None:
+        """Raise the first fault of a handler, if there is one."""
         if self._faults:
             raise self._faults.pop(0)
 
@@ -114,11 +119,17 @@ class InlineQueue:
         while (envelope := self._pending.get()) is not None:
             try:
                 self.process.receiver.receive(replace(envelope, taken=Taking(datetime.now(UTC), "inline")))
-            except Exception as fault:  # noqa: BLE001 - `drain` raises it
+            except Exception as fault:  # noqa: BLE001 - `drain` raises it, or whoever waits for the outcome
                 self._faults.append(fault)
+                self._wake(envelope.id)
             finally:
                 self._pending.task_done()
         self._pending.task_done()
+
+    def _wake(self, operation_id: UUID) -> None:
+        """End the wait of a request: there will be no outcome."""
+        if self.process is not None and (waiters := self.process.resources.channels.get(inbox.CHANNEL)):
+            waiters.hear(str(operation_id))
 
 
 class Postbox(InlineQueue):

@@ -100,5 +100,6 @@ def bus(process: Process) -> Bus:
 @pytest.fixture
 def app(process: Process, authenticate: Authenticate | None) -> Flask:
     app = process.web(authenticate)
+    app.testing = True  # a fault reaches the test, instead of an answer 500
     assert process.resources.listener.start(timeout=10)  # or else who waits may be answered 202
     return app

@@ -400,6 +400,8 @@ def test_errors_of_the_router_are_problems_too(client: Client, method: str, path
 
 
 def test_a_fault_is_a_problem_without_internals(app: Flask) -> None:
+    app.testing = False
+
     def broken() -> str:
         raise RuntimeError("select password_hash from users")
 

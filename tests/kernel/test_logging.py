@@ -32,6 +32,9 @@ def _logging_as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+PRODUCTION = settings_with(app_env="production", log_format="json")
+
+
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
@@ -110,7 +113,7 @@ def test_debug_lines_are_not_written(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_an_exception_is_shown_by_type_and_place_and_not_by_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings_with(log_format="json"))
+    configure_logging(PRODUCTION)
     try:
         raise_canary()
     except sqlite3.IntegrityError:
@@ -125,7 +128,7 @@ def test_an_exception_is_shown_by_type_and_place_and_not_by_its_message(capsys: 
 
 
 def test_the_cause_of_an_exception_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings_with(log_format="json"))
+    configure_logging(PRODUCTION)
     try:
         try:
             raise_canary()
@@ -139,7 +142,7 @@ def test_the_cause_of_an_exception_is_shown_too(capsys: pytest.CaptureFixture[st
 
 
 def test_the_members_of_an_exception_group_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings_with(log_format="json"))
+    configure_logging(PRODUCTION)
     try:
         fail(ExceptionGroup("several", [KeyError(CANARY), ValueError(CANARY)]))
     except ExceptionGroup:
@@ -150,7 +153,7 @@ def test_the_members_of_an_exception_group_are_shown_too(capsys: pytest.CaptureF
     assert CANARY not in output
 
 
-def test_development_shows_no_message_either_but_the_source_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_development_shows_the_text_and_the_source_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(settings_with(log_format="text"))
     try:
         raise_canary()
@@ -159,7 +162,25 @@ def test_development_shows_no_message_either_but_the_source_line(capsys: pytest.
     text = capsys.readouterr().err
     assert "in raise_canary" in text
     assert 'raise sqlite3.IntegrityError(f"Key' in text
+    assert f"sqlite3.IntegrityError: Key (email)=({CANARY}) already exists" in text
+
+
+def test_production_shows_the_source_line_and_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(settings_with(app_env="production", log_format="text"))
+    try:
+        raise_canary()
+    except sqlite3.IntegrityError:
+        log.exception("insert_failed")
+    text = capsys.readouterr().err
+    assert 'raise sqlite3.IntegrityError(f"Key' in text
     assert CANARY not in text
+
+
+def test_development_shows_the_text_of_a_tasks_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(settings_with(log_format="json"))
+    context = {"name": "users.create_user", "exc": "ValueError('odd')", "traceback": "Traceback…"}
+    logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s", context, extra={"data": context})
+    assert lines(capsys)[0]["event"] == "Task users.create_user raised: ValueError('odd')"
 
 
 def test_the_message_of_our_own_exception_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +194,7 @@ def test_the_message_of_our_own_exception_is_shown(capsys: pytest.CaptureFixture
 
 
 def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings_with(log_format="json"))
+    configure_logging(PRODUCTION)
     error = sqlite3.OperationalError(CANARY)
     log.warning("failed", error=error)
     logging.getLogger("some.library").warning("failed: %s", error)
@@ -184,7 +205,7 @@ def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pyt
 
 
 def test_a_tasks_failure_as_celery_logs_it_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(settings_with(log_format="json"))
+    configure_logging(PRODUCTION)
     try:
         raise_canary()
     except sqlite3.IntegrityError as error:

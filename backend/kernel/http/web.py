@@ -233,5 +233,7 @@ def _render_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
+        if app.testing:
+            raise error
         log.error("request failed", rule=str(request.url_rule), method=request.method, exc_info=error)
         return problem_response(http_problem(500, current.get().request_id))

@@ -47,8 +47,10 @@ _Processor = Callable[[Any, str, _Fields], Any]
 def configure_logging(settings: Settings) -> None:
     """Send every log line of this process to stderr: as JSON, or as text if `settings.log_format` is "text".
 
-    INFO and above. May be called again, also with other settings or after a fork.
+    INFO and above. May be called again, also with other settings or after a fork. The text of a library's exception
+    may quote values: only development shows it.
     """
+    _texts.shown = not settings.production
     rendering = _rendering(settings.log_format)
     _OURS[:] = [*_PROCESSORS, *rendering]
     structlog.configure(
@@ -86,6 +88,15 @@ def bound(**values: object) -> AbstractContextManager[None]:
     return bound_contextvars(**values)
 
 
+class _Texts:
+    """Whether the texts of all exceptions are shown, or only those of ours."""
+
+    shown = False
+
+
+_texts = _Texts()
+
+
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Looks up stderr for each line, so that a later replacement (a test, a daemon) gets the lines."""
 
@@ -103,7 +114,7 @@ class _Formatter(ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.args or isinstance(record.msg, BaseException):
             record = logging.makeLogRecord(record.__dict__)
-            record.msg = _described(record.msg)
+            record.msg = _without_text(record.msg)
             record.args = _without_exception_text(record.args)
         return super().format(record)
 
@@ -139,16 +150,21 @@ def _handler(rendering: list[_Processor]) -> logging.Handler:
 
 def _without_exception_text(args: Any) -> Any:
     if isinstance(args, Mapping):
-        plain = {key: _described(value) for key, value in args.items()}
-        if {"exc", "traceback"} <= plain.keys():
+        plain = {key: _without_text(value) for key, value in args.items()}
+        if {"exc", "traceback"} <= plain.keys() and not _texts.shown:
             # Celery formats the exception before it logs: keep the type's name, `exception` has the frames.
             plain |= {"exc": str(plain["exc"]).partition("(")[0], "traceback": ""}
         return plain
-    return tuple(_described(value) for value in args)
+    return tuple(_without_text(value) for value in args)
 
 
-def _described(value: object) -> object:
-    return _summary(value) if isinstance(value, BaseException) else value
+def _without_text(value: object) -> object:
+    return _described(value) if isinstance(value, BaseException) else value
+
+
+def _described(error: BaseException) -> str:
+    """The exception as the log shows it."""
+    return _summary(error, with_text=_texts.shown)
 
 
 def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
@@ -156,13 +172,13 @@ def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
     given = fields.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
-        fields["exception"] = traceback_of(error)
+        fields["exception"] = [_rendered(link, _described(link)) for link in _chain(error)]
     return fields
 
 
 def traceback_of(error: BaseException) -> list[dict[str, Any]]:
     """Every exception of the chain with type and frames, the raised one first. It contains no values."""
-    return [_rendered(link) for link in _chain(error)]
+    return [_rendered(link, _summary(link)) for link in _chain(error)]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -179,10 +195,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting.append(link.__cause__ or (None if link.__suppress_context__ else link.__context__))
 
 
-def _rendered(error: BaseException) -> dict[str, Any]:
+def _rendered(error: BaseException, described: str) -> dict[str, Any]:
     frames = deque(walk_tb(error.__traceback__), maxlen=_MOST_FRAMES)
     return {
-        "type": _summary(error),
+        "type": described,
         "frames": [
             {"file": frame.f_code.co_filename, "line": line, "function": _function(frame.f_code)}
             for frame, line in frames
@@ -195,14 +211,14 @@ def _function(code: Any) -> str:
     return str(getattr(code, "co_qualname", code.co_name))
 
 
-def _summary(error: BaseException) -> str:
-    """The exception's type, its SQLSTATE if it has one, and its message only if the exception is ours."""
+def _summary(error: BaseException, *, with_text: bool = False) -> str:
+    """The exception's type, its SQLSTATE if it has one, and its text if it is ours, or wanted."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     sqlstate = getattr(error, "sqlstate", None)
     state = f" [{sqlstate}]" if isinstance(sqlstate, str) else ""
     ours = kind.__module__.partition(".")[0] in _OUR_PACKAGES
-    text = str(error) if ours else ""
+    text = str(error) if ours or with_text else ""
     return f"{name}{state}: {text}" if text else f"{name}{state}"
 
 
@@ -220,7 +236,7 @@ def _masked(value: Any) -> Any:
     if isinstance(value, Secret):
         return MASK
     if isinstance(value, BaseException):
-        return _summary(value)
+        return _described(value)
     if isinstance(value, Mapping):
         return {str(key): MASK if _is_secret(str(key)) else _masked(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
