@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 
 from backend.contexts.notifications.application.ports import Mail, Template
-from backend.contexts.notifications.infrastructure.composing import LANGUAGES, Composer, language_of
+from backend.contexts.notifications.infrastructure.composing import Composer, language_of
 from backend.kernel.messages.origin import Origin, current_origin
+from backend.languages import LANGUAGES
 
 MAIL_ID = UUID("01900000-0000-5000-8000-00000000000a")
 TOKEN = "t" * 180 + ".-_"

@@ -16,9 +16,7 @@ from werkzeug.http import parse_accept_header
 
 from backend.contexts.notifications.application.ports import Mail, Template
 from backend.kernel.messages.origin import current_origin
-
-LANGUAGES = ("en", "es")
-"""The languages with templates; the first one is the default."""
+from backend.languages import LANGUAGES
 
 _PATHS = {
     Template.VERIFY_EMAIL: "/verify-email",

@@ -39,9 +39,7 @@ from backend.kernel.http.paging import Listing
 from backend.kernel.limits import Limit, Use, network_of
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import ReauthenticationRequired, StaleVersion, TooManyRequests
-
-LANGUAGES = ("en", "es")
-"""Languages of the mails. The first one is for users who accept none of them."""
+from backend.languages import LANGUAGES
 
 blueprint = Blueprint("users", __name__, description="Users and their profiles")
 listing = Listing[UserView]("users")

@@ -1,0 +1,4 @@
+"""The languages that users are written to in. To add one: docs/extending.md."""
+
+LANGUAGES = ("en", "es")
+"""The first one is for users who accept none of them."""
