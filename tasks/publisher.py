@@ -19,7 +19,7 @@ from celery import Celery
 from kombu import Connection, Producer
 
 from tasks.broker import connect
-from tasks.topology import declare_topology
+from tasks.topology import ensure_topology
 
 _BATCH = 64
 
@@ -172,7 +172,7 @@ class _Channel:
         try:
             connect(self.connection)
             app.nodes.answered(self.connection)
-            declare_topology(self.connection, app.conf.task_queues)
+            ensure_topology(self.connection, app.conf.task_queues)
             self._producer = Producer(self.connection, auto_declare=False)
             self._confirms = self.connection.transport.driver_type == "amqp"
             self._published = 0

@@ -5,11 +5,11 @@ Workers and publishers declare it themselves; `python -m tasks.topology` declare
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
-from amqp.exceptions import PreconditionFailed
+from amqp.exceptions import AccessRefused, PreconditionFailed
 from kombu import Connection, Exchange, Queue
 from kombu.transport.native_delayed_delivery import (
     bind_queue_to_native_delayed_delivery_exchange,
@@ -41,6 +41,22 @@ def declare_topology(connection: Connection, lanes: Iterable[Queue]) -> None:
             _declare(Queue(DEAD_LETTERS, dead, routing_key="#", queue_arguments=arguments), channel)
         for lane in lanes:
             _declare(lane, channel)
+
+
+def ensure_topology(connection: Connection, lanes: Sequence[Queue]) -> None:
+    """Declare everything; who may only publish finds at least that it exists.
+
+    Raises:
+        amqp.PreconditionFailed: a queue exists with other arguments.
+        amqp.NotFound: something is missing, and this account may not declare it.
+    """
+    try:
+        declare_topology(connection, lanes)
+    except AccessRefused:
+        with connection.channel() as channel:
+            channel.exchange_declare(EVENTS_EXCHANGE, "topic", passive=True)
+            for lane in lanes:
+                channel.queue_declare(lane.name, passive=True)
 
 
 def declare_delays(connection: Connection, lanes: Iterable[Queue]) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,6 +39,19 @@ def test_the_file_is_complete_once_its_variables_are_set() -> None:
     assert "$" not in str(deployment.interpolated(deployment.services(), SET)).replace("worker@$HOSTNAME", "")
 
 
+@pytest.mark.parametrize("command", [["docker", "compose"], ["docker-compose"]], ids=" ".join)
+def test_docker_compose_accepts_the_file(command: list[str]) -> None:
+    """Either generation of it, where it is installed."""
+    if shutil.which(command[0]) is None or subprocess.run([*command, "version"], check=False).returncode:
+        pytest.skip(f"{' '.join(command)} is not installed")
+    ports = {name: "8000" for name in SET if name.endswith("PORT")}
+    subprocess.run([*command, "config", "--quiet"], cwd=ROOT, env=os.environ | SET | ports, check=True)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    subprocess.run([Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], check=True)
+
+
 @pytest.mark.parametrize("name", sorted(name for name in SET if _SECRET.search(name)))
 def test_no_secret_has_a_default(name: str) -> None:
     for written in deployment.variables(deployment.services())[name]:
@@ -41,7 +59,14 @@ def test_no_secret_has_a_default(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "SECRET_KEYS", "JWT_SECRET", "FLOWER_BASIC_AUTH"]
+    "name",
+    [
+        "POSTGRES_PASSWORD",
+        *(name for name in SET if name.startswith("RABBITMQ_")),
+        "SECRET_KEYS",
+        "JWT_SECRET",
+        "FLOWER_BASIC_AUTH",
+    ],
 )
 def test_nothing_starts_without_its_secret(name: str) -> None:
     with pytest.raises(LookupError, match=name):
@@ -103,7 +128,7 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
     known = {
         "flower": flower,
         "postgres": {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"},
-        "rabbitmq": {"RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST"},
+        "rabbitmq": set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy/rabbitmq/definitions.json").read_text())),
         "mailpit": set[str](),
     }
     for name in deployment.services().keys() - OURS - GATEWAYS | {"flower"}:
@@ -124,6 +149,21 @@ def test_a_container_can_do_no_more_than_it_has_to(name: str) -> None:
     assert not {"privileged", "container_name", "network_mode", "pid"} & service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in GATEWAYS
     assert "docker.sock" not in str(service)
+
+
+@pytest.mark.parametrize("name", sorted(deployment.services()))
+def test_a_server_that_changes_its_user_gets_its_signals(name: str) -> None:
+    """An init that keeps root and lacks KILL may not signal a child of another user: it would be killed at the end."""
+    service = deployment.services()[name]
+    changes_user = "SETUID" in service.get("cap_add", [])
+    assert not (changes_user and service["init"] and "KILL" not in service["cap_add"])
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
+def test_each_program_has_an_account_of_its_own_in_rabbitmq(name: str) -> None:
+    role = "worker" if "worker" in name else name if name in ("beat", "flower") else "api"
+    url = next(value for key, value in deployment.services()[name]["environment"].items() if "BROKER_URL" in key)
+    assert url.startswith(f"amqp://{role}:${{RABBITMQ_{role.upper()}_PASSWORD:?")
 
 
 @pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))

@@ -169,7 +169,7 @@ def test_lists_may_be_written_with_spaces_and_end_in_a_comma(monkeypatch: pytest
 def test_docker_compose_gives_production_all_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = PRODUCTION["SECRET_KEYS"]
     given = dict.fromkeys(deployment.variables(deployment.services()), "")
-    names = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "SECRET_KEYS", "JWT_SECRET")
+    names = ("POSTGRES_PASSWORD", "RABBITMQ_WORKER_PASSWORD", "SECRET_KEYS", "JWT_SECRET")
     given |= {name: f"{number}{secret}" for number, name in enumerate(names)}
     environment = deployment.services()["worker"]["environment"]
 

