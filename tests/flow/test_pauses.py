@@ -56,6 +56,7 @@ def pending(api: Client, accepted: Answer) -> bool:
 def test_commands_for_a_paused_lane_wait_and_are_processed_once_after_it(
     api: Client, admin: Mapping[str, str], rabbitmq_url: str
 ) -> None:
+    dead_before = len(waiting(rabbitmq_url, "dead-letters"))
     accepted = [register(api) for _ in range(5)]
     other = api.post(f"/api/v1/users/{uuid4()}/deactivate", {}, **admin)
     assert api.outcome(other, **admin)["status"] == "failed"  # the lanes beside it go on
@@ -67,7 +68,7 @@ def test_commands_for_a_paused_lane_wait_and_are_processed_once_after_it(
     resume(api, admin)
     assert [api.outcome(one)["status"] for one in accepted] == ["succeeded"] * 5
     eventually(lambda: lane(api, admin)["ready"] == 0)
-    assert waiting(rabbitmq_url, "dead-letters") == []
+    assert len(waiting(rabbitmq_url, "dead-letters")) == dead_before
 
 
 @pytest.mark.usefixtures("paused")

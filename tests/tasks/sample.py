@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -150,5 +150,6 @@ def _say(*lines: str) -> None:
 
 
 sample = Context("sample", handlers, lambda _resources, _unit: None)
-program = Program(load_settings(), [sample])
+# In development the log shows the text of every exception.
+program = Program(replace(load_settings(), app_env="production"), [sample])
 app = worker_app(program, partial(ScriptedProcess, program))
