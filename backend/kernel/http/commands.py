@@ -128,11 +128,11 @@ def dispatched(
     answers = _Answers(handle, resource, wait, created=creates is not None, as_operation=as_operation)
     if before is not None:
         return answers.known(before)  # sent before with the same key: do not send it again
+    url = resource.url_below_root if resource else ""
     if not wait:
-        url = resource.url_below_root if resource else ""
         bus.dispatch(command, identity, fingerprint=request.fingerprint, resource=url)
         return answers.accepted()
-    return _waited_for(command, answers) or answers.accepted()
+    return _waited_for(command, answers, url) or answers.accepted()
 
 
 def wanted_wait() -> int:
@@ -156,7 +156,7 @@ def _preferences(given: str) -> dict[str, str]:
     return found
 
 
-def _waited_for(command: Command, answers: _Answers) -> Response | None:
+def _waited_for(command: Command, answers: _Answers, url: str) -> Response | None:
     """Dispatch the command and wait for its outcome; None if there was none in time, or no slot to wait in."""
     request, handle = current.get(), answers.handle
     ready = request.api.listener.start(timeout=1)
@@ -165,7 +165,7 @@ def _waited_for(command: Command, answers: _Answers) -> Response | None:
             command,
             handle.operation_id,
             fingerprint=handle.fingerprint,
-            resource=handle.resource_url,
+            resource=url,
             waiting=finished is not None,
         )
         if finished is None:
