@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
 
-from backend.kernel.http.caller import Authenticate, Caller
+from backend.kernel.delivery import lanes
+from backend.kernel.delivery.envelope import Depth
 from backend.kernel.observe import workers
 from backend.kernel.observe.workers import Report
 from backend.program import Process
-from tests.client import Answer, Client, believing
+from tests.client import Answer, Client
+from tests.contexts.operators.conftest import ADMIN
 from tests.inline import InlineQueue
 
-ADMIN = UUID(int=3)
-CALLERS = {"admin": Caller(ADMIN, UUID(int=13), ("admin",)), "ada": Caller(UUID(int=1), UUID(int=11), ())}
 LANE = "users.hashing"
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
-
-
-@pytest.fixture
-def authenticate() -> Authenticate:
-    return believing(CALLERS)
-
-
-@pytest.fixture
-def admin(app: Flask) -> Client:
-    return Client(app, "admin")
-
-
-@pytest.fixture
-def flask(app: Flask) -> Callable[..., str]:
-    """Run `flask …`; its output."""
-
-    def run(*arguments: str, exit_code: int = 0) -> str:
-        result = app.test_cli_runner().invoke(args=list(arguments))
-        assert result.exit_code == exit_code, result.output
-        return str(result.output)
-
-    return run
 
 
 def lane(answer: Answer, name: str = LANE) -> dict[str, Any]:
@@ -85,6 +63,7 @@ def test_every_lane_is_listed_with_what_is_known_of_it(admin: Client, process: P
         "paused": None,
         "last_taken_at": None,
         "wait_seconds": {"p50": None, "p95": None},
+        "behind": None,
     }
 
 
@@ -174,3 +153,44 @@ def test_operators_see_pause_and_resume_with_flask(flask: Callable[..., str], ad
     assert flask("lanes", "resume", LANE) == f"{LANE}  resumed\n"
     assert "lane does not exist" in flask("lanes", "resume", "nobodys.lane", exit_code=1)
     assert "users.create_user" in flask("workers")
+
+
+def test_a_lane_is_behind_if_nothing_is_taken_although_messages_wait(
+    admin: Client, queue: InlineQueue, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "depths", lambda names, _deadline: {name: Depth(7, 1) for name in names})
+    assert lane(admin.get("/lanes"))["behind"] == {"seconds": None, "since": None}
+    taken = datetime.now(UTC) - timedelta(minutes=3)
+    process.resources.database.read(lambda primary: lanes.note_taken(primary, {LANE: taken}), fresh=True)
+    behind = lane(admin.get("/lanes"))["behind"]
+    assert 180 <= behind["seconds"] < 240
+    assert datetime.fromisoformat(behind["since"]) == taken
+
+
+def test_a_lane_is_behind_since_its_messages_wait_too_long(
+    admin: Client, ended: Callable[..., UUID], flask: Callable[..., str]
+) -> None:
+    name = "users.hashing.anonymous"
+    for ago, waited in ((60, 9), (130, 8), (250, 7), (400, 0.1), (900, 20)):
+        ended(ago=ago, took=waited, waited=waited)
+    behind = lane(admin.get("/lanes"), name)["behind"]
+    assert 8 < behind["seconds"] <= 9
+    assert 240 <= (datetime.now(UTC) - datetime.fromisoformat(behind["since"])).total_seconds() <= 330
+    (line,) = [line for line in flask("lanes", "list").splitlines() if line.startswith(f"{name} ")]
+    assert "9 s, since" in line
+    assert lane(admin.get("/lanes"))["behind"] is None
+
+
+def test_the_last_hour_of_a_lane_is_told_by_minute(
+    admin: Client, ended: Callable[..., UUID], flask: Callable[..., str]
+) -> None:
+    for ago, waited in ((10, 1), (20, 3), (30 * 60 + 10, 2), (2 * 3600, 9)):
+        ended(ago=ago, took=waited, waited=waited)
+    found = lane(admin.get("/lanes/history"), "users.hashing.anonymous")
+    assert (len(found["finished"]), len(found["wait_p95"])) == (60, 60)
+    assert (found["finished"][-1], found["finished"][-31], sum(found["finished"])) == (2, 1, 3)
+    assert found["wait_p95"][-1] == pytest.approx(2.9)
+    assert found["wait_p95"][-2] is None
+    assert found["per_minute"] == 0.4
+    (line,) = [one for one in flask("lanes", "history").splitlines() if one.startswith("users.hashing.anonymous ")]
+    assert line.split()[1:3] == ["0.4", "2"]

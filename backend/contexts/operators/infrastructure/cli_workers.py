@@ -8,10 +8,18 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from backend.contexts.operators.application.commands import PauseLane, ResumeLane
-from backend.contexts.operators.infrastructure.lanes import LaneView, lane_views
+from backend.contexts.operators.infrastructure.lanes import (
+    BehindView,
+    LaneHistory,
+    LaneView,
+    lane_histories,
+    lane_views,
+)
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
+
+_BARS = " ▁▂▃▄▅▆▇█"
 
 lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, resume.")
 
@@ -19,9 +27,16 @@ lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, re
 @lanes.command("list")
 @reports_refusals
 def list_lanes() -> None:
-    """Show the messages and consumers of each lane, and how long messages wait."""
-    heading = ("LANE", "READY", "UNACKED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "PAUSED")
+    """Show the messages and consumers of each lane, how long messages wait, and which lane is behind since when."""
+    heading = ("LANE", "READY", "UNACKED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
     _table([heading, *map(_lane, lane_views(api().bus))])
+
+
+@lanes.command("history")
+@reports_refusals
+def history() -> None:
+    """Show how many messages of each lane were finished in each minute of the last hour."""
+    _table([("LANE", "PER MINUTE", "MOST", "LAST HOUR"), *map(_history, lane_histories(api().bus))])
 
 
 @lanes.command("pause")
@@ -75,8 +90,22 @@ def _lane(view: LaneView) -> tuple[str, ...]:
         *("-" if number is None else str(number) for number in (view.ready, view.unacked, view.consumers)),
         *("-" if wait is None else f"{wait:.3f} s" for wait in (view.wait_seconds.p50, view.wait_seconds.p95)),
         _ago(view.last_taken_at),
+        _behind(view.behind),
         f"{_ago(paused.since)} by {paused.by or 'an operator'}: {paused.reason}" if paused else "",
     )
+
+
+def _behind(behind: BehindView | None) -> str:
+    if behind is None:
+        return "-"
+    seconds = "never taken" if behind.seconds is None else f"{behind.seconds:.0f} s"
+    return f"{seconds}, since {_ago(behind.since)}" if behind.since else seconds
+
+
+def _history(history: LaneHistory) -> tuple[str, ...]:
+    most = max(history.finished)
+    line = "".join(_BARS[-(-number * (len(_BARS) - 1) // most)] if most else _BARS[0] for number in history.finished)
+    return history.name, f"{history.per_minute:.1f}", str(most), line
 
 
 def _worker(view: WorkerView) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from flask.views import MethodView
 
 from backend.contexts.operators.application.commands import PauseLane, ResumeLane
 from backend.contexts.operators.domain.errors import LaneNotFound
-from backend.contexts.operators.infrastructure.lanes import lane_view, lane_views
+from backend.contexts.operators.infrastructure.lanes import lane_histories, lane_view, lane_views
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only, looks_for
@@ -49,6 +49,19 @@ class WaitSchema(ma.Schema):
     p95 = ma.fields.Float(required=True, allow_none=True, metadata={"examples": [0.34]})
 
 
+class BehindSchema(ma.Schema):
+    """A lane whose messages wait longer than five seconds."""
+
+    seconds = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "How long they wait; null if none was ever taken.", "examples": [12.5]},
+    )
+    since = ma.fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "Within the last hour; null if unknown."}
+    )
+
+
 class LaneSchema(ma.Schema):
     """The current state of a lane."""
 
@@ -77,12 +90,39 @@ class LaneSchema(ma.Schema):
         required=True,
         metadata={"description": "From acceptance to a worker's taking, over the last five minutes."},
     )
+    behind = ma.fields.Nested(
+        BehindSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null while messages are taken within five seconds."},
+    )
 
 
 class LaneList(ma.Schema):
     """Every lane."""
 
     items = ma.fields.List(ma.fields.Nested(LaneSchema), required=True)
+
+
+class LaneHistorySchema(ma.Schema):
+    """The last hour of a lane in 60 minutes, the oldest first."""
+
+    name = ma.fields.String(required=True, metadata={"examples": ["users.hashing"]})
+    finished = ma.fields.List(
+        ma.fields.Integer(), required=True, metadata={"description": "Messages with an outcome in each minute."}
+    )
+    wait_p95 = ma.fields.List(
+        ma.fields.Float(allow_none=True),
+        required=True,
+        metadata={"description": "Seconds until a worker took a message; null for a minute without one."},
+    )
+    per_minute = ma.fields.Float(required=True, metadata={"description": "Messages per minute in the last five."})
+
+
+class LaneHistoryList(ma.Schema):
+    """The last hour of every lane."""
+
+    items = ma.fields.List(ma.fields.Nested(LaneHistorySchema), required=True)
 
 
 def _find(name: str) -> None:
@@ -102,6 +142,21 @@ class LaneCollection(MethodView):
         A lane is the queue of one kind of work of one context. The broker's numbers are at most a few seconds old.
         """
         return json_response({"items": lane_views(bus())})
+
+
+@blueprint.route("/lanes/history")
+class LaneHistories(MethodView):
+    """The last hour of all lanes."""
+
+    @admin_only
+    @blueprint.doc(operationId="lanes.history")
+    @blueprint.response(200, LaneHistoryList)
+    def get(self) -> Response:
+        """Show the last hour of every lane
+
+        By minute, from the newest 100,000 operations. A message counts when its outcome is stored.
+        """
+        return json_response({"items": lane_histories(bus())})
 
 
 @blueprint.route("/lanes/<name>/pause")

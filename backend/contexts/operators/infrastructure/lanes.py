@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from backend.contexts.operators.domain.errors import LaneNotFound
+from backend.contexts.operators.infrastructure.statistics import MINUTES, LaneMinute, lane_minutes
 from backend.kernel.delivery import lanes
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
@@ -19,6 +20,8 @@ from backend.kernel.postgres.database import ReadConnection
 
 _BROKER_SECONDS = 1.0
 """Seconds to wait for the broker: an answer without its numbers is better than none."""
+LATE_AFTER = timedelta(seconds=5)
+"""How long a message may wait before its lane is behind."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class WaitView:
 
 
 @dataclass(frozen=True)
+class BehindView:
+    """A lane whose messages wait too long.
+
+    Attributes:
+        seconds: how long: the wait of the slowest twentieth of the last five minutes, or the time since work last
+            began; None if it never did.
+        since: when that began, within the last hour; None if it is not known.
+    """
+
+    seconds: float | None
+    since: datetime | None
+
+
+@dataclass(frozen=True)
 class LaneView:
     """The current state of a lane.
 
@@ -52,6 +69,7 @@ class LaneView:
         consumers: workers that consume it; None if unknown.
         last_taken_at: when a worker last started one of its messages.
         wait_seconds: from acceptance until a worker took the message, over the last five minutes.
+        behind: None while messages wait no longer than `LATE_AFTER`.
     """
 
     name: str
@@ -61,6 +79,23 @@ class LaneView:
     paused: PauseView | None
     last_taken_at: datetime | None
     wait_seconds: WaitView
+    behind: BehindView | None = None
+
+
+@dataclass(frozen=True)
+class LaneHistory:
+    """The last hour of a lane, by minute, the oldest first.
+
+    Attributes:
+        finished: messages whose outcome was stored in each minute.
+        wait_p95: how long messages waited, in seconds; None for a minute without any.
+        per_minute: messages finished per minute, over the last five.
+    """
+
+    name: str
+    finished: list[int]
+    wait_p95: list[float | None]
+    per_minute: float
 
 
 class SqlLanes:
@@ -90,12 +125,47 @@ def lane_views(bus: Bus) -> list[LaneView]:
     """Every lane, by name."""
     names = bus.registry.every_lane()
     depths = _depths(bus, names)
-    return bus.database.read(lambda connection: _views(connection, names, _lane_of(bus), depths), fresh=True)
+    views = bus.database.read(lambda connection: _views(connection, names, _lane_of(bus), depths), fresh=True)
+    slow = any(_is_slow(view) for view in views)  # only then is the last hour needed
+    minutes = bus.database.read(lambda connection: lane_minutes(connection, _lane_of(bus)), fresh=True) if slow else []
+    return [replace(view, behind=_behind(view, minutes, datetime.now(UTC))) for view in views]
 
 
 def lane_view(bus: Bus, name: str) -> LaneView:
     """One lane."""
     return next(view for view in lane_views(bus) if view.name == name)
+
+
+def lane_histories(bus: Bus) -> list[LaneHistory]:
+    """The last hour of every lane, by name."""
+    minutes = bus.database.read(lambda connection: lane_minutes(connection, _lane_of(bus)), fresh=True)
+    return [_history(name, minutes) for name in bus.registry.every_lane()]
+
+
+def _history(name: str, minutes: Sequence[LaneMinute]) -> LaneHistory:
+    of_lane = {one.ago: one for one in minutes if one.lane == name}
+    known = [of_lane.get(ago) for ago in reversed(range(MINUTES))]
+    finished = [one.finished if one else 0 for one in known]
+    return LaneHistory(name, finished, [one.wait_p95 if one else None for one in known], sum(finished[-5:]) / 5)
+
+
+def _is_slow(view: LaneView) -> bool:
+    return (view.wait_seconds.p95 or 0) > LATE_AFTER.total_seconds()
+
+
+def _behind(view: LaneView, minutes: Sequence[LaneMinute], now: datetime) -> BehindView | None:
+    """Nothing is taken although messages wait, or what is taken has waited too long."""
+    if view.ready and (view.last_taken_at is None or now - view.last_taken_at > LATE_AFTER):
+        taken = view.last_taken_at
+        return BehindView((now - taken).total_seconds() if taken else None, taken)
+    if not _is_slow(view):
+        return None
+    since = None
+    for minute in sorted((one for one in minutes if one.lane == view.name), key=lambda one: one.ago):
+        if minute.wait_p95 is not None and minute.wait_p95 <= LATE_AFTER.total_seconds():
+            break
+        since = now - timedelta(minutes=minute.ago + 1)
+    return BehindView(view.wait_seconds.p95, since)
 
 
 def _depths(bus: Bus, names: Sequence[str]) -> Mapping[str, Depth]:
