@@ -16,7 +16,7 @@ from backend.contexts.operators.context import context as operators
 from backend.contexts.products.context import context as products
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
-from backend.kernel.delivery import dead_letters, inbox, outbox, schedule, timers
+from backend.kernel.delivery import dead_letters, inbox, outbox, retries, schedule, timers
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
@@ -50,6 +50,7 @@ _KERNEL_RETENTION = (
     dead_letters.RETENTION,
     counters.RETENTION,
     workers.RETENTION,
+    retries.RETENTION,
 )
 
 

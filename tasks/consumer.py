@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from celery.signals import worker_shutdown
+from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 
 from backend.kernel.observe.workers import Report
@@ -114,7 +115,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
     def _look_at_pauses(self) -> None:
         self._asked_for_a_look = False
-        if self.task_consumer is None:
+        # Celery runs this once more while the worker stops: it must not consume again.
+        if self.task_consumer is None or _stops():
             return
         paused = self.reporter.paused
         for lane in self.lanes:
@@ -183,6 +185,11 @@ def malformed(message: Any) -> str | None:
             return None
         case _:
             return "no keyword arguments"
+
+
+def _stops() -> bool:
+    """Whether this worker stops: Celery's flags are None or False until then, and may be the exit code 0."""
+    return any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate))
 
 
 def _is_limit(limit: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from time import monotonic, sleep
@@ -18,14 +19,13 @@ from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
 from backend.kernel.delivery.sealing import Forged, UnknownKey
+from backend.kernel.messages.away import Away
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.faults import DatabaseAway
 
-_LONGEST_ABSENCE_DELAY = 10
-"""The most seconds between tries while the database is away, and so until work continues when it is back."""
 _TRIES_WITHOUT_KEY = 12
 _LONGEST_DELAY_WITHOUT_KEY = 60
 """Some ten minutes in all: a rolling restart."""
@@ -55,10 +55,11 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
             return
         if (ending := _ending(task, handler, envelope, error)) is not None:
             raise ending
-        pause = _absence_delay(tries)
+        pause = _pause(tries, DatabaseAway.longest_pause)
         if monotonic() + pause > hand_back_at:
             raise Reject("not delayed", requeue=True)
         sleep(pause)
+        envelope = _tried_again(envelope)
 
 
 def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
@@ -69,7 +70,7 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
     """
     try:
         headers = Headers.parse(getattr(task.request, "envelope", None) or {})
-        taken = Taking(datetime.now(UTC), str(task.request.hostname))
+        taken = Taking(datetime.now(UTC), str(task.request.hostname), task.request.retries)
         return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers, taken)
     except (MalformedHeaders, ValueError):
         bind_request("", operation_id=str(task.request.id)[:100])
@@ -89,8 +90,8 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
 
 def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
     """The exception that ends this delivery; None if nothing can now."""
-    if isinstance(error, DatabaseAway):
-        return _again(task, envelope, _absence_delay(task.request.retries))
+    if isinstance(error, Away):
+        return _while_away(task, envelope, error)
     if isinstance(error, Forged):
         return _not_ours(Reason.FORGED)
     if isinstance(error, UnknownKey):
@@ -100,13 +101,23 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
     return _after_fault(task, handler, envelope, error)
 
 
+def _while_away(task: Task, envelope: Envelope, error: Away) -> Retry | None:
+    reason = str(error)
+    if not error.logged and not task.request.retries:
+        log.warning("message waits", reason=reason)
+    # A database that is away cannot record it.
+    noted = "" if isinstance(error, DatabaseAway) else reason
+    return _again(task, envelope, _pause(task.request.retries, error.longest_pause), noted)
+
+
 def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:
     """Another process may have a new key already: wait until this one is restarted with it. The message is sent
     again unchanged: signing it here would make a forged message valid.
     """
     if task.request.retries >= _TRIES_WITHOUT_KEY:
         return _not_ours(Reason.UNKNOWN_KEY)
-    return _again(task, envelope, min(2 ** (task.request.retries + 1), _LONGEST_DELAY_WITHOUT_KEY))
+    seconds = min(2 ** (task.request.retries + 1), _LONGEST_DELAY_WITHOUT_KEY)
+    return _again(task, envelope, seconds, "no process has its key")
 
 
 def _not_ours(reason: Reason) -> Reject:
@@ -121,12 +132,18 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
     if attempts >= handler.attempts:
         return _given_up(task, envelope, Reason.FAULT, error)
     again = task.app.process().receiver.failed_again(envelope)
-    return _again(task, again, handler.pause_after(attempts))
+    return _again(task, again, handler.pause_after(attempts), type(error).__name__)
 
 
-def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
-    """Publish the message with a delay and jitter; returns the exception that ends this delivery."""
+def _again(task: Task, envelope: Envelope, seconds: float, reason: str = "") -> Retry | None:
+    """Publish the message with a delay and jitter; returns the exception that ends this delivery.
+
+    Args:
+        reason: recorded for operators.
+    """
     delay = max(1, round(seconds * random.uniform(0.75, 1.25)))  # noqa: S311 - not a secret
+    if reason:
+        _note_retry(task, envelope, reason, delay)
     try:
         task.apply_async(
             kwargs=dict(envelope.body),
@@ -142,6 +159,19 @@ def _again(task: Task, envelope: Envelope, seconds: float) -> Retry | None:
     return Retry("again later", when=delay)
 
 
+def _note_retry(task: Task, envelope: Envelope, reason: str, delay: float) -> None:
+    """Before the message is sent again: the row is deleted with its outcome, which may come soon."""
+    try:
+        task.app.process().receiver.note_retry(envelope, task.request.retries + 1, reason, delay)
+    except Exception as error:  # noqa: BLE001 - nothing depends on it
+        log.warning("retry not recorded", reason=type(error).__name__)
+
+
+def _tried_again(envelope: Envelope) -> Envelope:
+    taken = envelope.taken
+    return replace(envelope, taken=taken and taken._replace(tries=taken.tries + 1))
+
+
 def _given_up(task: Task, envelope: Envelope, reason: Reason, fault: BaseException) -> Retry | Reject | None:
     try:
         task.app.process().receiver.give_up(envelope, reason, fault)
@@ -153,13 +183,13 @@ def _given_up(task: Task, envelope: Envelope, reason: Reason, fault: BaseExcepti
     else:
         away = False
     if away:
-        return _again(task, envelope, _absence_delay(task.request.retries))
+        return _again(task, envelope, _pause(task.request.retries, DatabaseAway.longest_pause))
     log.error("message dead-lettered", reason=reason, error=type(fault).__name__)
     return Reject(reason, requeue=False)
 
 
-def _absence_delay(retries: int) -> float:
-    return float(min(2 ** min(retries, 10), _LONGEST_ABSENCE_DELAY))
+def _pause(retries: int, longest: float) -> float:
+    return min(2.0 ** min(retries, 10), longest)
 
 
 def register(app: Celery, handler: Handler) -> None:

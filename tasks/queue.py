@@ -24,8 +24,8 @@ import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 from kombu import Connection
 
+from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
-from backend.kernel.observe import metrics
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
@@ -36,49 +36,6 @@ _DEPTHS_SECONDS = 2.0
 """How long the depths of lanes are cached."""
 
 log = structlog.get_logger(__name__)
-
-
-class Breaker:
-    """A circuit breaker. After a failure all calls fail at once for a while, then one tries.
-
-    Args:
-        seconds: until the next try.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._retry_at: float | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether calls fail at once."""
-        return self._retry_at is not None
-
-    def allows(self) -> bool:
-        """Whether the caller may try. Each try while the breaker is open postpones the next one."""
-        if not self.is_open:
-            return True
-        with self._lock:
-            now = monotonic()
-            if self._retry_at is not None:
-                if now < self._retry_at:
-                    return False
-                self._retry_at = now + self._seconds
-            return True
-
-    def succeeded(self) -> None:
-        """Close the breaker: the broker answers."""
-        if self.is_open:
-            with self._lock:
-                self._retry_at = None
-            metrics.set_breaker_open(False)
-
-    def failed(self) -> None:
-        """Open the breaker: the broker did not answer."""
-        with self._lock:
-            self._retry_at = monotonic() + self._seconds
-        metrics.set_breaker_open(True)
 
 
 class CeleryQueue:
@@ -110,7 +67,7 @@ class CeleryQueue:
         _queues.add(self)
 
     def _begin(self) -> None:
-        self._breaker = Breaker(self._open_seconds)
+        self._breaker = Breaker("broker", self._open_seconds)
         self._waiting = threading.BoundedSemaphore(self._most_waiting)
         self._publishers = Publishers(self._app, self._threads, self._confirm_seconds)
         self._asking = threading.Lock()

@@ -82,7 +82,7 @@ STATES = """
 from backend.kernel.observe import metrics
 for slots, is_open, connected in ((3, True, False), (0, False, True)):
     metrics.set_waiting_slots(slots)
-    metrics.set_breaker_open(is_open)
+    metrics.set_breaker_open("broker", is_open=is_open)
     metrics.set_listener_connected(connected)
     print(metrics.metrics_response()[0].decode(), end="END")
 """
@@ -92,9 +92,10 @@ def test_the_state_of_the_process_is_shown() -> None:
     """In a process of its own: listeners that earlier tests told to stop say so here as they do."""
     printed = subprocess.run([sys.executable, "-c", STATES], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     before, after, _ = map(figures, printed.stdout.split("END"))
-    names = ("waiting_slots_in_use", "breakers_open", "listeners", "listeners_connected")
-    assert [before[name, ()] for name in names] == [3, 1, 1, 0]
-    assert [after[name, ()] for name in names] == [0, 0, 1, 1]
+    names = ("waiting_slots_in_use", "listeners", "listeners_connected")
+    breaker = "breakers_open", (("server", "broker"),)
+    assert [*(before[name, ()] for name in names), before[breaker]] == [3, 1, 0, 1]
+    assert [*(after[name, ()] for name in names), after[breaker]] == [0, 1, 1, 0]
 
 
 def test_the_backlog_is_read_at_each_scrape() -> None:

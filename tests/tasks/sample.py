@@ -60,6 +60,9 @@ class ScriptedReceiver(Receiver):
         _DEEDS[envelope.body["do"]](envelope)
         _say(f"done {envelope.id}")
 
+    def note_retry(self, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
+        """There is no database."""
+
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         if envelope.body["do"] == "be undecodable" and _first_time(envelope, "give up"):
             raise DatabaseAway

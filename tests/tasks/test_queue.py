@@ -12,9 +12,10 @@ from uuid import uuid4
 
 import pytest
 
+from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
 from tasks.lanes import _BOUND
-from tasks.queue import Breaker, CeleryQueue
+from tasks.queue import CeleryQueue
 from tests.broker import RabbitMQ
 from tests.proxy import Proxy
 from tests.tasks.conftest import Broker, MakeQueue, app_on, envelope, through
@@ -192,7 +193,7 @@ def test_more_waiting_messages_than_bearable_are_refused(queue_to: MakeQueue, br
 def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("tasks.queue.monotonic", lambda: now)
-    breaker = Breaker(1.0)
+    breaker = Breaker("broker", 1.0)
     breaker.failed()
     assert not breaker.allows()
     now = 101.5

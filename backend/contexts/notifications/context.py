@@ -20,6 +20,7 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> NotificationsPorts:
     """Open the handlers' ports for one transaction."""
     return NotificationsPorts(
         message_id=unit.message_id,
+        caused_at=unit.accepted_at,
         ledger=SqlMails(resources.database),
         mailer=resources.once(_mailer),
         now=lambda: datetime.now(UTC),

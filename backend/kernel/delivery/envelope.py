@@ -84,10 +84,15 @@ _IDS = ("actor", "cause", "replayed_by")
 
 
 class Taking(NamedTuple):
-    """Which worker took a message from its lane, and when."""
+    """Which worker took a message from its lane, and when.
+
+    Attributes:
+        tries: how often the message was tried before, for whatever reason it is tried again.
+    """
 
     at: datetime
     worker: str
+    tries: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from backend.kernel.delivery import lanes
+from backend.kernel.delivery import lanes, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.observe import workers
@@ -25,6 +25,7 @@ def lane_figures(bus: Bus) -> list[LaneFigures]:
 
     def read(connection: ReadConnection) -> list[LaneFigures]:
         kept, alive, now = lanes.rows(connection), workers.alive(connection), datetime.now(UTC)
+        delayed = retries.delayed(connection)
         held = sum((Counter(worker.held) for worker in alive), Counter[str]())
         figures = []
         for name in names:
@@ -38,6 +39,7 @@ def lane_figures(bus: Bus) -> list[LaneFigures]:
                     depth.consumers if depth else None,
                     row.paused_at is not None,
                     age,
+                    delayed.get(name, 0),
                 )
             )
         return figures

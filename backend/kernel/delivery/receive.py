@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
-from backend.kernel.delivery import dead_letters, inbox, outbox
+from backend.kernel.delivery import dead_letters, inbox, outbox, retries
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
@@ -63,6 +63,7 @@ class Receiver:
         Raises:
             Forged: none of our processes wrote the message.
             UnknownKey: written with a key that this process does not have; redeliver it later.
+            Away: a server that the handler needs is away; redeliver it later, as often as it takes.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
             Exception: any other fault; redeliver it later, a limited number of times.
@@ -78,7 +79,7 @@ class Receiver:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
         except inbox.AlreadyDone:
             metrics.message_ended(handler.name, "duplicate")
-            self._notify_waiting(envelope)
+            self._note_done_before(envelope)
         else:
             metrics.message_ended(handler.name, "refused" if done.refusal else "succeeded", perf_counter() - started)
             if not goes_on(done.answer):
@@ -93,6 +94,16 @@ class Receiver:
         """The message to redeliver after a fault, with one more attempt counted."""
         return self.sealer.signed(
             replace(envelope, headers=replace(envelope.headers, attempts=envelope.headers.attempts + 1))
+        )
+
+    def note_retry(self, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
+        """Record for operators that the message is tried again in so many seconds; see `retries.note`.
+
+        Raises:
+            DatabaseAway: PostgreSQL cannot be reached.
+        """
+        self.database.read(
+            lambda connection: retries.note(connection, envelope, tries, reason, seconds), timeout=1, fresh=True
         )
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
@@ -122,6 +133,7 @@ class Receiver:
                     dead_letters.record(unit.connection, letter)
                 else:
                     log.info("dead letter dropped: its message was processed before")
+                retries.forget(unit.connection, letter.envelope)
                 unit.commit()
         except Exception as error:
             if is_database_away(error):
@@ -166,6 +178,8 @@ class Receiver:
                 done.to_relay.append(self._go_on(unit, envelope))
             else:
                 inbox.notify_waiting(unit.connection, envelope)
+            if _was_tried(envelope):
+                retries.forget(unit.connection, envelope)
             unit.commit()
             return done
 
@@ -221,11 +235,16 @@ class Receiver:
         inbox.notify_waiting(connection, envelope)
         return first
 
-    def _notify_waiting(self, envelope: Envelope) -> None:
+    def _note_done_before(self, envelope: Envelope) -> None:
         log.info("message was processed before")
-        if envelope.headers.waiting:
+        if envelope.headers.waiting or _was_tried(envelope):
             with self.database.transaction() as connection:
                 inbox.notify_waiting(connection, envelope)
+                retries.forget(connection, envelope)
+
+
+def _was_tried(envelope: Envelope) -> bool:
+    return envelope.taken is not None and envelope.taken.tries > 0
 
 
 def _observe_wait(envelope: Envelope) -> None:

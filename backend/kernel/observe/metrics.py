@@ -33,9 +33,9 @@ keep_within_the_disk()
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter that nobody asks for
 
 
-def _gauge(name: str, text: str) -> Gauge:
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
     # Summed over the running processes. One that only imports this module adds 0.
-    return Gauge(name, text, registry=_REGISTRY, multiprocess_mode="livesum")
+    return Gauge(name, text, labels, registry=_REGISTRY, multiprocess_mode="livesum")
 
 
 _requests = Histogram(
@@ -48,7 +48,7 @@ _requests = Histogram(
 _accepted = Counter("commands_accepted", "Commands that can no longer be lost.", ["command", "way"], registry=_REGISTRY)
 _refused = Counter("commands_refused", "Commands answered with 503.", ["command"], registry=_REGISTRY)
 _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now.")
-_breakers = _gauge("breakers_open", "API processes whose circuit breaker for the broker is open now.")
+_breakers = _gauge("breakers_open", "Processes whose circuit breaker for that server is open now.", "server")
 _listeners = _gauge("listeners", "API processes that should receive notifications of finished operations.")
 _connected = _gauge("listeners_connected", "API processes that receive notifications of finished operations now.")
 _LONG = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
@@ -131,9 +131,9 @@ def set_waiting_slots(in_use: int) -> None:
     _waiting.set(in_use)
 
 
-def set_breaker_open(is_open: bool) -> None:  # noqa: FBT001 - the figure itself
-    """Set whether the circuit breaker of this process is open."""
-    _breakers.set(is_open)
+def set_breaker_open(server: str, *, is_open: bool) -> None:
+    """Set whether the circuit breaker of this process for that server is open."""
+    _breakers.labels(server).set(is_open)
 
 
 def set_listener_connected(connected: bool) -> None:  # noqa: FBT001 - the figure itself
@@ -157,6 +157,7 @@ class LaneFigures:
     consumers: int | None
     paused: bool
     last_taken_seconds: float | None
+    delayed: int = 0
 
 
 def register_lanes(read: Callable[[], Iterable[LaneFigures]]) -> None:
@@ -202,6 +203,7 @@ class _LanesCollector(Collector):
         try:
             for lane in self.read():
                 messages.add_metric([lane.name, "unacked"], lane.unacked)
+                messages.add_metric([lane.name, "delayed"], lane.delayed)
                 paused.add_metric([lane.name], lane.paused)
                 if lane.ready is not None:
                     messages.add_metric([lane.name, "ready"], lane.ready)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from backend.kernel.delivery.dead_letters import dead_letters
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.outbox import outbox
+from backend.kernel.delivery.retries import retries
 from backend.kernel.observe.audit import audit_log
 
 _NOT_KEPT = """\
@@ -83,6 +84,9 @@ def trace(
     waiting = connection.execute(
         sa.select(outbox).where(_either(outbox.c.id, outbox.c.headers["request_id"].astext, operation_id, request_ids))
     ).all()
+    delayed = connection.execute(
+        sa.select(retries).where(_either(retries.c.id, retries.c.request_id, operation_id, request_ids))
+    ).all()
     dead = connection.execute(
         sa.select(dead_letters).where(
             _either(dead_letters.c.message_id, dead_letters.c.request_id, operation_id, request_ids)
@@ -92,6 +96,7 @@ def trace(
     steps = (
         *(step for row in finished for step in _of_operation(row)),
         *(_of_waiting(row) for row in waiting),
+        *(_of_delayed(row) for row in delayed),
         *(_of_dead_letter(row) for row in dead),
         *(Step(row.at, "audited", row.action, f"{row.outcome} · about {row.about or '-'}") for row in audited),
         *(step for steps_of in contexts for step in steps_of(connection, wanted)),
@@ -106,6 +111,7 @@ def _requests_of(connection: sa.Connection, operation_id: UUID | None) -> list[s
         sa.select(operations.c.request_id).where(operations.c.id == operation_id),
         sa.select(dead_letters.c.request_id).where(dead_letters.c.message_id == operation_id),
         sa.select(outbox.c.headers["request_id"].astext).where(outbox.c.id == operation_id),
+        sa.select(retries.c.request_id).where(retries.c.id == operation_id),
     )
     return [name for name in connection.scalars(found) if name]
 
@@ -135,6 +141,12 @@ def _of_operation(row: Any) -> Iterator[Step]:
 def _of_waiting(row: Any) -> Step:
     kind = "for the world" if row.queue == EVENTS_EXCHANGE else f"for {row.queue}"
     return Step(row.created_at, "in outbox", row.name, f"{row.id} · waits to be published, {kind}")
+
+
+def _of_delayed(row: Any) -> Step:
+    next_try = row.next_try_at.astimezone(UTC).strftime("%H:%M:%SZ")
+    detail = f"{row.id} · {row.reason} · tried {row.tries}x · next try about {next_try} · lane {row.lane}"
+    return Step(row.since, "waits", row.name, detail)
 
 
 def _of_dead_letter(row: Any) -> Step:

@@ -7,6 +7,8 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 
+from backend.kernel.messages.away import Away
+
 _BUSY_STATES = ("55P03", "57014")
 """Lock timeout; statement timeout, or cancelled by an operator (PostgreSQL, appendix A)."""
 _READ_ONLY_STATE = "25006"
@@ -17,10 +19,10 @@ _CONFLICT_STATES = ("40001", "40P01")
 """Serialization failure, deadlock."""
 
 
-class DatabaseAway(Exception):
-    """PostgreSQL cannot do this now: it cannot be reached, accepts no writes, or a lock is held for too long.
-    The message is not at fault.
-    """
+class DatabaseAway(Away):
+    """PostgreSQL cannot do this now: it cannot be reached, accepts no writes, or a lock is held for too long."""
+
+    longest_pause = 10
 
 
 def is_database_away(error: BaseException) -> bool:

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from backend.contexts.notifications.application.ports import HandedOver, Mail, NotificationsPorts, NotTaken
+from backend.contexts.notifications.application.ports import (
+    Deferred,
+    HandedOver,
+    Mail,
+    NotificationsPorts,
+    NotTaken,
+    ServerAway,
+)
 from backend.contexts.users.application.queries import AdminContact
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -31,13 +38,13 @@ class MemoryLedger:
         self.status[mail.id] = "sending"
         try:
             yield
-        except NotTaken:
+        except (NotTaken, ServerAway, Deferred):
             del self.status[mail.id]
             raise
         self.status[mail.id] = "sent"
 
-    def drop(self, mail: Mail, outcome: str) -> None:
-        self.status.setdefault(mail.id, outcome)
+    def drop(self, mail: Mail, outcome: str, reason: str) -> None:
+        self.status.setdefault(mail.id, f"{outcome}: {reason}")
 
 
 class MemoryMailer:
@@ -78,5 +85,5 @@ class Office:
     def ports(self, message_id: UUID | None = None) -> NotificationsPorts:
         """The ports for one delivery of that message."""
         return NotificationsPorts(
-            message_id or uuid7(), self.ledger, self.mailer, lambda: self.now, lambda: self.admins
+            message_id or uuid7(), NOW, self.ledger, self.mailer, lambda: self.now, lambda: self.admins
         )

@@ -10,9 +10,10 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested
 from backend.contexts.notifications.application import handlers
-from backend.contexts.notifications.application.ports import Mail, NotTaken, Template, Undeliverable
+from backend.contexts.notifications.application.ports import Mail, NotTaken, ServerAway, Template, Undeliverable
 from backend.contexts.notifications.application.readings import StockLow
 from backend.contexts.users.application.queries import AdminContact
+from backend.contexts.users.domain import links
 from backend.contexts.users.domain.events import (
     EmailChangeNoticed,
     EmailChangeRequested,
@@ -107,14 +108,53 @@ def test_an_address_that_does_not_exist_is_not_tried_again(office: Office) -> No
     tell(office, RESET, message_id)
     tell(office, RESET, message_id)
     assert office.mailer.recipients == []
-    assert list(office.ledger.status.values()) == ["undeliverable"]
+    assert list(office.ledger.status.values()) == ["undeliverable: no such address"]
 
 
 def test_a_code_that_would_arrive_too_late_is_dropped_and_noted_as_such(office: Office) -> None:
     office.now = CODE.expires_at
     tell(office, CODE)
     assert office.mailer.recipients == []
-    assert list(office.ledger.status.values()) == ["expired"]
+    assert list(office.ledger.status.values()) == ["expired: it was taken from its lane too late"]
+
+
+@pytest.mark.parametrize(
+    ("event", "useful_for"),
+    [
+        (CODE, timedelta(minutes=5)),
+        (RESET, links.LIFETIME[links.Purpose.RESET_PASSWORD]),
+        (EmailVerificationRequested(USER, ADA, "Ada", "es", TOKEN), links.LIFETIME[links.Purpose.VERIFY_EMAIL]),
+        (EmailChangeRequested(USER, ADA, "Ada", "es", TOKEN), links.LIFETIME[links.Purpose.CHANGE_EMAIL]),
+        (PasswordChanged(USER, ADA, "Ada", "es"), timedelta(days=1)),
+    ],
+)
+def test_an_absent_server_is_waited_for_as_long_as_the_mail_is_of_use(
+    office: Office, event: Event, useful_for: timedelta
+) -> None:
+    message_id, tries = uuid7(), 0
+    while not office.ledger.status:
+        office.mailer.failures[ADA] = ServerAway("nobody there")
+        try:
+            tell(office, event, message_id)
+        except ServerAway as away:
+            tries += 1
+            office.now += timedelta(seconds=away.longest_pause)
+    assert 0.9 * useful_for < office.now - NOW < useful_for
+    assert tries >= 29
+    assert list(office.ledger.status.values()) == ["expired: nobody there"]
+    office.mailer.failures.clear()
+    tell(office, event, message_id)
+    assert office.mailer.recipients == []
+
+
+def test_a_mail_that_waited_for_its_server_is_sent_once(office: Office) -> None:
+    message_id = uuid7()
+    office.mailer.failures[ADA] = ServerAway("nobody there")
+    with pytest.raises(ServerAway):
+        tell(office, RESET, message_id)
+    for _ in range(2):
+        tell(office, RESET, message_id)
+    assert office.mailer.recipients == [ADA]
 
 
 def test_low_stock_is_mailed_to_every_administrator_in_their_language(office: Office) -> None:

@@ -17,12 +17,24 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken, Template, Undeliverable
+from backend.contexts.notifications.application.ports import (
+    Deferred,
+    HandedOver,
+    Mail,
+    Mailer,
+    NotTaken,
+    ServerAway,
+    Template,
+    Undeliverable,
+)
+from backend.contexts.notifications.infrastructure import mailers
 from backend.contexts.notifications.infrastructure.composing import Composer
 from backend.contexts.notifications.infrastructure.mail_server import MailServer as SmtpServer
 from backend.contexts.notifications.infrastructure.mail_server import Tls, mail_server
 from backend.contexts.notifications.infrastructure.mailers import SmtpMailer, mailer_of
 from tests import certificates
+from tests.smtp import STEPS, HangingServer
+from tests.worker import eventually
 
 ADA = "ada@example.com"
 MAIL = Mail(UUID("01900000-0000-5000-8000-00000000000a"), Template.RESET_PASSWORD, ADA, "es", "the-token")
@@ -143,7 +155,7 @@ def test_the_credentials_of_the_mail_url_open_the_server(server: MailServer, ser
 
 def test_wrong_credentials_are_a_fault_that_does_not_tell_them(server: MailServer, serve: Serve) -> None:
     port = serve(authenticator=server.authenticate, auth_require_tls=False)
-    with pytest.raises(NotTaken, match=r"^the mail server answered 535$"):
+    with pytest.raises(ServerAway, match=r"^the mail server answered 535$"):
         send(port, user="shop:wrong@")
 
 
@@ -152,7 +164,7 @@ def test_a_certificate_nobody_vouches_for_ends_the_conversation(
 ) -> None:
     """STARTTLS is used when offered, and then it has to be good: no password goes to an impostor."""
     port = serve(authenticator=server.authenticate, tls_context=self_signed)
-    with pytest.raises(NotTaken, match="SSLCertVerificationError"):
+    with pytest.raises(ServerAway, match="SSLCertVerificationError"):
         send(port, user="shop:p%40ss@")
     assert not server.credentials
 
@@ -168,7 +180,7 @@ def test_tls_is_used_when_the_server_offers_it(
 def test_nothing_is_sent_in_the_clear_to_a_server_that_offers_no_tls(server: MailServer, serve: Serve) -> None:
     """Somebody on the way can take STARTTLS out of its answer, and would read the link in the mail."""
     mailer = SmtpMailer(SmtpServer("127.0.0.1", serve(), Tls.STARTTLS), COMPOSER.compose)
-    with pytest.raises(NotTaken, match="no TLS"):
+    with pytest.raises(ServerAway, match="no TLS"):
         mailer.send(MAIL, nullcontext())
     assert not server.envelopes
 
@@ -196,13 +208,16 @@ def test_smtps_is_tls_from_the_first_byte(
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
-@pytest.mark.parametrize("answer", ["451 not now, {}", "550 5.7.1 {} is not welcome"])
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [("421 shutting down, {}", ServerAway), ("451 not now, {}", Deferred), ("550 5.7.1 {} is not welcome", NotTaken)],
+)
 def test_a_mail_that_is_turned_away_was_not_sent_and_may_be_sent_later(
-    server: MailServer, serve: Serve, command: str, answer: str
+    server: MailServer, serve: Serve, command: str, answer: str, refusal: type[Exception]
 ) -> None:
     server.answers[command] = answer.format(ADA)
     port, noted = serve(), Noted()
-    with pytest.raises(NotTaken) as turned_away:
+    with pytest.raises(refusal) as turned_away:
         send(port, last_step=noted.step())
     assert ADA not in f"{turned_away.value!r}"
     assert turned_away.value.__cause__ is None
@@ -222,7 +237,7 @@ def test_an_address_that_does_not_exist_is_undeliverable(server: MailServer, ser
 
 def test_a_server_that_is_away_has_not_taken_the_mail(serve: Serve) -> None:
     noted = Noted()
-    with pytest.raises(NotTaken, match="ConnectionRefusedError"):
+    with pytest.raises(ServerAway, match="ConnectionRefusedError"):
         send(1, last_step=noted.step())
     assert noted.outcome == "never entered"
 
@@ -270,7 +285,7 @@ class Noted:
         self.outcome = "in doubt"
         try:
             yield
-        except NotTaken:
+        except (NotTaken, ServerAway, Deferred):
             self.outcome = "not taken"
             raise
         self.outcome = "sent"
@@ -296,3 +311,82 @@ def self_signed(certificate: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     return context
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a second for each step, and for an outage."""
+    for name in ("_STEP", "_TEXT", "_OUTAGE"):
+        monkeypatch.setattr(mailers, name, 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "text"])
+def test_a_server_that_hangs_before_the_text_has_not_taken_the_mail(step: str) -> None:
+    noted = Noted()
+    with HangingServer(step) as hanging, pytest.raises(ServerAway, match="cannot be reached"):
+        send(hanging.port, last_step=noted.step(), user="shop:p%40ss@")
+    assert noted.outcome in ("never entered", "not taken")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_hangs_after_the_text_leaves_doubt() -> None:
+    noted = Noted()
+    with HangingServer("text") as hanging, pytest.raises(OSError):  # noqa: PT011 - smtplib's are OSErrors too
+        send(hanging.port, last_step=noted.step())
+    assert noted.outcome == "in doubt"
+
+
+def test_all_steps_together_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that needs nearly each step's limit for each step must not hold a process for all of them."""
+    monkeypatch.setattr(mailers, "_STEP", 3600)
+    monkeypatch.setattr(mailers, "_CONVERSATION", 0.1)
+    with HangingServer("MAIL") as slow, pytest.raises(ServerAway):
+        send(slow.port)
+
+
+def test_a_server_that_is_away_is_not_asked_for_every_mail_and_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mailers, "_STEP", 0.1)
+    with HangingServer("EHLO") as server:
+        mailer = mailer_of(f"smtp://127.0.0.1:{server.port}", COMPOSER.compose)
+        for _ in range(5):
+            with pytest.raises(ServerAway):
+                mailer.send(MAIL, nullcontext())
+        assert server.connections == 1
+        said = capsys.readouterr()
+        assert (said.out + said.err).count("the mail server is away") == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_is_back_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with HangingServer("EHLO") as server:
+        mailer = mailer_of(f"smtp://127.0.0.1:{server.port}", COMPOSER.compose)
+        with pytest.raises(ServerAway):
+            mailer.send(MAIL, nullcontext())
+        server.at = ""
+        eventually(lambda: _sent(mailer))
+        assert len(server.texts) == 1
+        said = capsys.readouterr()
+        assert (said.out + said.err).count("the mail server is back") == 1
+
+
+def _sent(mailer: Mailer) -> bool:
+    try:
+        mailer.send(MAIL, nullcontext())
+    except ServerAway:
+        return False
+    return True
+
+
+def test_a_line_that_begins_with_a_dot_arrives_as_it_is() -> None:
+    def compose(_mail: Mail) -> EmailMessage:
+        message = EmailMessage()
+        message["From"], message["To"] = "no-reply@shop.example", ADA
+        message.set_content(".hidden\n..\n")
+        return message
+
+    with HangingServer() as server:
+        mailer_of(f"smtp://127.0.0.1:{server.port}", compose).send(MAIL, nullcontext())
+    assert b"\r\n..hidden\r\n...\r\n" in server.texts[0]

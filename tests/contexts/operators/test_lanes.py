@@ -59,6 +59,7 @@ def test_every_lane_is_listed_with_what_is_known_of_it(admin: Client, process: P
         "name": LANE,
         "ready": 0,
         "unacked": 0,
+        "delayed": 0,
         "consumers": 1,
         "paused": None,
         "last_taken_at": None,

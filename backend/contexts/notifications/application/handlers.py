@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid5
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested
 from backend.contexts.notifications.application.ports import (
+    USEFUL_FOR,
+    Deferred,
     HandedOver,
     Mail,
     NotificationsPorts,
+    ServerAway,
     Template,
     Undeliverable,
 )
@@ -22,7 +26,11 @@ from backend.contexts.users.domain.events import (
     PasswordResetRequested,
     TakenEmailRegistered,
 )
+from backend.kernel.messages.away import Away
 from backend.kernel.messages.registry import Handlers, Kind
+
+_LEAST_TRIES = 30
+"""Tries while a mail is useful and the mail server is away."""
 
 handlers = Handlers[NotificationsPorts]("notifications")
 
@@ -90,17 +98,32 @@ def mail_low_stock(event: StockLow, ports: NotificationsPorts) -> None:
         _send(ports, Template.STOCK_LOW, admin.email, language=admin.language, values=values)
 
 
-def _send(ports: NotificationsPorts, template: Template, to: str, **details: Any) -> None:
-    """Send a mail, unless it was sent before or has expired."""
+def _send(
+    ports: NotificationsPorts, template: Template, to: str, useful_until: datetime | None = None, **details: Any
+) -> None:
+    """Send a mail, unless it was sent before or is of no use any more. While the mail server is away, it waits."""
+    useful_until = useful_until or ports.caused_at + USEFUL_FOR[template]
     mail = Mail(uuid5(ports.message_id, to), template, to, **details)
     if ports.ledger.knows(mail):
         return
-    if mail.useful_until is not None and mail.useful_until <= ports.now():
-        ports.ledger.drop(mail, "expired")
+    if ports.now() >= useful_until:
+        ports.ledger.drop(mail, "expired", "it was taken from its lane too late")
         return
     try:
         ports.mailer.send(mail, ports.ledger.once(mail))
-    except Undeliverable:
-        ports.ledger.drop(mail, "undeliverable")
+    except Undeliverable as refusal:
+        ports.ledger.drop(mail, "undeliverable", str(refusal))
     except HandedOver:
         pass  # another delivery of the same message sent it
+    except (ServerAway, Deferred) as away:
+        _wait(ports, mail, useful_until, away)
+
+
+def _wait(ports: NotificationsPorts, mail: Mail, useful_until: datetime, away: Away) -> None:
+    """Have the message redelivered, unless the next try would come too late."""
+    pause = min(away.longest_pause, USEFUL_FOR[mail.template].total_seconds() / _LEAST_TRIES)
+    if ports.now() + timedelta(seconds=pause) >= useful_until:
+        ports.ledger.drop(mail, "expired", str(away))
+        return
+    away.longest_pause = pause
+    raise away

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from backend.contexts.users.application.queries import AdminContact
+from backend.kernel.messages.away import Away
 
 
 class Template(StrEnum):
@@ -27,6 +28,20 @@ class Template(StrEnum):
     STOCK_LOW = "stock_low"
 
 
+USEFUL_FOR = {
+    Template.VERIFY_EMAIL: timedelta(days=1),
+    Template.EMAIL_ALREADY_REGISTERED: timedelta(days=1),
+    Template.RESET_PASSWORD: timedelta(minutes=15),
+    Template.PASSWORD_CHANGED: timedelta(days=1),
+    Template.CONFIRM_NEW_EMAIL: timedelta(days=1),
+    Template.EMAIL_CHANGE_NOTICE: timedelta(days=1),
+    Template.SIGN_IN_CODE: timedelta(minutes=5),
+    Template.SESSION_ENDED: timedelta(days=1),
+    Template.STOCK_LOW: timedelta(days=1),
+}
+"""How long after its event a mail is worth sending: a link or code as long as it is accepted, a notice a day."""
+
+
 @dataclass(frozen=True)
 class Mail:
     """One mail to one person.
@@ -39,7 +54,6 @@ class Mail:
         language: a language tag, or an Accept-Language header; English if it is none of ours.
         token: the token of the mail's link, "" for none.
         values: other values of the template.
-        useful_until: after this time the mail is not sent.
     """
 
     id: UUID
@@ -48,7 +62,6 @@ class Mail:
     language: str = ""
     token: str = field(default="", repr=False)
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
-    useful_until: datetime | None = None
 
 
 class HandedOver(Exception):
@@ -56,7 +69,18 @@ class HandedOver(Exception):
 
 
 class NotTaken(Exception):
-    """The mail server did not accept the mail. It may do so later."""
+    """The mail server refuses the mail."""
+
+
+class ServerAway(Away):
+    """The mail server cannot be reached, does not answer in time, or admits nobody."""
+
+
+class Deferred(Away):
+    """The mail server does not take this mail now. Others may be taken."""
+
+    longest_pause = 900
+    logged: ClassVar[bool] = False
 
 
 class Undeliverable(Exception):
@@ -71,7 +95,8 @@ class Mailer(Protocol):
 
         Raises:
             HandedOver: raised by `last_step`; nothing was sent.
-            NotTaken: the server did not accept it.
+            NotTaken: the server refuses it.
+            ServerAway, Deferred: nothing was taken.
             Undeliverable: the server will never accept it.
         """
 
@@ -83,15 +108,15 @@ class Ledger(Protocol):
         """Whether the mail was handed over or dropped."""
 
     def once(self, mail: Mail) -> AbstractContextManager[None]:
-        """Record that the mail is being handed over; that it was, when the block ends; that it was
-        not, when the block raises NotTaken. Any other exception leaves doubt, and the record stays.
+        """Record that the mail is being handed over; that it was, when the block ends; that it was not, when the
+        block raises NotTaken, ServerAway or Deferred. Any other exception leaves doubt, and the record stays.
 
         Raises:
             HandedOver: it was recorded before.
         """
 
-    def drop(self, mail: Mail, outcome: str) -> None:
-        """Record that the mail will not be sent, and why: `expired` or `undeliverable`."""
+    def drop(self, mail: Mail, outcome: str, reason: str) -> None:
+        """Record that the mail will not be sent: it is `expired` or `undeliverable`, and why, in words."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +125,13 @@ class NotificationsPorts:
 
     Attributes:
         message_id: of the event's message, the same at each delivery.
+        caused_at: when the event happened.
         now: the current time, with its time zone.
         admins: the addresses and languages of administrators.
     """
 
     message_id: UUID
+    caused_at: datetime
     ledger: Ledger
     mailer: Mailer
     now: Callable[[], datetime]

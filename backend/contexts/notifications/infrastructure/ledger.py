@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
-from backend.contexts.notifications.application.ports import HandedOver, Mail, NotTaken
+from backend.contexts.notifications.application.ports import Deferred, HandedOver, Mail, NotTaken, ServerAway
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.observe.timeline import Step, Wanted
 from backend.kernel.postgres.database import Database
@@ -33,6 +33,7 @@ mails = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("template", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
     sa.Column("request_id", sa.Text),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("sent_at", sa.DateTime(timezone=True)),
@@ -69,7 +70,7 @@ class SqlMails:
             raise HandedOver
         try:
             yield
-        except NotTaken:
+        except (NotTaken, ServerAway, Deferred):
             with self._database.transaction() as connection:
                 connection.execute(mails.delete().where(mails.c.id == mail.id))
             raise
@@ -77,14 +78,16 @@ class SqlMails:
             connection.execute(mails.update().where(mails.c.id == mail.id).values(status="sent", sent_at=sa.func.now()))
         log.info("mail sent", mail_id=str(mail.id), template=mail.template)
 
-    def drop(self, mail: Mail, outcome: str) -> None:
+    def drop(self, mail: Mail, outcome: str, reason: str) -> None:
         """Record that the mail will not be sent, and why."""
-        if self._write(mail, outcome):
-            log.warning("mail dropped", mail_id=str(mail.id), template=mail.template, outcome=outcome)
+        if self._write(mail, outcome, reason):
+            log.warning("mail dropped", mail_id=str(mail.id), template=mail.template, outcome=outcome, reason=reason)
 
-    def _write(self, mail: Mail, status: str) -> bool:
+    def _write(self, mail: Mail, status: str, reason: str | None = None) -> bool:
         request_id = current_origin.get().request_id or None
-        row = insert(mails).values(id=mail.id, template=mail.template, status=status, request_id=request_id)
+        row = insert(mails).values(
+            id=mail.id, template=mail.template, status=status, reason=reason, request_id=request_id
+        )
         with self._database.transaction() as connection:
             return connection.execute(row.on_conflict_do_nothing().returning(mails.c.id)).first() is not None
 
@@ -92,7 +95,8 @@ class SqlMails:
 def steps_of(connection: sa.Connection, wanted: Wanted) -> Iterator[Step]:
     """The mails of a request."""
     for row in connection.execute(sa.select(mails).where(mails.c.request_id.in_(wanted.request_ids))):
-        yield Step(row.sent_at or row.created_at, "mail", row.template, f"{row.status} · {row.id}")
+        reason = f" · {row.reason}" if row.reason else ""
+        yield Step(row.sent_at or row.created_at, "mail", row.template, f"{row.status} · {row.id}{reason}")
 
 
 RETENTION = Retention(mails.c.created_at, timedelta(days=90))

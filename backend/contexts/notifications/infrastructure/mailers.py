@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 import tempfile
@@ -10,22 +11,47 @@ from contextlib import AbstractContextManager, contextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
+from time import monotonic
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from backend.addresses import is_loopback
-from backend.contexts.notifications.application.ports import Mail, Mailer, NotTaken, Undeliverable
+from backend.contexts.notifications.application.ports import (
+    Deferred,
+    HandedOver,
+    Mail,
+    Mailer,
+    NotTaken,
+    ServerAway,
+    Undeliverable,
+)
 from backend.contexts.notifications.infrastructure.composing import ascii_domain
 from backend.contexts.notifications.infrastructure.mail_server import MailServer, Tls, mail_server
+from backend.kernel.breaker import Breaker
 from backend.settings import ROOT
 
 Compose = Callable[[Mail], EmailMessage]
 
-_TIMEOUT = 10
+_STEP = 10.0
 """Seconds for the connection, and for each answer of the server."""
+_CONVERSATION = 25.0
+"""Seconds for everything before the text. The handler's limit is 60."""
+_TEXT = 25.0
+"""Seconds for the text, and for the answer to it: a server may look for viruses first."""
+_OUTAGE = 10.0
+"""Seconds between two tries of a process to reach a server that is away."""
 _COMPLETED = range(200, 300)
-"""Positive completion replies (RFC 5321, 4.2.1)."""
+_START_TEXT = 354
+_CLOSES = 421
+_NOT_NOW = range(400, 500)
+"""Replies (RFC 5321, 4.2.1): done; send the text; the server closes the connection; try again later."""
 _NO_SUCH_ADDRESS = b"5.1."
 """Enhanced status codes (RFC 3463) that reject the address, not the mail or the sender."""
+
+
+log = structlog.get_logger(__name__)
 
 
 def mailer_of(mail_url: str, compose: Compose) -> Mailer:
@@ -42,37 +68,61 @@ class SmtpMailer:
     """Hands mails to a mail server, one connection each.
 
     With TLS its certificate must be valid (SSL_CERT_FILE names a private authority). Credentials are sent over TLS or
-    to this machine only.
+    to this machine only. A server that was away a moment ago is not asked: its mails cost no process any time.
     """
 
     def __init__(self, server: MailServer, compose: Compose) -> None:
         self._server = server
         self._compose = compose
+        self._breaker = Breaker("mail", _OUTAGE)
 
     def send(self, mail: Mail, last_step: AbstractContextManager[None]) -> None:
         """One SMTP transaction (RFC 5321). `last_step` is entered between RCPT and DATA.
 
         Raises:
-            NotTaken: the server cannot be reached or refuses.
+            ServerAway: the server cannot be reached, or admits nobody.
+            Deferred: the server answers "not now" to this mail.
+            NotTaken: the server refuses this mail.
             Undeliverable: the server says that the address does not exist.
             SMTPServerDisconnected, OSError: the connection broke after the text was sent: the outcome is unknown.
         """
+        if not self._breaker.allows():
+            raise ServerAway("the mail server was away a moment ago")
         message = self._compose(mail)
         recipient = ascii_domain(mail.to)
-        with self._connected() as server:
+        with self._watched(), self._connected() as server:
             with _before_the_text():
                 self._address(server, str(message["From"].addresses[0].addr_spec), recipient)
             with last_step:
                 _hand_over(server, _bytes(message, cte_type="7bit"))
 
     @contextmanager
-    def _connected(self) -> Iterator[smtplib.SMTP]:
+    def _watched(self) -> Iterator[None]:
+        """Note whether the server is there. An outage is logged when it begins and when it ends."""
+        try:
+            yield
+        except (ServerAway, OSError) as error:
+            reason = str(error) if isinstance(error, ServerAway) else type(error).__name__
+            if self._breaker.failed():
+                log.warning("the mail server is away: mails wait", reason=reason)
+            raise
+        except (Deferred, NotTaken, Undeliverable, HandedOver):
+            self._note_answer()
+            raise
+        self._note_answer()
+
+    def _note_answer(self) -> None:
+        if self._breaker.succeeded():
+            log.info("the mail server is back")
+
+    @contextmanager
+    def _connected(self) -> Iterator[_Client]:
         with _before_the_text():
             host, port = self._server.host, self._server.port
             server = (
-                smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+                _SmtpTls(host, port, timeout=_STEP, context=ssl.create_default_context())
                 if self._server.tls is Tls.IMPLICIT
-                else smtplib.SMTP(host, port, timeout=_TIMEOUT)
+                else _Smtp(host, port, timeout=_STEP)
             )
         try:
             with _before_the_text():
@@ -86,13 +136,13 @@ class SmtpMailer:
         encrypted = self._server.tls is Tls.IMPLICIT
         if self._server.tls is Tls.STARTTLS or (self._server.tls is Tls.OFFERED and server.has_extn("starttls")):
             if not server.has_extn("starttls"):
-                raise NotTaken("the mail server offers no TLS: no mail is sent unencrypted")
+                raise ServerAway("the mail server offers no TLS: no mail is sent unencrypted")
             server.starttls(context=ssl.create_default_context())
             server.ehlo()
             encrypted = True
         if self._server.user:
             if not (encrypted or is_loopback(self._server.host)):
-                raise NotTaken("the mail server offers no TLS: the password is not sent")
+                raise ServerAway("the mail server offers no TLS: the password is not sent")
             server.login(self._server.user, self._server.password)
 
     def _address(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
@@ -140,22 +190,64 @@ def _before_the_text() -> Iterator[None]:
     try:
         yield
     except smtplib.SMTPResponseException as error:
-        raise NotTaken(f"the mail server answered {error.smtp_code}") from None
+        raise ServerAway(f"the mail server answered {error.smtp_code}") from None
     except (smtplib.SMTPException, OSError) as error:
-        raise NotTaken(f"the mail server cannot be reached: {type(error).__name__}") from None
+        raise ServerAway(f"the mail server cannot be reached: {type(error).__name__}") from None
 
 
-def _hand_over(server: smtplib.SMTP, text: bytes) -> None:
-    try:
-        code, _ = server.data(text)
-    except smtplib.SMTPDataError as error:  # refused before the text
-        code = error.smtp_code
+def _hand_over(server: _Client, text: bytes) -> None:
+    with _before_the_text():
+        code, _ = server.docmd("DATA")
+    if code != _START_TEXT:
+        _require(code, "the text")
+        raise ServerAway(f"the mail server answered {code} to the text")
+    # As `smtplib` does it, which does not tell whether an error came before the text or after it.
+    server.begin_text()
+    server.send(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
+    code, _ = server.getreply()
     _require(code, "the text")
 
 
 def _require(code: int, what: str) -> None:
-    if code not in _COMPLETED:
-        raise NotTaken(f"the mail server answered {code} to {what}")
+    if code in _COMPLETED:
+        return
+    answer = f"the mail server answered {code} to {what}"
+    if code == _CLOSES:
+        raise ServerAway(answer)
+    raise Deferred(answer) if code in _NOT_NOW else NotTaken(answer)
+
+
+class _Deadline:
+    """smtplib's client with a deadline for the whole conversation: each of a dozen steps may take nearly its limit."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._step, self._until = _STEP, monotonic() + _CONVERSATION
+        super().__init__(*arguments, **options)
+
+    def begin_text(self) -> None:
+        """The text and its answer have a limit of their own."""
+        self._step, self._until = _TEXT, monotonic() + _TEXT
+        self._limit(_TEXT)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """The server's next answer."""
+        self._limit(max(min(self._step, self._until - monotonic()), 0.001))
+        answer: tuple[int, bytes] = super().getreply()  # type: ignore[misc]
+        return answer
+
+    def _limit(self, seconds: float) -> None:
+        self.sock.settimeout(seconds)  # type: ignore[attr-defined]
+
+
+class _Smtp(_Deadline, smtplib.SMTP):
+    """Without encryption, or with STARTTLS."""
+
+
+class _SmtpTls(_Deadline, smtplib.SMTP_SSL):
+    """With TLS from the first byte."""
+
+
+_Client = _Smtp | _SmtpTls
 
 
 def _leave(server: smtplib.SMTP) -> None:

@@ -28,7 +28,7 @@ lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, re
 @reports_refusals
 def list_lanes() -> None:
     """Show the messages and consumers of each lane, how long messages wait, and which lane is behind since when."""
-    heading = ("LANE", "READY", "UNACKED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
+    heading = ("LANE", "READY", "UNACKED", "DELAYED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
     _table([heading, *map(_lane, lane_views(api().bus))])
 
 
@@ -87,7 +87,10 @@ def _lane(view: LaneView) -> tuple[str, ...]:
     paused = view.paused
     return (
         view.name,
-        *("-" if number is None else str(number) for number in (view.ready, view.unacked, view.consumers)),
+        *(
+            "-" if number is None else str(number)
+            for number in (view.ready, view.unacked, view.delayed, view.consumers)
+        ),
         *("-" if wait is None else f"{wait:.3f} s" for wait in (view.wait_seconds.p50, view.wait_seconds.p95)),
         _ago(view.last_taken_at),
         _behind(view.behind),

@@ -74,6 +74,9 @@ class LaneSchema(ma.Schema):
     unacked = ma.fields.Integer(
         required=True, allow_none=True, metadata={"description": "Messages that workers have taken and not finished."}
     )
+    delayed = ma.fields.Integer(
+        required=True, metadata={"description": "Messages that failed and wait for their next try."}
+    )
     consumers = ma.fields.Integer(
         required=True,
         allow_none=True,

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from backend.contexts.operators.domain.errors import LaneNotFound
 from backend.contexts.operators.infrastructure.statistics import MINUTES, LaneMinute, lane_minutes
-from backend.kernel.delivery import lanes
+from backend.kernel.delivery import lanes, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -66,6 +66,7 @@ class LaneView:
     Attributes:
         ready: messages that no worker has taken; None if the broker does not answer.
         unacked: messages that workers have taken and not finished.
+        delayed: messages that wait for their next try.
         consumers: workers that consume it; None if unknown.
         last_taken_at: when a worker last started one of its messages.
         wait_seconds: from acceptance until a worker took the message, over the last five minutes.
@@ -75,6 +76,7 @@ class LaneView:
     name: str
     ready: int | None
     unacked: int
+    delayed: int
     consumers: int | None
     paused: PauseView | None
     last_taken_at: datetime | None
@@ -185,7 +187,7 @@ def _views(
     connection: ReadConnection, names: Sequence[str], lane_of: Mapping[str, str], depths: Mapping[str, Depth]
 ) -> list[LaneView]:
     kept, waits = lanes.rows(connection), lanes.waits(connection, lane_of)
-    alive = workers.alive(connection)
+    alive, delayed = workers.alive(connection), retries.delayed(connection)
     held = sum((Counter(worker.held) for worker in alive), Counter[str]())
     serving = Counter(lane for worker in alive for lane in worker.lanes)
 
@@ -196,6 +198,7 @@ def _views(
             name,
             ready=depth.ready if depth else None,
             unacked=held[name],
+            delayed=delayed.get(name, 0),
             consumers=depth and (counted if depth.consumers is None else depth.consumers),
             paused=PauseView(row.paused_at, row.paused_by, row.pause_reason or "") if row.paused_at else None,
             last_taken_at=row.last_taken_at,
