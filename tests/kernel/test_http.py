@@ -143,6 +143,14 @@ def test_without_a_free_slot_a_waiting_client_gets_202(client: Client) -> None:
     assert client.post(USERS, ADA, Prefer="wait=5").status_code == 202
 
 
+@pytest.mark.parametrize("settings", [{"wait_slots": 2}], indirect=True)
+def test_anonymous_callers_who_wait_leave_slots_to_those_who_are_signed_in(client: Client, app: Flask) -> None:
+    with app.extensions["api"].waiters.slot(THIS, anonymous=True):
+        assert client.post(USERS, ADA, Prefer="wait=5").status_code == 202
+        assert client.with_token("admin").post(NOTES, MILK, Prefer="wait=5").status_code == 201
+    assert client.post(USERS, {**ADA, "email": "ada@example.net"}, Prefer="wait=5").status_code == 201
+
+
 def test_a_pending_operation_can_be_waited_for(client: Client, queue: InlineQueue) -> None:
     accepted = client.post(USERS, ADA)
     operation = client.get(accepted.headers["Location"], Prefer="wait=5")

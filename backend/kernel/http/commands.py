@@ -160,7 +160,8 @@ def _waited_for(command: Command, answers: _Answers, url: str) -> Response | Non
     """Dispatch the command and wait for its outcome; None if there was none in time, or no slot to wait in."""
     request, handle = current.get(), answers.handle
     ready = request.api.listener.start(timeout=1)
-    with request.api.waiters.slot(handle.operation_id, wanted=ready) as finished:
+    anonymous = request.caller is None
+    with request.api.waiters.slot(handle.operation_id, anonymous=anonymous, wanted=ready) as finished:
         request.api.bus.dispatch(
             command,
             handle.operation_id,

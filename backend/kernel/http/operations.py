@@ -300,7 +300,7 @@ def _known_everywhere(outcome: Outcome | None) -> Outcome | None:
 def _awaited(handle: Handle, wait: int) -> Outcome | None:
     """The worker may not know that somebody waits, so also poll the outcome."""
     end = monotonic() + wait
-    with api().waiters.slot(handle.operation_id) as finished:
+    with api().waiters.slot(handle.operation_id, anonymous=caller() is None) as finished:
         while finished is not None and (left := end - monotonic()) > 0:
             finished.wait(min(left, _LOOK_EVERY))
             outcome = _outcome(handle)
