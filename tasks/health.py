@@ -1,6 +1,7 @@
-"""`/health` and `/metrics` of a worker: a small HTTP server in its main process, where HEALTH_PORT is set.
+"""`/health`, `/health/live` and `/metrics` of a worker: a small HTTP server in its main process, if HEALTH_PORT is set.
 
-It asks neither broker nor database: `/health` is the worker's own progress. Metrics are those of all its processes
+It asks neither broker nor database: `/health` is the worker's own progress. `/health/live` leaves out the connection
+to the broker, because a restart does not bring a broker back. Metrics are those of all its processes
 together, through the files of PROMETHEUS_MULTIPROC_DIR.
 """
 
@@ -83,8 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             body, content_type = metrics.metrics_response()
             self._answer(HTTPStatus.OK, body, content_type)
-        elif self.path == "/health":
+        elif self.path in ("/health", "/health/live"):
             state = server.progress.state()
+            if self.path == "/health/live":
+                del state["broker"]
             well = set(state.values()) == {"ok"}
             status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
             self._answer(status, json.dumps({"status": "ok" if well else "failing", **state}).encode())

@@ -102,6 +102,7 @@ def test_the_api_tells_how_deep_each_lane_is_and_who_takes_from_it(api: Client) 
 def test_a_worker_is_well_while_it_makes_progress(worker: Client) -> None:
     answer = worker.get("/health")
     assert (answer.status, answer.body) == (200, {"status": "ok", "loop": "ok", "broker": "ok", "pool": "ok"})
+    assert worker.get("/health/live").body == {"status": "ok", "loop": "ok", "pool": "ok"}
     assert worker.get("/elsewhere").status == 404
 
 
@@ -111,4 +112,5 @@ def test_a_worker_says_that_its_broker_is_away_and_is_well_again_afterwards(
     with private_rabbitmq.stopped():
         assert eventually(lambda: worker.get("/health").status == 503)
         assert worker.get("/health").body["broker"] == "away"
+        assert worker.get("/health/live").status == 200  # a restart brings no broker back
     assert eventually(lambda: worker.get("/health").status == 200)
