@@ -53,9 +53,9 @@ audit: $(INSTALLED) ## look for known vulnerabilities of what production install
 	$(BIN)/uvx pip-audit@2.10.1 --requirement requirements-production.txt --disable-pip --require-hashes
 
 lock: $(INSTALLED) ## compile pyproject.toml to the pinned requirements; UPGRADE=--upgrade renews the pins
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev $(UPGRADE) \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev $(UPGRADE) \
 		pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes -c requirements.txt \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate -c requirements.txt \
 		pyproject.toml -o requirements-production.txt
 
 $(INSTALLED): requirements.txt

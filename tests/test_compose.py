@@ -25,7 +25,8 @@ from tests import deployment
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
-OURS = {name for name, service in deployment.services().items() if service["image"] == "promise-backend"}
+_API = deployment.services()["api"]
+OURS = {name for name, service in deployment.services().items() if service["image"] == _API["image"]}
 GATEWAYS = {"gateway", "services-gateway"}
 WORKERS = {name for name in OURS if "worker" in name}
 SERVICES = ("accounts", "catalogue")

@@ -108,7 +108,7 @@ def test_a_field_costs_five_files_and_a_command_three() -> None:
         ("wishlists", "list"),
         ("handlers", "handler"),
         ("wishlists", "version"),
-        ("products", "product"),
+        ("users", "user"),
         ("operations", "operation"),
         ("bench", "bench"),
         ("kernel", "kernels"),

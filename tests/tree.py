@@ -70,6 +70,11 @@ class Tree:
 def copied(path: Path, database_url: str) -> Tree:
     """The source, copied to `path`."""
     shutil.copytree(ROOT, path, ignore=shutil.ignore_patterns(*_NOT_SOURCE))
+    return with_types(Tree(path, database_url))
+
+
+def with_types(tree: Tree) -> Tree:
+    """The tree, with what mypy knows already of the source: otherwise it would begin anew."""
     if (ROOT / ".mypy_cache").exists():
-        shutil.copytree(ROOT / ".mypy_cache", path / ".mypy_cache")  # or else mypy begins anew
-    return Tree(path, database_url)
+        shutil.copytree(ROOT / ".mypy_cache", tree.path / ".mypy_cache")
+    return tree

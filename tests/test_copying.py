@@ -1,0 +1,81 @@
+"""A project of one's own: copied, changed, and updated to a later version, with git and copier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from backend.settings import ROOT
+from tests.postgres import database_beside
+from tests.tree import Tree, copied, with_types
+
+pytestmark = pytest.mark.timeout(600)  # runs copier, mypy and tests of its own
+
+_ANSWERS = ("--defaults", "--data", "project_name=shop", "--data", "products=false")
+_CHANGED = ("backend/contexts/users/domain/rules.py", "backend/kernel/limits.py", "docs/glossary.md")
+"""What both change: the project above the first line, the later version below the last."""
+_FAST = "tests/contexts/wishlists", "tests/test_compose.py", "tests/test_docs.py"
+
+
+@pytest.fixture(scope="module")
+def source(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """The program as version 0.2.0."""
+    with database_beside(database_url, "copying_test") as url:
+        source = copied(tmp_path_factory.mktemp("copying") / "source", url)
+        source.run("git", "init", "--quiet")
+        _commit(source)
+        source.run("git", "tag", "v0.2.0")
+        yield source
+
+
+@pytest.fixture(scope="module")
+def project(source: Tree) -> Tree:
+    """A copy called `shop`, without products, with a context and changes of its own; updated to version 0.3.0."""
+    project = Tree(source.path.with_name("shop"), source.database_url)
+    source.run("copier", "copy", "--quiet", *_ANSWERS, str(source.path), str(project.path))
+    project.run("flask", "new", "context", "wishlists")
+    for file in (project.path / name for name in _CHANGED):
+        file.write_text(f"# Ours\n{file.read_text()}")
+    project.run("git", "init", "--quiet")
+    _commit(project)
+
+    for file in (source.path / name for name in _CHANGED):
+        file.write_text(f"{file.read_text()}\n\n# Later\n")
+    _commit(source)
+    source.run("git", "tag", "v0.3.0")
+    project.run("copier", "update", "--quiet", "--defaults")
+    return with_types(project)
+
+
+def test_an_update_brings_what_is_later_and_keeps_what_is_ours(project: Tree) -> None:
+    for text in ((project.path / name).read_text() for name in _CHANGED):
+        assert text.startswith("# Ours\n")
+        assert text.endswith("\n# Later\n")
+    program = (project.path / "backend/program.py").read_text()
+    assert "    wishlists,\n" in program
+    assert "products" not in program
+    assert [name for name in project.source() if re.search(r"\bproducts\b", name)] == []
+
+
+def test_an_updated_project_passes_the_gates(project: Tree) -> None:
+    project.passes_the_gates()
+    project.passes_tests(*_FAST)
+
+
+def test_a_project_knows_the_version_that_it_came_from(project: Tree) -> None:
+    assert "_commit: v0.3.0\n" in (project.path / ".copier-answers.yml").read_text()
+
+
+def test_the_name_is_replaced_in_the_files_that_the_page_names(source: Tree, project: Tree) -> None:
+    page = (ROOT / "docs/extending.md").read_text()
+    (named,) = re.findall(r"^    sed -i s/promise-backend/shop/ (.*)$", page, re.MULTILINE)
+    remaining = {name for name, content in project.source().items() if b"promise-backend" in content}
+    containing = {name for name, content in source.source().items() if b"promise-backend" in content}
+    assert (containing & project.source().keys()) - remaining == set(named.split())
+
+
+def _commit(tree: Tree) -> None:
+    tree.run("git", "add", "--all")
+    tree.run("git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "--quiet", "--message", "All")
