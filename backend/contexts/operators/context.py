@@ -6,6 +6,7 @@ from backend.contexts.operators.application.handlers import handlers
 from backend.contexts.operators.application.ports import OperatorsPorts
 from backend.contexts.operators.infrastructure.audit_routes import blueprint as audit_routes
 from backend.contexts.operators.infrastructure.cli import letters, trace
+from backend.contexts.operators.infrastructure.cli_operations import operations
 from backend.contexts.operators.infrastructure.cli_status import status
 from backend.contexts.operators.infrastructure.cli_workers import lanes, schedule, workers
 from backend.contexts.operators.infrastructure.console import console_pages
@@ -13,6 +14,7 @@ from backend.contexts.operators.infrastructure.dead_letter_routes import bluepri
 from backend.contexts.operators.infrastructure.dead_letters import SqlDeadLetters
 from backend.contexts.operators.infrastructure.lane_routes import blueprint as lane_routes
 from backend.contexts.operators.infrastructure.lanes import SqlLanes
+from backend.contexts.operators.infrastructure.operation_routes import blueprint as operation_routes
 from backend.contexts.operators.infrastructure.status_routes import blueprint as status_routes
 from backend.contexts.operators.infrastructure.worker_routes import blueprint as worker_routes
 from backend.kernel.context import Context
@@ -31,7 +33,7 @@ context = Context(
     "operators",
     handlers,
     open_ports,
-    routes=(audit_routes, dead_letter_routes, lane_routes, status_routes, worker_routes),
+    routes=(audit_routes, dead_letter_routes, lane_routes, operation_routes, status_routes, worker_routes),
     root_routes=console_pages,
-    cli=(lanes, letters, schedule, status, trace, workers),
+    cli=(lanes, letters, operations, schedule, status, trace, workers),
 )

@@ -56,7 +56,8 @@ def listed(
 
     Args:
         commands: the wire names of commands: the inbox also holds what subscribers processed.
-        filters: `status`, `command`, `resource`, `actor`, `request_id`: exactly this; `since`: not before.
+        filters: `id`, `status`, `command`, `resource`, `actor`, `request_id`: exactly this; `since`: not before;
+            `until`: before.
     """
     if after:
         filters["after_at"], filters["after_id"] = after
@@ -105,12 +106,14 @@ def _first(select: sa.Select[Any], given: frozenset[str]) -> sa.Subquery:
         sa.bindparam("after_at", type_=operations.c.finished_at.type), sa.bindparam("after_id", type_=sa.Uuid)
     )
     conditions = {
+        "id": columns.id == sa.bindparam("id", type_=sa.Uuid),
         "status": columns.status == sa.bindparam("status", type_=sa.Text),
         "command": columns.name == sa.bindparam("command", type_=sa.Text),
         "resource": columns.resource == sa.bindparam("resource", type_=sa.Text),
         "actor": columns.actor == sa.bindparam("actor", type_=sa.Uuid),
         "request_id": columns.request_id == sa.bindparam("request_id", type_=sa.Text),
         "since": columns.at >= sa.bindparam("since", type_=operations.c.finished_at.type),
+        "until": columns.at < sa.bindparam("until", type_=operations.c.finished_at.type),
         "after_at": sa.tuple_(columns.at, columns.id) < after,
     }
     return (

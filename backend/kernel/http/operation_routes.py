@@ -31,6 +31,8 @@ class OperationFilter(PageArguments):
     since = ma.fields.AwareDateTime(
         metadata=example("2026-01-02T03:04:05Z", "Finished or spooled at this time or later.")
     )
+    until = ma.fields.AwareDateTime(metadata=example("2026-01-02T03:04:05Z", "Finished or spooled before this time."))
+    id = ma.fields.UUID(metadata=example(_USER, "The operation with this id, as logs and `flask trace` show it."))
     actor = ma.fields.UUID(metadata=example(_USER, "The sender of the command. Admins only."))
     request_id = Text(metadata=example("0190a2b47c3e7d1a8f003b5e9c2d4a10", "The `X-Request-ID`. Admins only."))
 

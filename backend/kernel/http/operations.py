@@ -165,15 +165,24 @@ def cancelled(handle_text: str) -> Response:
         NotFound: see `operation`.
         OperationFinished: it has an outcome.
     """
-    handle, asked = _readable(handle_text), current.get()
+    handle = _readable(handle_text)
     _outcome(handle)
+    cancel(handle, current.get().request_id)
+    return json_response(view_of(handle, _outcome(handle)), 200, _NOT_KEPT)
+
+
+def cancel(handle: Handle, request_id: str) -> None:
+    """As `cancelled`, for anybody who holds the handle.
+
+    Raises:
+        OperationFinished: it has an outcome.
+    """
     with bus().database.transaction() as connection:
-        ended = inbox.cancel(connection, _envelope(handle, asked.request_id), problem_of(Cancelled(), asked.request_id))
+        ended = inbox.cancel(connection, _envelope(handle, request_id), problem_of(Cancelled(), request_id))
         code = "succeeded" if ended else OperationFinished.code()
         audit.write(connection, "operations.cancel", handle.operation_id, code)
     if not ended:
         raise OperationFinished
-    return json_response(view_of(handle, _outcome(handle)), 200, _NOT_KEPT)
 
 
 def _envelope(handle: Handle, request_id: str) -> Envelope:
@@ -201,9 +210,14 @@ def operations(wanted: dict[str, Any]) -> Response:
         wanted["actor"] = known.user_id
     if "resource" in wanted:
         wanted["resource"] = wanted["resource"].removeprefix(root())
-    names = [name for name, one in bus().registry.queued().items() if issubclass(one.message, Command)]
+    names = command_names()
     page = bus().database.read(lambda primary: listed(primary, names, after=after, **wanted), fresh=True)
     return _pages.answer(Page([_listed_view(one, known) for one in page.items], page.after))
+
+
+def command_names() -> list[str]:
+    """The wire names of commands, without those of events."""
+    return [name for name, one in bus().registry.queued().items() if issubclass(one.message, Command)]
 
 
 def _listed_view(one: ListedOperation, reader: Caller) -> ListedOperationView:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,12 +13,11 @@ from flask.cli import AppGroup, with_appcontext
 from backend.contexts.operators.application.commands import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
+from backend.contexts.operators.infrastructure.printing import instant
+from backend.contexts.operators.infrastructure.traces import trace_of
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
-from backend.kernel.http.operations import Handle
-from backend.kernel.keys import BadSignature
-from backend.kernel.observe.timeline import trace as trace_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Values: of an enum, click would take the names of its members.
@@ -108,28 +106,18 @@ def trace(identity: str) -> None:
 
     Name the request by the handle or the id of one of its operations, or by its X-Request-ID.
     """
-    with api().bus.database.transaction() as connection:
-        found = trace_of(connection, identity, _operation_id(identity), api().timeline)
+    found = trace_of(identity)
     for request_id in found.request_ids:
         click.echo(f"request {request_id}")
     for step in found.steps:
-        click.echo(f"{_time(step.at)}  {step.what:<11}  {step.subject:<32}  {step.detail}")
+        click.echo(f"{instant(step.at)}  {step.what:<11}  {step.subject:<32}  {step.detail}")
     click.echo(f"note: {found.unknown}")
-
-
-def _operation_id(identity: str) -> UUID | None:
-    """From a handle or an id; None when it can only be a request's."""
-    with suppress(BadSignature, ValueError):
-        return Handle.parse(identity).operation_id
-    with suppress(ValueError):
-        return UUID(identity)
-    return None
 
 
 def _line(letter: DeadLetterSummary) -> str:
     parts = (
         str(letter.id),
-        _time(letter.last_dead_at),
+        instant(letter.last_dead_at),
         letter.status,
         f"{letter.times}x",
         letter.task or "-",
@@ -138,7 +126,3 @@ def _line(letter: DeadLetterSummary) -> str:
         letter.note or "",
     )
     return "  ".join(parts).rstrip()
-
-
-def _time(at: Any) -> str:
-    return str(at.isoformat(timespec="milliseconds")).replace("+00:00", "Z")

@@ -15,6 +15,7 @@ from backend.contexts.operators.infrastructure.lanes import (
     lane_histories,
     lane_views,
 )
+from backend.contexts.operators.infrastructure.printing import table
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
@@ -29,14 +30,14 @@ lanes = AppGroup("lanes", help="The queues of each kind of work: list, pause, re
 def list_lanes() -> None:
     """Show the messages and consumers of each lane, how long messages wait, and which lane is behind since when."""
     heading = ("LANE", "READY", "UNACKED", "DELAYED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
-    _table([heading, *map(_lane, lane_views(api().bus))])
+    table([heading, *map(_lane, lane_views(api().bus))])
 
 
 @lanes.command("history")
 @reports_refusals
 def history() -> None:
     """Show how many messages of each lane were finished in each minute of the last hour."""
-    _table([("LANE", "PER MINUTE", "MOST", "LAST HOUR"), *map(_history, lane_histories(api().bus))])
+    table([("LANE", "PER MINUTE", "MOST", "LAST HOUR"), *map(_history, lane_histories(api().bus))])
 
 
 @lanes.command("pause")
@@ -64,7 +65,7 @@ def resume(*, lane: str) -> None:
 def workers() -> None:
     """Show what each worker is doing."""
     heading = ("WORKER", "KINDS", "PROCESSES", "MEMORY", "SEEN", "BUSY WITH")
-    _table([heading, *map(_worker, worker_views(api().bus))])
+    table([heading, *map(_worker, worker_views(api().bus))])
 
 
 @click.command("schedule")
@@ -73,7 +74,7 @@ def workers() -> None:
 def schedule() -> None:
     """Show what runs when, and how the last run ended."""
     heading = ("NAME", "RUNS", "NEXT", "LAST", "RESULT", "MISSED")
-    _table([heading, *map(_scheduled, schedule_views(api().bus))])
+    table([heading, *map(_scheduled, schedule_views(api().bus))])
 
 
 def _scheduled(view: ScheduledView) -> tuple[str, ...]:
@@ -119,9 +120,3 @@ def _worker(view: WorkerView) -> tuple[str, ...]:
 
 def _ago(at: datetime | None) -> str:
     return f"{max((datetime.now(UTC) - at).total_seconds(), 0):.0f} s ago" if at else "-"
-
-
-def _table(lines: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

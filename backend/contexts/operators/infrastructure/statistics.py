@@ -73,13 +73,14 @@ def lane_minutes(connection: ReadConnection, lane_of: Mapping[str, str]) -> list
         lane_of: the lane of each task.
     """
     window = timedelta(minutes=MINUTES)
-    return _BY_MINUTE.all(connection, window=window, tasks=list(lane_of), lanes=list(lane_of.values()))
+    return _BY_MINUTE.all(connection, window=window, most=MOST, tasks=list(lane_of), lanes=list(lane_of.values()))
 
 
-def of_commands(connection: ReadConnection, commands: Sequence[str], window: timedelta) -> Statistics:
-    """What became of commands within the window that ends now, by name."""
-    asked = {"window": window, "commands": list(commands)}
-    since, counted = _SINCE.one(connection, window=window), _BY_COMMAND.all(connection, **asked)
+def of_commands(connection: ReadConnection, commands: Sequence[str], window: timedelta, most: int = MOST) -> Statistics:
+    """What became of commands within the window that ends now, by name, from the newest `most` operations."""
+    asked = {"window": window, "most": most, "commands": list(commands)}
+    since = _SINCE.one(connection, window=window, others=most - 1)
+    counted = _BY_COMMAND.all(connection, **asked)
     problems: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for one in _BY_PROBLEM.all(connection, **asked):
         problems[one.command][one.code] = one.number
@@ -115,7 +116,7 @@ _RECENT = (
     sa.select(operations)
     .where(_ONE.finished_at > _BEGINNING)
     .order_by(_ONE.finished_at.desc())
-    .limit(MOST)
+    .limit(sa.bindparam("most", type_=sa.Integer))
     .subquery("recent")
 )
 _OF = _RECENT.c
@@ -154,7 +155,7 @@ _SINCE = Statement(
             sa.select(_ONE.finished_at)
             .where(_ONE.finished_at > _BEGINNING)
             .order_by(_ONE.finished_at.desc())
-            .offset(MOST - 1)
+            .offset(sa.bindparam("others", type_=sa.Integer))
             .limit(1)
             .scalar_subquery(),
             _BEGINNING,

@@ -2,9 +2,13 @@
 
 import { Away, get, health, Problem, SignedOut, signIn, signInWithCode, signOut } from "./api.js";
 import { button, h, put } from "./dom.js";
+import * as operations from "./operations.js";
 import * as overview from "./overview.js";
 
-const PAGES = [["/", "Overview", overview]];
+const PAGES = [
+  ["/", "Overview", overview],
+  ["/operations", "Operations", operations],
+];
 
 const place = (id) => document.getElementById(id);
 let shown = 0; // the number of the page that is shown: what an earlier one still fetches is dropped
@@ -36,9 +40,10 @@ async function open({ moved = false } = {}) {
     me ??= await get("/users/me"); // one request finds out whether anybody is signed in
     const content = await page.show({ rest, query, again: () => open(), tell });
     if (mine !== shown) return;
-    document.title = `${title} · Console`;
+    const heading = content.title || title;
+    document.title = `${heading} · Console`;
     navigation(path);
-    put(place("content"), h("h1", { tabindex: "-1" }, title), content.nodes || content);
+    put(place("content"), h("h1", { tabindex: "-1" }, heading), content.nodes || content);
     every = content.every ?? every;
     put(place("away"));
     if (moved) place("content").firstChild.focus();

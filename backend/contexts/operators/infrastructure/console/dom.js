@@ -72,9 +72,9 @@ export function button(text, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, text);
 }
 
-export function link(text, path, query = {}) {
+export function link(text, path, query = {}, current = false) {
   const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
-  return h("a", { href: `#${path}${parameters.size ? `?${parameters}` : ""}` }, text);
+  return h("a", { href: `#${path}${parameters.size ? `?${parameters}` : ""}`, "aria-current": current && "true" }, text);
 }
 
 /** How long ago, with the exact local time as a tooltip. */
@@ -119,6 +119,55 @@ export function sparkline(numbers, words) {
     { role: "img", "aria-label": words, viewBox: `0 0 ${width} ${height}`, width, height, class: "sparkline" },
     svg("title", {}, words),
     svg("polyline", { points, fill: "none", "stroke-width": 1.5 }),
+  );
+}
+
+/**
+ * A form of filters. Sending it opens the same page with what was entered as its query; empty ones are left out.
+ * @param fields by name: {command: ["Command", {list: ["users.create_user"]}], status: ["Status", {choices: ["failed"]}]}
+ */
+export function filters(path, fields, query) {
+  const entered = (event) => {
+    event.preventDefault();
+    const given = [...new FormData(event.target)].filter(([, value]) => value.trim());
+    const parameters = new URLSearchParams(given.map(([name, value]) => [name, fromField(fields[name][1], value.trim())]));
+    location.hash = `#${path}${parameters.size ? `?${parameters}` : ""}`;
+  };
+  const parts = Object.entries(fields).map(([name, [label, about]]) =>
+    h("p", {}, h("label", { for: `filter-${name}` }, label), field(name, about, query[name] || "")),
+  );
+  return h(
+    "form",
+    { class: "filter", role: "search", onsubmit: entered },
+    parts,
+    h("p", { class: "actions" }, h("button", { type: "submit", class: "main" }, "Search"), link("Clear", path)),
+  );
+}
+
+function field(name, { choices, list, ...attributes }, value) {
+  const id = `filter-${name}`;
+  if (choices) {
+    const options = ["", ...choices].map((one) => h("option", { value: one, selected: one === value }, one || "any"));
+    return h("select", { id, name }, options);
+  }
+  const shown = attributes.type === "datetime-local" && value ? localTime(new Date(value)) : value;
+  const input = h("input", { id, name, value: shown, list: list ? `${id}-list` : null, ...attributes });
+  return list ? [input, h("datalist", { id: `${id}-list` }, list.map((one) => h("option", { value: one })))] : input;
+}
+
+const fromField = ({ type }, value) => (type === "datetime-local" ? new Date(value).toISOString() : value);
+
+const localTime = (at) => new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+
+/** Links to the next page of a listing, and back to its first one. */
+export function pager(path, query, next) {
+  const { cursor, ...filter } = query;
+  if (!cursor && !next) return null;
+  return h(
+    "p",
+    { class: "actions" },
+    cursor ? link("First page", path, filter) : null,
+    next ? link("Next page", path, { ...filter, cursor: next }) : null,
   );
 }
 

@@ -1,0 +1,90 @@
+"""`flask operations …`: the operations of all users."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import click
+from flask.cli import AppGroup
+
+from backend.contexts.operators.infrastructure.operation_routes import LONGEST_WINDOW
+from backend.contexts.operators.infrastructure.printing import instant, table
+from backend.contexts.operators.infrastructure.statistics import CommandStatistics, of_commands
+from backend.kernel.delivery.inbox import Status
+from backend.kernel.delivery.operations import PENDING, ListedOperation, listed
+from backend.kernel.http.api import api
+from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.operations import Handle, cancel, command_names
+from backend.kernel.keys import BadSignature
+from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.refusals import NotFound
+
+operations = AppGroup("operations", help="Commands and their outcomes: list, statistics, cancel.")
+_TIMES = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
+
+
+@operations.command("list")
+@click.option("--id", type=click.UUID)
+@click.option("--status", type=click.Choice([PENDING, *(status.value for status in Status)]))
+@click.option("--command", help="Exactly this command, such as users.create_user.")
+@click.option("--actor", type=click.UUID, help="The user who sent it.")
+@click.option("--resource", help="Exactly this resource, such as /api/v1/users/<id>.")
+@click.option("--request-id", help="The X-Request-ID.")
+@click.option("--since", type=_TIMES, help="Finished at this time (UTC) or later.")
+@click.option("--until", type=_TIMES, help="Finished before this time (UTC).")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@reports_refusals
+def list_operations(limit: int, **filters: Any) -> None:
+    """List operations that have an outcome or wait in the outbox, newest first."""
+    given = {name: _in_utc(value) for name, value in filters.items() if value is not None}
+    names = command_names()
+    page = api().bus.database.read(lambda connection: listed(connection, names, limit, **given), fresh=True)
+    table([("AT", "STATUS", "COMMAND", "TOOK", "ACTOR", "REQUEST", "ID"), *map(_operation, page.items)])
+    if page.after:
+        click.echo(f"… and more. Only {limit} are shown: raise --limit, or add a filter.", err=True)
+
+
+@operations.command("stats")
+@click.option("--minutes", type=click.IntRange(1, LONGEST_WINDOW), default=60, show_default=True)
+@reports_refusals
+def statistics(*, minutes: int) -> None:
+    """Show by command how many ended how, why they failed, and the time from acceptance to outcome."""
+    names, window = command_names(), timedelta(minutes=minutes)
+    found = api().bus.database.read(lambda connection: of_commands(connection, names, window), fresh=True)
+    click.echo(f"since {instant(found.since)}")
+    table([("COMMAND", "SUCCEEDED", "FAILED", "P50", "P95", "PROBLEMS"), *map(_statistics, found.items)])
+
+
+@operations.command("cancel")
+@click.argument("handle")
+@reports_refusals
+def cancel_operation(*, handle: str) -> None:
+    """End the operation with this HANDLE as failed, unless a worker has finished it."""
+    try:
+        cancel(Handle.parse(handle), current_origin.get().request_id)
+    except (BadSignature, ValueError):
+        raise NotFound from None
+    click.echo("cancelled")
+
+
+def _in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def _operation(one: ListedOperation) -> tuple[str, ...]:
+    took = (one.finished_at - one.accepted_at).total_seconds() if one.finished_at and one.accepted_at else None
+    code = f" {one.problem['code']}" if one.problem else ""
+    ends = (instant(one.at), f"{one.status}{code}", one.name, "-" if took is None else f"{took:.3f} s")
+    return *ends, _or_dash(one.actor), _or_dash(one.request_id), str(one.id)
+
+
+def _statistics(one: CommandStatistics) -> tuple[str, ...]:
+    seconds = ("-" if time is None else f"{time:.3f} s" for time in (one.p50, one.p95))
+    problems = ", ".join(f"{number} {code}" for code, number in one.problems.items())
+    return one.command, str(one.succeeded), str(one.failed), *seconds, problems or "-"
+
+
+def _or_dash(value: UUID | str | None) -> str:
+    return str(value or "-")
