@@ -5,9 +5,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
+	'from wsgi import app; print(app.test_client().get("/openapi.json").text)' > var/openapi/openapi.json
+
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi bench chaos attacks demo audit lock
+.PHONY: help run test check lint openapi client client-types bench chaos attacks demo audit lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -29,13 +32,24 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 	$(BIN)/lint-imports
 
 openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do; needs Node 20
-	@mkdir -p var/openapi
-	$(BIN)/python -c 'from wsgi import app; print(app.test_client().get("/openapi.json").text)' > var/openapi/openapi.json
+	@$(DOCUMENT)
 	npm --prefix openapi install --silent --no-audit --no-fund --no-package-lock
 	cd openapi && npx redocly lint --config redocly.yaml --max-problems 1000 ../var/openapi/openapi.json
 	cd openapi && npx spectral lint --ruleset spectral.yaml --fail-severity warn ../var/openapi/openapi.json
 	cd openapi && npx openapi-typescript ../var/openapi/openapi.json --output ../var/openapi/schema.d.ts
 	cd openapi && npx tsc --project tsconfig.json
+
+client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript, against a running program; needs Node 20
+	@$(DOCUMENT)
+	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent test
+
+client-types: $(INSTALLED) clients/typescript/node_modules ## generate the types of clients/typescript from the OpenAPI document
+	@$(DOCUMENT)
+	cd clients/typescript && npm run --silent types
+
+clients/typescript/node_modules: clients/typescript/package-lock.json
+	cd clients/typescript && npm ci --no-audit --no-fund
+	@touch $@
 
 bench: $(INSTALLED) ## measure; needs wrk, PostgreSQL and RabbitMQ, see bench/__main__.py
 	$(BIN)/python -m bench $(ARGS)

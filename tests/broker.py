@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -147,9 +147,7 @@ def private_rabbitmq() -> Iterator[RabbitMQ]:
 @pytest.fixture(scope="session")
 def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A RabbitMQ with none of our queues: TEST_BROKER_URL, the one on 127.0.0.1:5672, or a node of our own."""
-    url = os.environ.get("TEST_BROKER_URL")
-    if not url and _answers(_STANDARD):
-        url = _STANDARD
+    url = _existing()
     if not url:
         node: RabbitMQ = request.getfixturevalue("private_rabbitmq")
         with node.vhost() as fresh:
@@ -163,6 +161,28 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
         _forget_queues(url)
         yield url
         _forget_queues(url)
+
+
+@contextmanager
+def any_rabbitmq() -> Iterator[str]:
+    """As `rabbitmq_url`, outside pytest. A node on another machine is used as it is."""
+    url = _existing()
+    with ExitStack() as stack:
+        if not url:
+            directory = Path(tempfile.mkdtemp(prefix="promise-rabbitmq-"))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            node = RabbitMQ(directory)
+            stack.callback(node.stop)
+            node.start()
+            url = stack.enter_context(node.vhost())
+        elif urlsplit(url).hostname in _LOCAL and _controls_the_local_node():
+            url = stack.enter_context(_vhost(url, _control_local))
+        yield url
+
+
+def _existing() -> str | None:
+    given = os.environ.get("TEST_BROKER_URL")
+    return given or (_STANDARD if _answers(_STANDARD) else None)
 
 
 def lanes() -> list[str]:

@@ -88,6 +88,13 @@ class ProblemSchema(ma.Schema):
     retry_after = ma.fields.Integer(metadata={"description": "Seconds, with 429.", "examples": [30]})
 
 
+class FailureSchema(ma.Schema):
+    """A part of an operation that failed, such as a row of an import."""
+
+    line = ma.fields.Integer(required=True, metadata={"description": "The line of the file, counted from 1."})
+    problem = ma.fields.Nested(ProblemSchema, required=True)
+
+
 class ProgressSchema(ma.Schema):
     """The progress of an operation."""
 
@@ -96,7 +103,7 @@ class ProgressSchema(ma.Schema):
     )
     total = ma.fields.Integer(required=True)
     failed = ma.fields.Integer(required=True)
-    failures = ma.fields.List(ma.fields.Dict(), required=True, metadata={"description": "What failed, and why."})
+    failures = ma.fields.List(ma.fields.Nested(FailureSchema), required=True)
 
 
 class OperationSchema(ma.Schema):

@@ -1,0 +1,169 @@
+import { Problem, SessionChanged } from "./problem.js";
+import type { KeyValues, Schemas, SessionKind } from "./types.js";
+
+export type Tokens = Partial<Schemas["TokenPair"]>;
+/** Sends the refresh token, or the cookies if there is none. */
+type Refresh = (token: string | undefined) => Promise<Tokens>;
+
+/** What all tabs share. `epoch` is another for each sign-in and sign-out, `turn` for each refresh. */
+interface Kept {
+  readonly epoch: string;
+  readonly turn: string;
+  readonly signedIn: boolean;
+  readonly tokens: Tokens;
+}
+
+const LOCK_PATIENCE_MS = 5_000;
+const NOBODY: Kept = { epoch: "", turn: "", signedIn: false, tokens: {} };
+
+/** A random name, also where `crypto.randomUUID` is missing because the page is not served over TLS. */
+export function randomName(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Who is signed in, in step with the other tabs. */
+export class Session {
+  #kept = NOBODY;
+  #raw: string | null = null;
+  #refreshAt = Infinity;
+  #epoch = new AbortController();
+  #refreshing: { turn: string; done: Promise<boolean> } | undefined;
+  readonly #listeners = new Set<() => void>();
+  readonly #storage: KeyValues | undefined;
+  readonly #channel: BroadcastChannel | undefined;
+
+  constructor(
+    readonly kind: SessionKind,
+    private readonly name: string,
+    private readonly send: Refresh,
+    storage: KeyValues | undefined,
+  ) {
+    if (kind === "memory") return;
+    this.#storage = storage ?? browserStorage();
+    this.current();
+    this.#refreshAt = Infinity; // when the tokens of an earlier page expire is not known here: a 401 will tell
+    this.#channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
+    this.#channel?.addEventListener("message", () => void this.current());
+    (this.#channel as { unref?(): void } | undefined)?.unref?.(); // in Node it must not keep the process alive
+  }
+
+  /** The state now. What another tab wrote since the last look is taken over, and ends the requests of an old epoch. */
+  current(): Kept {
+    const raw = this.#storage ? this.#storage.getItem(this.name) : this.#raw;
+    if (raw !== this.#raw) this.#take(raw, raw ? (JSON.parse(raw) as Kept) : NOBODY);
+    return this.#kept;
+  }
+
+  /** Aborted when the epoch ends. Every answer is checked against it before it is handed out. */
+  signal(): AbortSignal {
+    this.current();
+    return this.#epoch.signal;
+  }
+
+  /** A new epoch: somebody signed in or out. Without tokens in cookie mode, the cookies alone know who it is. */
+  begin(signedIn: boolean, tokens: Tokens = {}): void {
+    this.#write({ epoch: randomName(), turn: randomName(), signedIn, tokens });
+  }
+
+  /** Other tokens of the same session. */
+  renew(tokens: Tokens): void {
+    this.#write({ ...this.current(), signedIn: true, turn: randomName(), tokens });
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    this.#channel?.close();
+  }
+
+  /** What a request carries. Tokens that are about to expire, by a clock that nobody sets, are refreshed first. */
+  async credentials(): Promise<{ turn: string; token: string | undefined }> {
+    if (performance.now() > this.#refreshAt) await this.refresh(this.#kept.turn);
+    const { turn, tokens } = this.current();
+    return { turn, token: tokens.access_token };
+  }
+
+  /** Replace the tokens of that turn, once for all who ask, in all tabs; false if the session has ended. */
+  refresh(turn: string): Promise<boolean> {
+    if (this.#refreshing?.turn !== turn) {
+      const done = this.#alone(() => this.#renew(turn)).finally(() => {
+        if (this.#refreshing?.done === done) this.#refreshing = undefined;
+      });
+      this.#refreshing = { turn, done };
+    }
+    return this.#refreshing.done;
+  }
+
+  async #renew(turn: string): Promise<boolean> {
+    const before = this.current();
+    if (before.turn !== turn) return before.signedIn; // another tab was faster
+    if (this.kind !== "cookie" && !before.tokens.refresh_token) return false;
+    let tokens: Tokens = {};
+    let signedIn = true;
+    try {
+      tokens = await this.send(before.tokens.refresh_token);
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 401)) throw error;
+      signedIn = false;
+    }
+    if (this.current().turn !== turn) return this.#kept.signedIn; // signed out meanwhile: the answer is dropped
+    if (signedIn) this.renew(tokens);
+    else if (before.signedIn) this.begin(false);
+    return signedIn;
+  }
+
+  /** Hold the lock of all tabs. One that is not given back must not hang the application: after a while go on without
+   *  it. Two refreshes at once do no harm, because the API answers both with the same successor. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const locks = this.#storage && globalThis.navigator?.locks;
+    if (!locks) return work();
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), LOCK_PATIENCE_MS);
+    let begun = false;
+    const held = () => {
+      begun = true;
+      clearTimeout(timer);
+      return work();
+    };
+    try {
+      return await locks.request(this.name, { signal: patience.signal }, held);
+    } catch (error) {
+      if (begun) throw error;
+      return work();
+    }
+  }
+
+  #write(kept: Kept): void {
+    const raw = JSON.stringify(this.kind === "cookie" ? { ...kept, tokens: { expires_in: kept.tokens.expires_in } } : kept);
+    this.#storage?.setItem(this.name, raw);
+    this.#take(raw, kept);
+    this.#channel?.postMessage("changed");
+  }
+
+  #take(raw: string | null, kept: Kept): void {
+    const ended = kept.epoch !== this.#kept.epoch ? this.#epoch : undefined;
+    const seconds = kept.tokens.expires_in ?? Infinity;
+    this.#raw = raw;
+    this.#kept = kept;
+    this.#refreshAt = performance.now() + 1000 * (seconds - Math.min(30, seconds / 5));
+    if (!ended) return;
+    this.#epoch = new AbortController();
+    ended.abort(new SessionChanged());
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+/** `localStorage`, or nothing where there is none or the user forbids it. */
+function browserStorage(): KeyValues | undefined {
+  try {
+    const storage = globalThis.localStorage;
+    storage.setItem("probe", "");
+    storage.removeItem("probe");
+    return storage;
+  } catch {
+    return undefined;
+  }
+}
