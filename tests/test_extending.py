@@ -1,4 +1,4 @@
-"""docs/extending.md, followed on a copy of the tree."""
+"""docs/extending.md and the pages that it links below docs/extending/, followed in order on a copy of the tree."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from tests.tree import Tree, copied
 pytestmark = pytest.mark.timeout(600)  # runs mypy and tests of its own
 
 PAGE = (ROOT / "docs/extending.md").read_text()
-STEPS = list(
-    re.finditer(
-        r"^```diff\n(?P<diff>.*?)^```$|^    (?P<command>(?:flask|alembic|python) .*)$", PAGE, re.MULTILINE | re.DOTALL
-    )
+PAGES = [PAGE, *((ROOT / "docs" / link).read_text() for link in re.findall(r"\((extending/[\w-]+\.md)\)", PAGE))]
+STEP = re.compile(
+    r"^```diff\n(?P<diff>.*?)^```$"
+    r"|^```\w+\n# (?P<file>\S+/\S+)\n+(?P<content>.*?)^```$"
+    r"|^    (?P<command>(?:flask|alembic|python) [^\n]*)$",
+    re.MULTILINE | re.DOTALL,
 )
-"""Each diff and each indented command of the program, in the order of the page."""
+"""A diff, a new file below its path, or an indented command of the program."""
 LONG = "customer_relationship_records"
 
 
@@ -72,18 +74,32 @@ def test_a_new_context_is_its_own_files_and_one_line_of_the_program_with_its_imp
 
 
 @pytest.mark.usefixtures("made")
-def test_every_step_of_the_page_does_what_it_says(tree: Tree) -> None:
+def test_every_step_of_the_pages_does_what_it_says(tree: Tree) -> None:
     before = tree.source()
     tree.run("alembic", "upgrade", "heads")
-    for step in STEPS:
+    for step in (step for page in PAGES for step in STEP.finditer(page)):
         if step["diff"]:
             tree.run("git", "apply", "--verbose", given=step["diff"])
+        elif step["file"]:
+            tree.write(step["file"], step["content"])
         elif "new context" not in step["command"]:
             tree.run(*shlex.split(step["command"]))
     after = tree.source()
     changed = [name for name, content in after.items() if before.get(name) != content]
     tree.passes_the_gates(*python_of(changed))
-    tree.passes_tests(*directories_of(changed), "tests/flow/test_wire_format.py")
+    tree.passes_tests(
+        *directories_of(changed), "tests/flow/test_wire_format.py", "tests/contexts/notifications/test_composing.py"
+    )
+
+
+def test_a_new_language_names_every_text_that_is_missing(tree: Tree) -> None:
+    languages = (tree.path / "backend/languages.py").read_text()
+    tree.write("backend/languages.py", languages.replace('("en", "es")', '("en", "es", "de")'))
+    said = tree.fails_tests("-k", "every_language", "tests/contexts/notifications", "tests/contexts/users")
+    tree.write("backend/languages.py", languages)
+    mails = (tree.path / "backend/contexts/notifications/infrastructure/templates/en").iterdir()
+    assert [mail.name for mail in mails if f"templates/de/{mail.name}" not in said] == []
+    assert [text for text in ("VERIFY['de']['title']", "ERRORS['de']['email_taken']") if text not in said] == []
 
 
 def test_a_field_costs_five_files_and_a_command_three() -> None:

@@ -13,6 +13,7 @@ from backend.settings import ROOT
 from tests.worker import environment
 
 _PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+_PYTEST = "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"
 _NOT_SOURCE = ".git", ".venv", ".env", "var", ".*_cache", "__pycache__", ".hypothesis"
 _NOT_WRITTEN = {
     ".mypy_cache",
@@ -38,10 +39,21 @@ class Tree:
         names = ((str(path.relative_to(self.path)), path) for path in files)
         return {name: path.read_bytes() for name, path in names if not set(Path(name).parts) & _NOT_WRITTEN}
 
+    def write(self, name: str, content: str) -> None:
+        """Write a file, and its directory if there is none."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
     def run(self, *command: str, given: str | None = None) -> str:
         """What the program said; it must succeed."""
+        ended = self._ended(*command, given=given)
+        assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def _ended(self, *command: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         settings = environment(DATABASE_URL=self.database_url, TEST_DATABASE_URL=self.database_url, FLASK_APP="wsgi")
-        ended = subprocess.run(
+        return subprocess.run(
             (shutil.which(command[0], path=_PROGRAMS) or command[0], *command[1:]),
             cwd=self.path,
             env={**settings, "PYTHONPATH": str(self.path)},
@@ -50,8 +62,6 @@ class Tree:
             text=True,
             check=False,
         )
-        assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
-        return ended.stdout
 
     def passes_the_gates(self, *python: str) -> None:
         """What `make check` asks before the tests, of those files or else of all; the schema is that of the code."""
@@ -64,7 +74,13 @@ class Tree:
 
     def passes_tests(self, *tests: str) -> None:
         """Those tests, one after the other."""
-        self.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+        self.run(*_PYTEST, *tests)
+
+    def fails_tests(self, *tests: str) -> str:
+        """What pytest said of those tests; some must fail."""
+        ended = self._ended(*_PYTEST, *tests)
+        assert ended.returncode == 1, f"{tests}:\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
 
 
 def copied(path: Path, database_url: str) -> Tree:

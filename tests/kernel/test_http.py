@@ -13,11 +13,12 @@ from flask import Flask
 
 from backend.kernel.context import AnyContext
 from backend.kernel.http.answers import expected_version
-from backend.kernel.http.caller import Authenticate, Caller
+from backend.kernel.http.caller import WITHOUT_ROLE, Authenticate, Caller
 from backend.kernel.http.openapi import OperationSchema
 from backend.kernel.http.operation_routes import ListedOperationSchema
 from backend.kernel.http.operations import ListedOperationView, OperationView
 from backend.program import CONTEXTS, Process, Program
+from backend.roles import Role
 from tests.client import Client, believing
 from tests.inline import InlineQueue
 from tests.notes import BREAD, MILK, NOTES
@@ -600,7 +601,7 @@ def test_every_route_says_who_may_call_it(app: Flask) -> None:
         view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             view = getattr(view_class, method.lower(), app.view_functions[rule.endpoint])
-            if getattr(view, "_apidoc", {}).get("access") not in ("none", "public", "signed_in", "admin"):
+            if getattr(view, "_apidoc", {}).get("access") not in (*WITHOUT_ROLE, *Role):
                 undeclared.append(f"{method} {rule.rule}")
     assert undeclared == []
 

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
+from backend.kernel.messages.authority import ADMIN
+
+WITHOUT_ROLE = ("none", "public", "signed_in")
+"""What guards call the access that needs no role. Any other is the name of a role."""
+
 
 class Caller(NamedTuple):
     """The caller: the claims of the access token that this API's own state confirms."""
@@ -23,7 +28,11 @@ class Caller(NamedTuple):
     @property
     def is_admin(self) -> bool:
         """Whether the caller may see and change everything."""
-        return self.may_administer and "admin" in self.roles
+        return self.may_administer and ADMIN in self.roles
+
+    def has_role(self, role: str) -> bool:
+        """Whether the caller has that role, or may see and change everything."""
+        return self.is_admin or (role != ADMIN and role in self.roles)
 
 
 class InvalidToken(Exception):

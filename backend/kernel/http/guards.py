@@ -9,13 +9,14 @@ from typing import Any, TypeVar, cast
 
 from backend.kernel.http.answers import fail
 from backend.kernel.http.api import api, caller, current
-from backend.kernel.http.caller import Caller, InvalidToken, SessionEnded
+from backend.kernel.http.caller import WITHOUT_ROLE, Caller, InvalidToken, SessionEnded
 from backend.kernel.http.commands import operation_id
 from backend.kernel.http.cookies import ACCESS, refuse_cross_site
 from backend.kernel.http.problems import http_problem
 from backend.kernel.http.refused import audit_refusal
 from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.limits import Use
+from backend.kernel.messages.authority import ADMIN
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, ReauthenticationRequired
 
@@ -49,7 +50,16 @@ def once_signed_in(view: F) -> F:
 
 def admin_only(view: F) -> F:
     """Administrators may call."""
-    return _guarded(view, "admin")
+    return _guarded(view, ADMIN)
+
+
+def needs_role(role: str) -> Callable[[F], F]:
+    """Callers with that role may call, and administrators."""
+
+    def guard(view: F) -> F:
+        return _guarded(view, role)
+
+    return guard
 
 
 def looks_for(look: Callable[..., object]) -> Callable[[F], F]:
@@ -127,7 +137,7 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
             known = _identified(access, session_may_have_ended=session_may_have_ended)
             if known is None and access != "public":
                 raise InvalidToken
-            if access == "admin" and not (known and known.is_admin):
+            if access not in WITHOUT_ROLE and not (known and known.has_role(access)):
                 audit_refusal(current.get())
                 raise Forbidden
         if look is not None:
@@ -166,7 +176,7 @@ def _identified(access: str, *, session_may_have_ended: bool) -> Caller | None:
         return None
     try:
         found = request.api.authenticate(token)
-        if access == "admin" or found.is_admin:  # never trust a token alone that its owner is an administrator
+        if access not in WITHOUT_ROLE or found.is_admin:  # never trust a token alone that its owner has a role
             found = request.api.authenticate_now(token)
     except SessionEnded as ended:
         if not session_may_have_ended:

@@ -16,6 +16,7 @@ from flask_smorest import Blueprint as SmorestBlueprint
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api, root
 from backend.kernel.http.bodies import Parser
+from backend.kernel.http.caller import WITHOUT_ROLE
 from backend.kernel.http.cookies import ACCESS, CrossSite
 from backend.kernel.http.document import complete
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
@@ -254,7 +255,7 @@ def _show_a_body(doc: dict[str, Any]) -> None:
 
 
 def _of_the_guard(access: str, method: str) -> Iterator[type[Refusal]]:
-    if access == "admin":
+    if access not in WITHOUT_ROLE:
         yield Forbidden
     if access != "none" and method != "get":
         yield CrossSite

@@ -33,6 +33,15 @@ def admin(_message: Any, actor: Account) -> bool:
     return ADMIN in actor.roles
 
 
+def has_role(role: str) -> May:
+    """Users with that role may, and administrators."""
+
+    def may(_message: Any, actor: Account) -> bool:
+        return role in actor.roles or ADMIN in actor.roles
+
+    return may
+
+
 def oneself(message: Any, actor: Account) -> bool:
     """The user whom the message concerns may; the message names it in `user_id`."""
     return bool(message.user_id == actor.user_id)

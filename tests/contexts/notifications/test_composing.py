@@ -7,14 +7,17 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP, default
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from backend.contexts.notifications.application.ports import Mail, Template
+from backend.contexts.notifications.infrastructure import composing
 from backend.contexts.notifications.infrastructure.composing import Composer, language_of
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.languages import LANGUAGES
+from backend.settings import ROOT
 
 MAIL_ID = UUID("01900000-0000-5000-8000-00000000000a")
 TOKEN = "t" * 180 + ".-_"
@@ -37,6 +40,13 @@ def text_of(message: EmailMessage, kind: str) -> str:
     body = message_from_bytes(message.as_bytes(policy=SMTP), policy=default).get_body((kind,))
     assert body is not None
     return str(body.get_content())
+
+
+def test_every_mail_is_written_in_every_language() -> None:
+    templates = Path(composing.__file__).with_name("templates")
+    texts = [templates / language / f"{template}.txt" for language in LANGUAGES for template in Template]
+    missing = [str(text.relative_to(ROOT)) for text in texts if not text.exists()]
+    assert not missing, "\n".join(missing)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from backend.contexts.users.domain.events import EmailVerificationRequested, PasswordResetRequested
+from backend.contexts.users.infrastructure import link_pages
+from backend.languages import LANGUAGES
 from tests.client import PASSWORD, Answer, Client
 from tests.contexts.users.conftest import Mailbox, Person, Register
 
@@ -24,7 +26,7 @@ def sent(visitor: Client, path: str, language: str = "en", **fields: str) -> Ans
 
 
 @pytest.mark.parametrize("path", [VERIFY, RESET])
-@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_page_is_for_a_person_and_runs_nothing_and_is_kept_by_nobody(
     visitor: Client, path: str, language: str
 ) -> None:
@@ -39,6 +41,17 @@ def test_a_page_is_for_a_person_and_runs_nothing_and_is_kept_by_nobody(
     assert "<script" not in page.text
     for named in re.findall(r'<input id="([^"]+)"', page.text):
         assert f'<label for="{named}">' in page.text
+
+
+def test_every_page_has_its_texts_in_every_language() -> None:
+    pages = {name: getattr(link_pages, name) for name in ("VERIFY", "RESET", "ERRORS")}
+    missing = sorted(
+        f"{name}[{language!r}][{text!r}]"
+        for name, texts in pages.items()
+        for language in LANGUAGES
+        for text in texts[LANGUAGES[0]].keys() - texts.get(language, {}).keys()
+    )
+    assert not missing, "\n".join(missing)
 
 
 def test_what_a_link_carries_is_text_on_the_page(visitor: Client) -> None:

@@ -31,12 +31,13 @@ from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken
 from backend.contexts.users.domain.links import Occasion, Purpose
-from backend.contexts.users.domain.user import Profile, Role, User
+from backend.contexts.users.domain.user import Profile, User
 from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
 from backend.kernel.messages.refusals import FieldError, Invalid, WrongPassword, require_version
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import EmailAddress
+from backend.roles import Role
 
 _VERIFYING = (Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -28,18 +27,11 @@ from backend.contexts.users.domain.events import (
     UserSignedOut,
     UserUpdated,
 )
-from backend.kernel.messages import authority
 from backend.kernel.messages.aggregate import LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import EmailAddress
-
-
-class Role(StrEnum):
-    """What a user may do beyond managing their account."""
-
-    ADMIN = authority.ADMIN  # see and change everything
-
+from backend.roles import Role
 
 Changes = Mapping[str, str | int | None]
 """Changes of a profile, by field. An absent field stays as it is."""

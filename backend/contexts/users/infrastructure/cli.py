@@ -18,13 +18,14 @@ from backend.contexts.users.application.commands import ActivateUser, CreateAdmi
 from backend.contexts.users.application.queries import CountHashes, FindAccount, ListUsers, UserView
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
-from backend.contexts.users.domain.user import PersonName, Role
+from backend.contexts.users.domain.user import PersonName
 from backend.contexts.users.infrastructure.passwords import newest_key
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
+from backend.roles import Role
 
 _PAGE = 100
 

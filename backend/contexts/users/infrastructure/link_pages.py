@@ -21,9 +21,10 @@ from backend.kernel.http.problems import status_of
 from backend.kernel.messages.message import SyncCommand
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.resources import Resources
+from backend.languages import LANGUAGES
 
 _UNPROCESSABLE = 422
-_VERIFY = {
+VERIFY = {
     "en": {
         "title": "Confirm your e-mail address",
         "intro": "Confirm that this address is yours.",
@@ -41,7 +42,7 @@ _VERIFY = {
         "invalid": "Escribe la contraseña que elegiste al registrarte.",
     },
 }
-_RESET = {
+RESET = {
     "en": {
         "title": "Choose a new password",
         "intro": "It needs 8 to 128 characters. You will be signed out everywhere.",
@@ -59,7 +60,7 @@ _RESET = {
         "invalid": "Elige otra: de 8 a 128 caracteres, que no sea común ni tu nombre o dirección.",
     },
 }
-_ERRORS = {
+ERRORS = {
     "en": {
         "invalid_link": "This link is no longer valid. Ask for a new one.",
         "wrong_password": "The password is incorrect.",
@@ -106,7 +107,7 @@ class _Form:
         except ma.ValidationError:
             return self._page(token, self._text["invalid"], _UNPROCESSABLE)
         except Refusal as refusal:
-            errors = _ERRORS[_language()]
+            errors = ERRORS[_language()]
             code = refusal.code()
             text = self._text["invalid"] if code == "validation_failed" else errors.get(code, errors[""])
             return self._page(token, text, status_of(type(refusal)))
@@ -141,8 +142,8 @@ def link_pages(_resources: Resources) -> tuple[Blueprint, ...]:
     """`/verify-email` and `/reset-password`, at the root."""
     pages = Blueprint("links", __name__, template_folder="templates")
     forms: dict[str, Any] = {
-        "/verify-email": _Form(_VERIFY, Verification(), VerifyEmail, "password", "current-password", required=False),
-        "/reset-password": _Form(_RESET, PasswordReset(), ResetPassword, "new_password", "new-password", required=True),
+        "/verify-email": _Form(VERIFY, Verification(), VerifyEmail, "password", "current-password", required=False),
+        "/reset-password": _Form(RESET, PasswordReset(), ResetPassword, "new_password", "new-password", required=True),
     }
     for path, form in forms.items():
         pages.add_url_rule(path, f"show{path[1:]}", form.show, methods=["GET"])
@@ -151,4 +152,4 @@ def link_pages(_resources: Resources) -> tuple[Blueprint, ...]:
 
 
 def _language() -> str:
-    return request.accept_languages.best_match(tuple(_ERRORS), "en")
+    return request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from backend.contexts.users.domain.errors import EmailTaken, UsernameTaken, UserNotFound
-from backend.contexts.users.domain.user import Role, User
+from backend.contexts.users.domain.user import User
 from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.authority import Account
@@ -19,6 +19,7 @@ from backend.kernel.messages.refusals import Refusal
 from backend.kernel.messages.values import EmailAddress
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.retention import Retention
+from backend.roles import Role
 
 _TAKEN: dict[str, type[Refusal]] = {"users_email_key": EmailTaken, "users_username_key_key": UsernameTaken}
 _ADMINS = sa.func.hashtextextended("users.admins", 0)

@@ -7,11 +7,12 @@ from typing import Any
 import marshmallow as ma
 
 from backend.contexts.users.domain import rules
-from backend.contexts.users.domain.user import PersonName, Role
+from backend.contexts.users.domain.user import PersonName
 from backend.kernel.http.guards import require_recent_authentication
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, apply_rule, example
 from backend.kernel.messages.values import email_address
+from backend.roles import Role
 
 _NAME: dict[str, Any] = {"minLength": 1, "maxLength": 200}
 _USERNAME: dict[str, Any] = {"minLength": 3, "maxLength": 32, "pattern": "^[A-Za-z0-9_.-]+$"}
