@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
@@ -94,7 +94,12 @@ def _for_this_process(given: str) -> str:
 @pytest.fixture
 def clean_database(database_url: str) -> str:
     """The same database with every table empty."""
-    with psycopg.connect(database_url) as connection:
+    _empty(database_url)
+    return database_url
+
+
+def _empty(url: str) -> None:
+    with psycopg.connect(url) as connection:
         tables = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
         ).fetchall()
@@ -103,7 +108,6 @@ def clean_database(database_url: str) -> str:
             connection.execute("SET LOCAL session_replication_role = replica")
             deletions = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for (name,) in tables]
             connection.execute(sql.SQL("; ").join(deletions))
-    return database_url
 
 
 @contextmanager
@@ -114,6 +118,37 @@ def database_beside(url: str, name: str, options: LiteralString = "") -> Iterato
         connection.execute(sql.SQL("CREATE DATABASE {} " + options).format(sql.Identifier(name)))
         yield make_url(url).set(database=name).render_as_string(hide_password=False)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+_LOCALES: dict[str, LiteralString] = {
+    "C": "LOCALE 'C' TEMPLATE template0",
+    "Turkish": "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C' ENCODING UTF8 TEMPLATE template0",
+}
+"""Of `C`, PostgreSQL folds ASCII only; in Turkish, `I` and `i` are two letters."""
+
+
+@pytest.fixture(scope="module", params=_LOCALES)
+def _foreign_database(database_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """On a server that knows the locale: the embedded one has no ICU."""
+    server = database_url if request.param == "C" else _server_with_icu(database_url)
+    with database_beside(server, f"foreign_test_{os.getpid()}", _LOCALES[request.param]) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def foreign_database(_foreign_database: str) -> str:
+    """A database of another locale with every table empty."""
+    _empty(_foreign_database)
+    return _foreign_database
+
+
+def _server_with_icu(database_url: str) -> str:
+    for url in (database_url, "postgresql://postgres@127.0.0.1:5432/postgres"):
+        with suppress(psycopg.OperationalError), psycopg.connect(url, connect_timeout=1) as connection:
+            if connection.execute("SELECT FROM pg_collation WHERE collname = 'tr-TR-x-icu'").rowcount:
+                return url
+    pytest.skip("no PostgreSQL here was built with ICU")
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
 
+from backend.kernel.postgres.connecting import parameters_of
+from backend.program import CONTEXTS
 from backend.settings import ROOT
 from tests.postgres import alembic_config, database_beside
 
@@ -64,6 +67,7 @@ def test_a_database_of_the_earlier_release_is_migrated_in_place_and_keeps_every_
 
     command.check(config)
     assert _rows(earlier_database).items() >= rows.items()
+    assert _without_search_keys(earlier_database) == 0
 
 
 @pytest.mark.parametrize(("which", "revision"), [("empty_database", "heads"), ("earlier_database", "0001:heads")])
@@ -116,6 +120,15 @@ def test_the_first_migration_of_an_owner_begins_its_folder(empty_database: str, 
 
     (revision,) = ScriptDirectory.from_config(config).get_revisions("wishlists@head")
     assert Path(revision.path).parent == tmp_path / "wishlists"
+
+
+def _without_search_keys(url: str) -> int:
+    """Rows that a search would miss."""
+    engine = sa.create_engine(
+        "postgresql+psycopg://", connect_args=parameters_of(url), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        return sum(keys.rebuild(connection) for context in CONTEXTS for keys in context.search_keys)
 
 
 def _relations(url: str) -> set[str]:

@@ -19,6 +19,7 @@ from backend.kernel.observe.timeline import StepsOf
 from backend.kernel.postgres.listener import Channel
 from backend.kernel.postgres.queries import Offered, Queries
 from backend.kernel.postgres.retention import Retention
+from backend.kernel.postgres.search_keys import SearchKeys
 from backend.settings import ContextSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Context(Generic[P]):
         root_routes: at the root of the web application, such as well-known addresses.
         cli: its `flask` commands.
         retention: for how long its rows are kept.
+        search_keys: its columns that are computed for searches.
         timeline: its steps in the timeline of a request.
         settings: the environment variables it reads.
         channels: its listeners in every API process, by NOTIFY channel.
@@ -59,6 +61,7 @@ class Context(Generic[P]):
     root_routes: Callable[[Resources], tuple[flask.Blueprint, ...]] | None = None
     cli: tuple[click.Command, ...] = ()
     retention: tuple[Retention, ...] = ()
+    search_keys: tuple[SearchKeys, ...] = ()
     timeline: StepsOf | None = None
     settings: type[ContextSettings] | None = None
     channels: Callable[[Resources], Mapping[str, Channel]] | None = None

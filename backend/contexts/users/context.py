@@ -19,6 +19,7 @@ from backend.contexts.users.infrastructure.queries import queries
 from backend.contexts.users.infrastructure.repository import REGISTRATIONS, SqlUsers, account_of
 from backend.contexts.users.infrastructure.routes import blueprint as routes
 from backend.contexts.users.infrastructure.settings import UsersSettings
+from backend.contexts.users.infrastructure.tables import SEARCH_KEYS
 from backend.kernel.context import Context
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.limits import network_of
@@ -63,6 +64,7 @@ context = Context(
     root_routes=link_pages,
     cli=(users_cli,),
     retention=(LINKS, REGISTRATIONS),
+    search_keys=(SEARCH_KEYS,),
     settings=UsersSettings,
     account_of=account_of,
 )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from flask.cli import with_appcontext
 from uuid_utils.compat import uuid7
 
+from backend.kernel.http.api import api
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.postgres.faults import DatabaseAway
+
+if TYPE_CHECKING:
+    from backend.kernel.postgres.search_keys import SearchKeys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,3 +36,18 @@ def reports_refusals(command: F) -> F:
             raise click.ClickException("PostgreSQL cannot be reached; see DATABASE_URL.") from None
 
     return cast("F", reporting)
+
+
+def rebuilding(every: Iterable[SearchKeys]) -> click.Command:
+    """`flask search-keys`, for the search keys of every context."""
+
+    @click.command("search-keys")
+    @with_appcontext
+    @reports_refusals
+    def search_keys() -> None:
+        """Compute again what searches compare, where it is missing or out of date. It may run at any time."""
+        with api().bus.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for keys in every:
+                click.echo(f"{keys.table}: {keys.rebuild(connection)} rows changed")
+
+    return search_keys

@@ -21,6 +21,7 @@ from backend.kernel.http.answers import problem_response, tell_caches
 from backend.kernel.http.api import PREFIX, Api, CurrentRequest, current
 from backend.kernel.http.bodies import BODY_LIMIT
 from backend.kernel.http.caller import Authenticate, Caller, InvalidToken
+from backend.kernel.http.cli import rebuilding
 from backend.kernel.http.cors import share_with
 from backend.kernel.http.openapi import DocumentedApi
 from backend.kernel.http.operation_routes import blueprint as operation_routes
@@ -84,6 +85,7 @@ def create_app(
             app.register_blueprint(routes)
     for command in (command for context in contexts for command in context.cli):
         app.cli.add_command(command)
+    app.cli.add_command(rebuilding([keys for context in contexts for keys in context.search_keys]))
     return app
 
 

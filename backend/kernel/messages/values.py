@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import partial
 from typing import NewType
 
 import email_validator
@@ -16,6 +17,8 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 """Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, the empty note."""
 
 
+nfkc = partial(unicodedata.normalize, "NFKC")
+
 EmailAddress = NewType("EmailAddress", str)
 """An address that `email_address` has normalized: two are one mailbox if, and only if, they are equal."""
 
@@ -23,6 +26,14 @@ EmailAddress = NewType("EmailAddress", str)
 def is_visible(text: str) -> bool:
     """Whether anything is visible: a letter, a number, punctuation or a symbol."""
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
+
+
+def folded(text: str) -> str:
+    """The form in which texts are compared without regard to case: NFKC and Unicode's full case folding.
+
+    Python folds, never PostgreSQL: its `lower` depends on the locale of the database.
+    """
+    return nfkc(nfkc(text).casefold())
 
 
 def email_address(text: str, field: str = "email") -> EmailAddress:
@@ -38,4 +49,12 @@ def email_address(text: str, field: str = "email") -> EmailAddress:
         found = email_validator.validate_email(text.strip(), check_deliverability=False, strict=True)
     except email_validator.EmailNotValidError as error:
         raise Invalid(errors=[FieldError(field, str(error))]) from None
-    return EmailAddress(found.normalized.lower())
+    return EmailAddress(address_spelling(found.normalized))
+
+
+def address_spelling(text: str) -> str:
+    """The spelling of an address, or of the beginning of one: NFC, lower case.
+
+    Mail goes to it. So it is not `folded`, which replaces letters: `ß` would become `ss`.
+    """
+    return unicodedata.normalize("NFC", text).lower()

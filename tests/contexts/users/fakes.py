@@ -16,7 +16,7 @@ from backend.contexts.users.domain.user import User
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.refusals import TooManyAttempts
 from backend.kernel.messages.secret import Secret
-from backend.kernel.messages.values import EmailAddress
+from backend.kernel.messages.values import EmailAddress, folded
 
 
 @dataclass
@@ -66,7 +66,7 @@ class InMemoryUsers:
         return waiting[::-1]
 
     def is_username_taken(self, username: str) -> bool:
-        return any(user.username_key == username.lower() for user in self.by_id.values())
+        return any(user.username_key == folded(username) for user in self.by_id.values())
 
     def is_last_admin(self, user: User) -> bool:
         return not any(other.is_active_admin for other in self.by_id.values() if other is not user)

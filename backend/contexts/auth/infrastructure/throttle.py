@@ -29,7 +29,7 @@ from backend.kernel.limits import network_of
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.secret import Secret
-from backend.kernel.messages.values import email_address
+from backend.kernel.messages.values import email_address, folded
 from backend.kernel.postgres.counters import Change, Count, Counters, Rule
 from backend.kernel.postgres.queries import Reader
 from backend.kernel.postgres.retention import Retention
@@ -173,4 +173,4 @@ def _normalized(login: str) -> str:
     try:
         return email_address(login)
     except Invalid:
-        return login.lower()
+        return folded(login)

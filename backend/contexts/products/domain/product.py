@@ -17,7 +17,7 @@ from backend.contexts.products.domain.events import (
     StockChanged,
     StockLow,
 )
-from backend.contexts.products.domain.rules import DEFAULT_LOW_STOCK_THRESHOLD, LARGEST_COUNT
+from backend.contexts.products.domain.rules import DEFAULT_LOW_STOCK_THRESHOLD, LARGEST_COUNT, search_keys
 from backend.kernel.messages.aggregate import LastWriteWins
 
 
@@ -70,6 +70,8 @@ class Product(LastWriteWins):
         price: exact, with two decimal places.
         stock: the balance of the last movement; never below zero.
         version: raised by the mapper with each change.
+        name_key: the name, as the listing by name sorts it.
+        words: by which a search finds it, separated by spaces.
     """
 
     id: UUID
@@ -81,6 +83,11 @@ class Product(LastWriteWins):
     stock: int = 0
     is_active: bool = True
     version: int = field(init=False)
+    name_key: str = field(init=False)
+    words: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index()
 
     @classmethod
     def create(cls, product_id: UUID, fields: ProductFields) -> Product:
@@ -97,6 +104,7 @@ class Product(LastWriteWins):
         """Change the given fields, except those that a later command has changed already."""
         changed = self.write(changes, accepted_at)
         if changed:
+            self._index()
             self.record(ProductUpdated(self.id, changed))
 
     def move_stock(self, movement_id: UUID, quantity: int, reason: str | None, actor_id: UUID | None) -> StockMovement:
@@ -125,3 +133,6 @@ class Product(LastWriteWins):
         """Show it to administrators only."""
         if self.write({"is_active": False}, accepted_at):
             self.record(ProductDeactivated(self.id))
+
+    def _index(self) -> None:
+        self.name_key, self.words = search_keys(self.name, self.description)

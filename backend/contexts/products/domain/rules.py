@@ -7,7 +7,7 @@ import unicodedata
 from decimal import Decimal
 
 from backend.kernel.messages.refusals import FieldError, Invalid
-from backend.kernel.messages.values import is_visible
+from backend.kernel.messages.values import folded, is_visible
 
 LARGEST_COUNT = 2**31 - 1
 """The largest stock, threshold or quantity: PostgreSQL's integer."""
@@ -20,6 +20,8 @@ _LONGEST_DESCRIPTION = 5000
 _LONGEST_SKU = 64
 _LONGEST_REASON = 200
 _LINE_BREAKS = "\t\n\r"
+_LONGEST_KEY = 200
+_LONGEST_WORD = 64
 
 
 def name(text: str, field: str = "name") -> str:
@@ -67,6 +69,24 @@ def low_stock_threshold(count: int, field: str = "low_stock_threshold") -> int:
 def quantity(count: int, field: str = "quantity") -> int:
     """A quantity to add or remove: 1 to 2147483647."""
     return _count(count, field, 1)
+
+
+def sort_key(name: str) -> str:
+    """What the order by name compares: no case, no accents, the first 200 characters. Folding may lengthen a name."""
+    decomposed = unicodedata.normalize("NFKD", folded(name))
+    return "".join(one for one in decomposed if unicodedata.category(one) != "Mn")[:_LONGEST_KEY]
+
+
+def words(*texts: str | None) -> list[str]:
+    """The words by which texts are found: letters, digits and their marks, without case, each cut at 64 characters."""
+    text = " ".join(filter(None, texts))
+    parted = "".join(one if unicodedata.category(one)[0] in "LMN" else " " for one in folded(text))
+    return sorted({word[:_LONGEST_WORD] for word in parted.split()})
+
+
+def search_keys(name: str, description: str | None) -> tuple[str, str]:
+    """What the order by name compares, and the words of a product, separated by spaces."""
+    return sort_key(name), " ".join(words(name, description))
 
 
 def _count(count: int, field: str, smallest: int) -> int:

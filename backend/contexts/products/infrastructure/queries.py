@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import TSQUERY, aggregate_order_by
 
 from backend.contexts.products.application.queries import (
     GetProduct,
@@ -17,9 +17,9 @@ from backend.contexts.products.application.queries import (
     MovementView,
     ProductView,
 )
+from backend.contexts.products.domain import rules
 from backend.contexts.products.domain.errors import ProductNotFound
 from backend.contexts.products.infrastructure.tables import (
-    PUNCTUATION,
     import_failures,
     imports,
     products,
@@ -56,16 +56,21 @@ def get_product(query: GetProduct, connection: ReadConnection) -> ProductView:
 @queries.on(ListProducts)
 def list_products(query: ListProducts, connection: ReadConnection) -> Page[ProductView]:
     """A page of products."""
-    column = query.sort.removeprefix("-")
     parameters = {name: getattr(query, name) for name in ("q", "min_price", "max_price", "in_stock", "is_active")}
     given = {name: value for name, value in parameters.items() if value is not None}
+    if query.q is not None:
+        given["q"] = " & ".join(rules.words(query.q))
     if query.after:
         given["last"], given["id"] = query.after
     asked = {"sort": query.sort, "given": frozenset(given), "hidden": query.hidden}
     rows = _listing(**asked).all(connection, limit=query.limit + 1, **given)
     if query.q is not None and len(rows) <= query.limit:
         rows = _search(**asked).all(connection, limit=query.limit + 1, **given)
-    return page_of(rows, query.limit, lambda product: (str(getattr(product, column)), str(product.id)))
+    return page_of(rows, query.limit, lambda product: (_place(product, query.sort), str(product.id)))
+
+
+def _place(product: ProductView, sort: str) -> str:
+    return rules.sort_key(product.name) if sort == "name" else str(getattr(product, sort.removeprefix("-")))
 
 
 @cache
@@ -109,15 +114,19 @@ def _page(
 
 
 def _order(rows: sa.FromClause, sort: str) -> Sequence[sa.ColumnElement[Any]]:
-    key = rows.c[sort.removeprefix("-")], rows.c.id
+    key = _sorted(rows, sort), rows.c.id
     return [column.desc() for column in key] if sort.startswith("-") else key
 
 
+def _sorted(rows: sa.FromClause, sort: str) -> sa.ColumnElement[Any]:
+    return rows.c["name_key" if sort == "name" else sort.removeprefix("-")]
+
+
 def _where(rows: sa.FromClause, sort: str, given: frozenset[str], *, hidden: bool) -> Sequence[sa.ColumnElement[bool]]:
-    column, price = rows.c[sort.removeprefix("-")], rows.c.price
+    column, price = _sorted(rows, sort), rows.c.price
     key, last = sa.tuple_(column, rows.c.id), sa.tuple_(sa.bindparam("last", type_=column.type), _ID)
     conditions = {
-        "q": rows.c.words.op("@@")(_all_words(sa.bindparam("q", type_=sa.Text))),
+        "q": rows.c.words.op("@@")(sa.cast(sa.bindparam("q", type_=sa.Text), TSQUERY)),
         "min_price": price >= sa.bindparam("min_price", type_=price.type),
         "max_price": price <= sa.bindparam("max_price", type_=price.type),
         "in_stock": rows.c.in_stock == sa.bindparam("in_stock", type_=sa.Boolean),
@@ -126,11 +135,6 @@ def _where(rows: sa.FromClause, sort: str, given: frozenset[str], *, hidden: boo
     }
     chosen = [condition for name, condition in conditions.items() if name in given]
     return chosen if hidden else [*chosen, rows.c.is_active]
-
-
-def _all_words(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
-    parted = sa.func.regexp_replace(text, sa.literal_column(PUNCTUATION), " ", "g")
-    return sa.func.plainto_tsquery(sa.literal_column("'simple'::regconfig"), parted)
 
 
 _MOVEMENTS = (

@@ -1,18 +1,15 @@
 """Tables of the products context, and the mapping of rows to products."""
 
+from __future__ import annotations
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.orm import deferred
 
+from backend.contexts.products.domain import rules
 from backend.contexts.products.domain.product import Product
+from backend.kernel.postgres.search_keys import SearchKeys
 from backend.kernel.postgres.tables import mapper_registry, metadata
-
-PUNCTUATION = "'[!-/:-@[-`{-~]+'::text"
-"""It separates words, in products and in searches: otherwise PostgreSQL's parser reads "HP/Dell" as a path."""
-# 'simple' knows no language, so every word counts. Written as PostgreSQL prints it, because Alembic compares the two.
-_WORDS = (
-    "to_tsvector('simple'::regconfig, regexp_replace("
-    f"((name || ' '::text) || COALESCE(description, ''::text)), {PUNCTUATION}, ' '::text, 'g'::text))"
-)
 
 products = sa.Table(
     "products",
@@ -21,6 +18,7 @@ products = sa.Table(
     sa.Column("sku", sa.Text, unique=True),
     # "C": the same order on every server. A library upgrade that changed the order would corrupt the index.
     sa.Column("name", sa.Text(collation="C"), nullable=False),
+    sa.Column("name_key", sa.Text(collation="C"), nullable=False, server_default=""),
     sa.Column("description", sa.Text),
     sa.Column("price", sa.Numeric(12, 2), nullable=False),
     sa.Column("stock", sa.Integer, nullable=False),
@@ -32,15 +30,16 @@ products = sa.Table(
     ),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("written", JSONB, nullable=False, server_default="{}"),
-    sa.Column("words", TSVECTOR, sa.Computed(_WORDS, persisted=True)),
+    # Lexemes as they are: PostgreSQL's parser would fold them by the locale of the database.
+    sa.Column("words", TSVECTOR),
     sa.Column("in_stock", sa.Boolean, sa.Computed("stock > 0", persisted=True)),
     sa.CheckConstraint("price >= 0", name="price"),
     sa.CheckConstraint("stock >= 0", name="stock"),
     # Each order of the listing, with the columns of the filters: a page is chosen from the index alone.
     # Not the stock itself: a stock movement that changes no indexed column updates no index.
     sa.Index(None, "created_at", "id", postgresql_include=["price", "is_active", "in_stock"]),
-    sa.Index(None, "price", "id", postgresql_include=["created_at", "name", "is_active", "in_stock"]),
-    sa.Index(None, "name", "id", postgresql_include=["price", "is_active", "in_stock"]),
+    sa.Index(None, "price", "id", postgresql_include=["created_at", "name_key", "is_active", "in_stock"]),
+    sa.Index(None, "name_key", "id", postgresql_include=["price", "is_active", "in_stock"]),
     sa.Index(None, "words", postgresql_using="gin"),
     # Index-only scans need vacuumed pages: vacuum after changes to 2 % of the rows, not PostgreSQL's 20 %.
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_insert_scale_factor": 0.02},
@@ -90,5 +89,9 @@ mapper_registry.map_imperatively(
     products,
     version_id_col=products.c.version,
     eager_defaults=False,
-    exclude_properties=["words", "in_stock"],
+    exclude_properties=["in_stock"],
+    # Written only.
+    properties={"name_key": deferred(products.c.name_key), "words": deferred(products.c.words)},
 )
+
+SEARCH_KEYS = SearchKeys("products", ("name", "description"), ("name_key", "words"), rules.search_keys)

@@ -30,12 +30,13 @@ from backend.contexts.users.domain.events import (
 from backend.kernel.messages.aggregate import LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
-from backend.kernel.messages.values import EmailAddress
+from backend.kernel.messages.values import EmailAddress, folded, nfkc
 from backend.roles import Role
 
 Changes = Mapping[str, str | int | None]
 """Changes of a profile, by field. An absent field stays as it is."""
 
+_LONGEST_KEY = 200
 _PARTS = ("first_name", "middle_name", "last_name")
 _PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
 
@@ -111,6 +112,7 @@ class User(LastWriteWins):
     middle_name: str | None
     last_name: str | None
     password_hash: str
+    name_key: str = field(init=False)
     username: str | None = None
     username_key: str | None = field(init=False)
     wanted_username: str | None = None
@@ -128,7 +130,8 @@ class User(LastWriteWins):
 
     def __post_init__(self) -> None:
         self._check(_OPTIONAL)
-        self.username_key = self.username.lower() if self.username else None
+        self.username_key = folded(self.username) if self.username else None
+        self.name_key = name_key(self.name)
         if not self.name:
             raise ValueError("a user has a name")
         if self.pending and (self.username or self.email_verified):
@@ -197,7 +200,7 @@ class User(LastWriteWins):
     def take_username(self, username: str | None) -> None:
         """Set or clear the username."""
         self.username = username
-        self.username_key = username.lower() if username else None
+        self.username_key = folded(username) if username else None
 
     def take_wanted_username(self) -> None:
         """Set the username wanted at registration."""
@@ -300,9 +303,15 @@ class User(LastWriteWins):
 
     def _call(self, name: PersonName) -> None:
         self.name, self.first_name, self.middle_name, self.last_name = name.full, name.first, name.middle, name.last
+        self.name_key = name_key(self.name)
 
     def _profile(self) -> tuple[object, ...]:
         return tuple(getattr(self, field) for field in _PROFILE)
+
+
+def name_key(name: str) -> str:
+    """What a search by name compares: without case, the first 200 characters. Folding may lengthen a name."""
+    return nfkc(nfkc(name).casefold())[:_LONGEST_KEY]  # as `folded`, without another step on the way of a command
 
 
 def _text(value: str | int | None) -> str | None:

@@ -20,10 +20,11 @@ from backend.contexts.users.application.queries import (
     UserView,
 )
 from backend.contexts.users.domain.errors import UserNotFound
+from backend.contexts.users.domain.user import name_key
 from backend.contexts.users.infrastructure.tables import PASSWORD_COST, PASSWORD_KEY, users
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.messages.refusals import Invalid
-from backend.kernel.messages.values import email_address
+from backend.kernel.messages.values import address_spelling, email_address, folded
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.queries import Queries
 from backend.kernel.postgres.statements import Statement, starts_with
@@ -66,7 +67,7 @@ def find_account(query: FindAccount, connection: ReadConnection) -> AccountView 
     """The account behind an address or a username."""
     if query.email is not None:
         return _ACCOUNT_BY_EMAIL.one(connection, email=_normalized(query.email))
-    return _ACCOUNT_BY_USERNAME.one(connection, username=(query.username or "").lower())
+    return _ACCOUNT_BY_USERNAME.one(connection, username=folded(query.username or ""))
 
 
 @queries.on(ListUsers)
@@ -74,9 +75,10 @@ def list_users(query: ListUsers, connection: ReadConnection) -> Page[UserView]:
     """A page of users, newest first."""
     parameters = {
         "email": _normalized(query.email) if query.email is not None else None,
-        "username": query.username.lower() if query.username is not None else None,
+        "username": folded(query.username) if query.username is not None else None,
         "is_active": query.is_active,
-        "q": starts_with(query.q.lower()) if query.q else None,
+        "q": starts_with(name_key(query.q)) if query.q else None,
+        "address": starts_with(address_spelling(query.q)) if query.q else None,
     }
     given = {name: value for name, value in parameters.items() if value is not None}
     if query.after:
@@ -89,12 +91,12 @@ def list_users(query: ListUsers, connection: ReadConnection) -> Page[UserView]:
 def _listing(given: frozenset[str]) -> Statement[UserView]:
     """One statement per combination of filters, so that PostgreSQL plans each for itself."""
     select = _VIEW.order_by(users.c.created_at.desc(), users.c.id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
-    q = sa.bindparam("q", type_=sa.Text)
+    q, address = sa.bindparam("q", type_=sa.Text), sa.bindparam("address", type_=sa.Text)
     conditions = {
         "email": users.c.email == sa.bindparam("email"),
         "username": users.c.username_key == sa.bindparam("username"),
         "is_active": users.c.is_active == sa.bindparam("is_active"),
-        "q": sa.or_(sa.func.lower(users.c.name).like(q), users.c.email.like(q), users.c.username_key.like(q)),
+        "q": sa.or_(users.c.name_key.like(q), users.c.username_key.like(q), users.c.email.like(address)),
         "created_at": sa.tuple_(users.c.created_at, users.c.id)
         < sa.tuple_(
             sa.bindparam("created_at", type_=users.c.created_at.type), sa.bindparam("id", type_=users.c.id.type)

@@ -16,7 +16,7 @@ from backend.contexts.users.infrastructure.tables import users
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.refusals import Refusal
-from backend.kernel.messages.values import EmailAddress
+from backend.kernel.messages.values import EmailAddress, folded
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.retention import Retention
 from backend.roles import Role
@@ -90,7 +90,7 @@ class SqlUsers:
 
     def is_username_taken(self, username: str) -> bool:
         """Whether the unique index has it."""
-        taken = sa.select(sa.exists().where(users.c.username_key == username.lower()))
+        taken = sa.select(sa.exists().where(users.c.username_key == folded(username)))
         return bool(self.unit.connection.scalar(taken))
 
     def is_last_admin(self, user: User) -> bool:

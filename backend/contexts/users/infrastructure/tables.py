@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from backend.contexts.users.domain.user import User
+from backend.contexts.users.domain.user import User, name_key
+from backend.kernel.postgres.search_keys import SearchKeys
 from backend.kernel.postgres.tables import mapper_registry, metadata
 
 # Of a hash such as `0a1b2c3d$2b$12$…`. Literals, not parameters: the index is on just this expression.
@@ -19,6 +20,7 @@ users = sa.Table(
     sa.Column("username_key", sa.Text, unique=True),
     sa.Column("wanted_username", sa.Text),
     sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False, server_default=""),
     sa.Column("first_name", sa.Text),
     sa.Column("middle_name", sa.Text),
     sa.Column("last_name", sa.Text),
@@ -47,11 +49,7 @@ users = sa.Table(
     sa.Index(None, "roles", postgresql_using="gin"),
     sa.Index(None, "created_at", "id"),
     # Prefix searches, whatever the database's collation.
-    sa.Index(
-        "users_name_prefix_idx",
-        sa.func.lower(sa.column("name")).label("lowered"),
-        postgresql_ops={"lowered": "text_pattern_ops"},
-    ),
+    sa.Index("users_name_key_prefix_idx", "name_key", postgresql_ops={"name_key": "text_pattern_ops"}),
     sa.Index("users_email_prefix_idx", "email", postgresql_ops={"email": "text_pattern_ops"}),
     sa.Index("users_username_prefix_idx", "username_key", postgresql_ops={"username_key": "text_pattern_ops"}),
 )
@@ -72,3 +70,4 @@ links = sa.Table(
 )
 
 mapper_registry.map_imperatively(User, users, version_id_col=users.c.version, eager_defaults=False)
+SEARCH_KEYS = SearchKeys("users", ("name",), ("name_key",), lambda name: (name_key(name),))
