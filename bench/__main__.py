@@ -41,7 +41,7 @@ from bench.measuring import (
     wrk,
 )
 
-_OTHER_LANES = "commands,events,codes,mail,maintenance"
+_OTHER_LANES = "commands,events,codes,mail,calls,maintenance"
 
 
 def main() -> int:

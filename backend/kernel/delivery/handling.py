@@ -17,7 +17,7 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Progress
 from backend.kernel.messages.refusals import Refusal
-from backend.kernel.messages.registry import Handler, Registry
+from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway, is_conflict, is_database_away
 
@@ -60,6 +60,8 @@ class Handling:
         """
         answer, refusal = None, None
         try:
+            if handler.kind is Kind.CALLS:
+                unit.rehearse()  # what was done, cancelled, or is no longer allowed calls nobody
             answer = handler.function(message, self.open_ports[handler.context](unit))
             if handler.may is not None:
                 unit.open()  # the actor's authority is checked then, even if the handler wrote nothing

@@ -49,6 +49,13 @@ _INSERT = """
 insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
 on conflict (id) do nothing
 """
+# A row is deleted by its position, after its message was confirmed. A message that is sent again meanwhile, under the
+# same id, takes another position, or else it would be deleted with the copy before it.
+_INSERT_AGAIN = """
+insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
+on conflict (id) do update set position = default, aggregate = excluded.aggregate, headers = excluded.headers,
+    created_at = excluded.created_at
+"""
 # A lock per aggregate keeps its order across relays: with row locks a second relay could take later rows first.
 _LOCK = """
 select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unnest(%(aggregates)s::text[]) aggregate
@@ -64,7 +71,7 @@ where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
 # If a crash of the database undoes a deletion, a second copy is published and dropped. So do not wait for the disk.
 _QUICKLY = "select set_config('lock_timeout', '1s', true), set_config('synchronous_commit', 'off', true)"
 _WAITING = """
-select aggregate, id, name, queue, body, headers from outbox where aggregate = any(%(aggregates)s)
+select aggregate, position, id, name, queue, body, headers from outbox where aggregate = any(%(aggregates)s)
 order by position limit %(most)s
 """
 
@@ -155,6 +162,12 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
 
 
+def write_again(connection: sa.Connection, aggregate: str, envelope: Envelope) -> None:
+    """Add a message whose last copy may still wait here for its confirmation: both are published."""
+    with driver_of(connection).cursor() as cursor:
+        cursor.execute(_INSERT_AGAIN, _row(aggregate, envelope))
+
+
 def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
     body, headers = Jsonb(envelope.body), Jsonb(envelope.headers.as_json())
     return envelope.id, aggregate, envelope.lane, envelope.name, body, headers
@@ -221,19 +234,22 @@ def _publish(
         # Two statements: this one must not see rows that another relay published while it waited for the lock.
         aggregates = [aggregate for aggregate, *_ in run(connection, lock, which)]
         waiting: dict[UUID, str] = {}
+        positions: dict[UUID, int] = {}
         lines: dict[tuple[str, str], deque[Envelope]] = defaultdict(deque)
-        for aggregate, message_id, name, lane, body, headers in run(
+        for aggregate, position, message_id, name, lane, body, headers in run(
             connection, _WAITING, {"aggregates": aggregates, "most": _BATCH}
         ):
             envelope = Envelope(message_id, name, lane, body, Headers.parse(headers))
             lines[aggregate, envelope.lane].append(envelope)
             waiting[message_id] = lane
+            positions[message_id] = position
         while lines and (left := until - monotonic()) > 0:
             taken = queue.send_all([line[0] for line in lines.values()], left)
             sent |= taken
             # A failed message blocks those behind it: with the broker away, nothing is tried twice.
             lines = {key: line for key, line in lines.items() if line.popleft().id in taken and line}
         if sent:
-            run(connection, "delete from outbox where id = any(%(sent)s)", {"sent": list(sent)})
+            published = [positions[message_id] for message_id in sent]
+            run(connection, "delete from outbox where position = any(%(published)s)", {"published": published})
     refusing = {lane for message_id, lane in waiting.items() if message_id not in sent}
     return _Batch(len(waiting), len(sent), refusing, late=monotonic() >= until)

@@ -212,7 +212,7 @@ class Receiver:
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
         again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0)))
-        outbox.write(unit.connection, [(aggregate, again)])
+        outbox.write_again(unit.connection, aggregate, again)
         return aggregate
 
     def _fail(self, unit: UnitOfWork, envelope: Envelope, refusal: Refusal) -> None:

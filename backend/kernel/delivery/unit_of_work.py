@@ -72,6 +72,13 @@ class UnitOfWork:
         """Begin the transaction, unless it has begun."""
         _ = self.session
 
+    def rehearse(self) -> None:
+        """Run `first` and undo it, to learn before slow work what it raises. It runs again with the transaction."""
+        first = self._first
+        self.open()
+        self.roll_back()
+        self._first = first
+
     @property
     def connection(self) -> sa.Connection:
         """The transaction's connection, for statements in Core."""

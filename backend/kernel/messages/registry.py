@@ -29,6 +29,7 @@ class Kind(StrEnum):
     HASHING = "hashing"  # saturates a core
     EVENTS = "events"  # subscribers
     MAIL = "mail"  # waits for a mail server
+    CALLS = "calls"  # asks another service before its own transaction
     CODES = "codes"  # mail that a user waits for at a sign-in
     MAINTENANCE = "maintenance"  # scheduled housekeeping; one lane for all contexts
 
