@@ -10,7 +10,7 @@ DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi client client-types bench chaos attacks demo audit lock
+.PHONY: help run test check lint openapi client client-types bench chaos attacks drill demo audit lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -59,6 +59,9 @@ chaos: $(INSTALLED) ## stop brokers, databases and workers under load, and count
 
 attacks: $(INSTALLED) ## play hostile neighbours on the whole program, and print what got through: nothing
 	$(BIN)/python -m tests.attacks
+
+drill: $(INSTALLED) ## make each alert fire by its fault, and resolve; needs Prometheus and Alertmanager (Debian's packages)
+	$(BIN)/python -m tests.drill $(ARGS)
 
 demo: $(INSTALLED) ## a tour of a running `make run`, request by request
 	@$(BIN)/python demo.py

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.util import CommandError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
 from structlog.testing import capture_logs
 
 from backend.kernel.messages.origin import Origin, current_origin
@@ -161,6 +162,28 @@ def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str
             connection.execute(sa.text(raising))
         with pytest.raises(DatabaseAway):
             database.read(lambda connection: connection.execute(raising.encode()))
+
+
+def test_a_reader_waits_once_for_a_database_that_is_away(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second wait would take twice as long as the caller was promised."""
+    waits: list[float | None] = []
+    getconn = ConnectionPool.getconn
+
+    def counted(pool: ConnectionPool[ReadConnection], timeout: float | None = None) -> ReadConnection:
+        waits.append(timeout)
+        return getconn(pool, timeout)
+
+    monkeypatch.setattr(ConnectionPool, "getconn", counted)
+    with closing(Database(postgres_server.url)) as database:
+        postgres_server.stop()
+        try:
+            with pytest.raises(DatabaseAway):
+                database.read(_place, timeout=0.2)
+        finally:
+            postgres_server.start()
+    assert waits == [0.2]
 
 
 def test_who_is_signed_in_reads_what_they_wrote_and_others_may_read_from_the_replica(pair: Pair) -> None:

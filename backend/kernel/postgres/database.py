@@ -10,7 +10,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 
 from backend.kernel.messages.origin import current_origin
@@ -140,6 +140,8 @@ def _ask(
                 return ask(connection)
             finally:
                 pool.putconn(connection)
+        except PoolTimeout:  # there was no connection that could have been dead
+            raise DatabaseAway from None
         except psycopg.Error as error:
             if not is_database_away(error):
                 raise
