@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -41,3 +42,23 @@ def test_alerts_ask_for_metrics_that_the_program_has() -> None:
     for rule in rules():
         for name in re.findall(r"[a-z]+(?:_[a-z]+)+", re.sub(r"\{.*?\}|on \(.*?\)", "", rule["expr"])):
             assert re.sub("_(bucket|count|total)$", "", name) in source, name
+
+
+def test_the_dashboard_shows_metrics_that_the_program_has() -> None:
+    source = (ROOT / metrics.__file__).read_text()
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/backend.json").read_text())
+    for panel in dashboard["panels"]:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        for target in panel["targets"]:
+            expression = re.sub(r"\{.*?\}|\[.*?\]|by \(.*?\)|histogram_quantile", "", target["expr"])
+            for name in re.findall(r"[a-z]+(?:_[a-z]+)+", expression):
+                assert re.sub("_(bucket|count|total)$", "", name) in source, name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+def test_prometheus_accepts_its_configuration() -> None:
+    command = ["promtool", "check", "config", "--syntax-only", "prometheus.yml"]
+    ended = subprocess.run(command, cwd=_PROMETHEUS, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

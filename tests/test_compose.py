@@ -131,6 +131,14 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
         "postgres": {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"},
         "rabbitmq": set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy/rabbitmq/definitions.json").read_text())),
         "mailpit": set[str](),
+        "prometheus": set[str](),
+        "alertmanager": set[str](),
+        "grafana": {
+            "GF_SECURITY_ADMIN_PASSWORD__FILE",
+            "GF_ANALYTICS_REPORTING_ENABLED",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES",
+            "GF_USERS_ALLOW_SIGN_UP",
+        },
     }
     for name in deployment.services().keys() - OURS - GATEWAYS | {"flower"}:
         assert set(deployment.services()[name].get("environment", {})) <= known[name]
@@ -138,6 +146,7 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
 
 def test_the_example_lists_what_can_be_set_and_nothing_else() -> None:
     settable = deployment.read_by(*deployment.SETTINGS, "tasks") | {"FLOWER_PORT"} | SET.keys()
+    settable |= {secret["environment"] for secret in deployment.compose()["secrets"].values()}
     assert set(deployment.examples()) == settable
 
 
