@@ -37,6 +37,13 @@ def test_whatever_is_searched_for_is_answered(admin: Client) -> None:
         assert admin.get("/products", {"q": q}).status_code == 200, q
 
 
+@pytest.mark.parametrize("q", ["", " ", "\u3000"])
+def test_an_empty_search_lists_everything(admin: Client, q: str) -> None:
+    new_product(admin, name="Irmak")
+    assert _names(admin, q=q) == ["Irmak"]
+    assert _names(admin, q="!!!") == []
+
+
 def test_a_changed_name_is_found_and_sorted(admin: Client) -> None:
     product = new_product(admin, name="Irmak", description="A river")
     new_product(admin, name="Göl")

@@ -56,15 +56,15 @@ def get_product(query: GetProduct, connection: ReadConnection) -> ProductView:
 @queries.on(ListProducts)
 def list_products(query: ListProducts, connection: ReadConnection) -> Page[ProductView]:
     """A page of products."""
-    parameters = {name: getattr(query, name) for name in ("q", "min_price", "max_price", "in_stock", "is_active")}
+    parameters = {name: getattr(query, name) for name in ("min_price", "max_price", "in_stock", "is_active")}
     given = {name: value for name, value in parameters.items() if value is not None}
-    if query.q is not None:
+    if query.q and not query.q.isspace():  # an empty search field searches for nothing
         given["q"] = " & ".join(rules.words(query.q))
     if query.after:
         given["last"], given["id"] = query.after
     asked = {"sort": query.sort, "given": frozenset(given), "hidden": query.hidden}
     rows = _listing(**asked).all(connection, limit=query.limit + 1, **given)
-    if query.q is not None and len(rows) <= query.limit:
+    if "q" in given and len(rows) <= query.limit:
         rows = _search(**asked).all(connection, limit=query.limit + 1, **given)
     return page_of(rows, query.limit, lambda product: (_place(product, query.sort), str(product.id)))
 
