@@ -17,6 +17,7 @@ from backend.contexts.products.context import context as products
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery import dead_letters, inbox, outbox, retries, schedule, timers
+from backend.kernel.delivery.batches import BatchReceiver
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
@@ -129,6 +130,11 @@ class Process:
             problem_of=problem_of,
             account_of=self._account_of,
         )
+
+    @cached_property
+    def batches(self) -> BatchReceiver:
+        """The worker's side of the bus for messages that wait together."""
+        return BatchReceiver(self.receiver)
 
     @cached_property
     def relay(self) -> Relay:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -19,9 +20,11 @@ from celery.signals import worker_shutdown
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 
+from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.workers import Report
+from tasks.batches import MOST, Batch, may_share
 from tasks.health import serve
-from tasks.reporting import Reporter, busy, held, memory_of
+from tasks.reporting import Reporter, busy, held, memory_of, taken
 from tasks.topology import declare_delays, declare_topology
 
 log = structlog.get_logger(__name__)
@@ -40,13 +43,15 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
         default_steps = tuple(step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, on_task_request: Callable[[Any], None], *args: Any, **kwargs: Any) -> None:
+        super().__init__(self._start_in_turn, *args, **kwargs)
+        self._start_at_once = on_task_request
         self.lanes: tuple[str, ...] = ()
         self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)
         self._started_at = datetime.now(UTC)
         self._asked_for_a_look = False
         self._held_back: list[Any] = []
+        self._wide: set[str] = set()
         worker_shutdown.connect(self._take_leave)
 
     def connect(self) -> Any:
@@ -58,6 +63,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
             declare_delays(passing, self.app.conf.task_queues)
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again
+        self._wide.clear()
         if not self.reporter.started:
             serve(self)
         self.reporter.start()
@@ -107,6 +113,70 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         connection = self.app.connection_for_write(url=url, heartbeat=heartbeat, transport_options=options)
         return self.ensure_connected(connection)
 
+    def _start_in_turn(self, request: Any) -> None:
+        """Give the request to the next free process."""
+        if self._slots is None:
+            self._start_at_once(request)
+            return
+        self._slots.acquire(self._start, request)
+        lane = self.app.lane_of(request.name)
+        if lane not in self._wide and may_share(self._handler_of(request), request):
+            in_lane = (one for one in taken() if self.app.lane_of(one.name) == lane)
+            if not any(one.delivery_info["redelivered"] for one in in_lane):
+                self._wide.add(lane)
+                self.call_soon(self._widen, lane)
+
+    def _handler_of(self, request: Any) -> Handler | None:
+        found: Handler | None = self.app.program.registry.by_name.get(request.name)
+        return found
+
+    def _start(self, request: Any) -> None:
+        """Give the request to a free process, with the neighbours that wait in its lane."""
+        neighbours = self._neighbours(request)
+        if neighbours:
+            Batch([request, *neighbours], self._start_alone).execute_using_pool(self.pool)
+        else:
+            self.controller._process_task(request)  # noqa: SLF001 - what Celery's own `on_task_request` does
+
+    def _start_alone(self, request: Any) -> None:
+        self._slots.acquire(self.controller._process_task, request)  # noqa: SLF001 - as above
+
+    def _neighbours(self, request: Any) -> list[Any]:
+        """The requests to execute together with this one. They wait no more."""
+        waiting = self._slots._waiting  # noqa: SLF001 - its only record of who waits for a process
+        if not waiting or not may_share(self._handler_of(request), request):
+            return []
+        lane = self.app.lane_of(request.name)
+        chosen = list(islice((waiter for waiter in waiting if self._may_join(waiter, lane)), MOST - 1))
+        for waiter in chosen:
+            waiting.remove(waiter)
+        return [neighbour for _, (neighbour,), _ in chosen]
+
+    def _may_join(self, waiter: Any, lane: str) -> bool:
+        start, (request, *_), _ = waiter
+        return start == self._start and self._lane_of(waiter) == lane and may_share(self._handler_of(request), request)
+
+    def _widen(self, lane: str) -> None:
+        """Take enough messages of a lane for a batch for each process, and for the next one.
+
+        A lane starts with one per process: RabbitMQ counts a delivery for each message that this worker has when it is
+        killed. It stays so while the worker has one that was delivered before, which may have killed a worker.
+        """
+        consumer = self.task_consumer
+        if consumer is None or _stops() or not consumer.consuming_from(lane):
+            self._wide.discard(lane)
+            return
+        consumer.channel.basic_qos(0, MOST * (self.controller.concurrency + 1), a_global=False)
+        consumer.cancel_by_queue(lane)  # a quorum queue applies a prefetch to new consumers only
+        consumer.add_queue(self.app.amqp.queues[lane])
+        consumer.consume()
+        consumer.channel.basic_qos(0, self.initial_prefetch_count, a_global=False)
+
+    @property
+    def _slots(self) -> Any:
+        """The free processes of a prefork pool, and who waits for one; None for another pool."""
+        return getattr(self.controller, "semaphore", None)
+
     def _ask_for_a_look(self) -> None:
         """Make the main thread apply the pauses: it owns the connection."""
         if not self._asked_for_a_look:
@@ -122,13 +192,14 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         for lane in self.lanes:
             if lane in paused and self.task_consumer.consuming_from(lane):
                 self.cancel_task_queue(lane)
+                self._wide.discard(lane)
             elif lane not in paused and not self.task_consumer.consuming_from(lane):
                 self.add_task_queue(lane)
         self._hold_back(paused)
 
     def _hold_back(self, paused: frozenset[str]) -> None:
         """Hold back taken messages of paused lanes, and release those of resumed ones."""
-        slots = getattr(self.controller, "semaphore", None)
+        slots = self._slots
         if slots is None:  # not prefork: what was taken has begun
             return
         waiting = [*self._held_back, *slots._waiting]  # noqa: SLF001 - its only record of who waits for a process

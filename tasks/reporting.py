@@ -121,7 +121,12 @@ def busy() -> list[dict[str, str]]:
 
 def held(lane_of: Callable[[str], str]) -> dict[str, int]:
     """By lane, how many messages this worker has taken and not finished."""
-    return dict(Counter(lane_of(request.name) for request in _those(state.reserved_requests)))
+    return dict(Counter(lane_of(request.name) for request in taken()))
+
+
+def taken() -> list[Any]:
+    """The requests that this worker has taken and not finished."""
+    return _those(state.reserved_requests)
 
 
 def memory_of(pids: Iterable[int]) -> int | None:

@@ -69,7 +69,7 @@ class Program:
     def __init__(self, name: str, *command: str, environment: Mapping[str, str], directory: Path = ROOT) -> None:
         self.name = name
         self.command = command
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._directory = directory
         self._lines: list[str] = []
         self._said = threading.Condition()
@@ -83,7 +83,7 @@ class Program:
         self._read_to_end.clear()
         self.process = subprocess.Popen(
             (str(_SCRIPTS / program), *arguments),
-            env=self._environment,
+            env=self.environment,
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

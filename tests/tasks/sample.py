@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
+from uuid import UUID
 
 from backend.kernel.context import Context
+from backend.kernel.delivery.batches import BatchReceiver
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
@@ -47,6 +49,16 @@ def work(command: Do, ports: None) -> None:
     """The receiver below stands in for it."""
 
 
+@dataclass(frozen=True)
+class DoSoon(Do):
+    """The same within two seconds."""
+
+
+@handlers.on(DoSoon, attempts=2, limit=2)
+def hurry(command: DoSoon, ports: None) -> None:
+    """The receiver below stands in for it."""
+
+
 @handlers.on(DoByMail, kind=Kind.MAIL)
 def write(command: DoByMail, ports: None) -> None:
     """The receiver below stands in for it."""
@@ -69,12 +81,28 @@ class ScriptedReceiver(Receiver):
         _say(f"gave up {envelope.id}")
 
 
+class ScriptedBatches(BatchReceiver):
+    """Does what each message of a batch says. What is not done then is a fault of the batch."""
+
+    def receive(self, envelopes: Sequence[Envelope]) -> set[UUID]:
+        _say("batch " + " ".join(sorted(str(envelope.id) for envelope in envelopes)))
+        for envelope in envelopes:
+            if envelope.body["do"] not in ("succeed", "kill the process", "hang once"):
+                return set()
+            _DEEDS[envelope.body["do"]](envelope)
+        return {envelope.id for envelope in envelopes}
+
+
 class ScriptedProcess(Process):
     """What the sample's tasks work with."""
 
     @cached_property
     def receiver(self) -> Receiver:
         return ScriptedReceiver(**vars(super().receiver))
+
+    @cached_property
+    def batches(self) -> BatchReceiver:
+        return ScriptedBatches(self.receiver)
 
     def sweep(self) -> int:
         _say("swept")
@@ -110,10 +138,14 @@ def _find_no_database_once(envelope: Envelope) -> None:
 
 def _find_no_database_when_told(envelope: Envelope) -> None:
     if _first_time(envelope, "away"):
-        _say(f"waits {envelope.id}")
-        while not (_directory() / f"go on {envelope.id}").exists():
-            threading.Event().wait(0.05)
+        _wait_until_told(envelope)
         raise DatabaseAway
+
+
+def _wait_until_told(envelope: Envelope) -> None:
+    _say(f"waits {envelope.id}")
+    while not (_directory() / f"go on {envelope.id}").exists():
+        threading.Event().wait(0.05)
 
 
 def _hang_once(envelope: Envelope) -> None:
@@ -132,6 +164,7 @@ _DEEDS: Mapping[str, Callable[[Envelope], None]] = {
     "find no database when told": _find_no_database_when_told,
     "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "hang once": _hang_once,
+    "wait until told": _wait_until_told,
 }
 
 

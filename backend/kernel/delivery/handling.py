@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
+import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
 from backend.kernel.delivery import outbox, timers
 from backend.kernel.delivery.codec import Codec
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.inbox import Status
 from backend.kernel.delivery.timers import Timer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -33,12 +35,21 @@ class Handled(NamedTuple):
     Attributes:
         answer: what the handler returned.
         refusal: why the domain refused; None if it did not.
-        to_relay: the aggregates that now have rows in the outbox.
+        messages: what it has to publish, each under its aggregate.
+        timers: what it has to send later.
+        entry: its entry in the audit log, if it has one.
     """
 
     answer: Any
     refusal: Refusal | None
-    to_relay: list[str]
+    messages: list[tuple[str, Envelope]]
+    timers: list[Timer]
+    entry: audit.Row | None = None
+
+    @property
+    def to_relay(self) -> list[str]:
+        """The aggregates of its messages."""
+        return [aggregate for aggregate, _ in self.messages]
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,14 @@ class Handling:
     codec: Codec
 
     def handle(self, handler: Handler, message: object, unit: UnitOfWork) -> Handled:
-        """Call the handler and the subscribers in its transaction; write what has to be published.
+        """Call the handler as `run` does, and write what it has to publish."""
+        done = self.run(handler, message, unit)
+        if done.messages or done.timers or done.entry:
+            write(unit.connection, [done])
+        return done
+
+    def run(self, handler: Handler, message: object, unit: UnitOfWork) -> Handled:
+        """Call the handler, and the subscribers in its transaction. `write` has to follow, in the same transaction.
 
         A refusal undoes what was written before it, unless it keeps its effects.
         """
@@ -71,15 +89,18 @@ class Handling:
             if not error.keeps_effects:
                 unit.roll_back()
             events = self._events_of(unit)
+        entry = None
         if handler.audited and not goes_on(answer):
             about = unit.about or audit.subject(handler.message, vars(message))
-            audit.write(unit.connection, handler.name, about, outcome_of(refusal), unit.detail)
-        return Handled(answer, refusal, self._write(events, unit))
+            entry = audit.row_of(handler.name, about, outcome_of(refusal), unit.detail)
+        return Handled(answer, refusal, *self._to_send(events, unit), entry)
 
     def give_up(self, handler: Handler, message: object, unit: UnitOfWork) -> list[str]:
         """Call the context's function for a message that is given up; returns the aggregates to relay."""
         self.registry.given_up[handler.name](message, self.open_ports[handler.context](unit))
-        return self._write(self._events_of(unit), unit)
+        done = Handled(None, None, *self._to_send(self._events_of(unit), unit))
+        write(unit.connection, [done])
+        return done.to_relay
 
     def _events_of(self, unit: UnitOfWork) -> list[Event]:
         """The unit's events, after every subscriber in the transaction has processed them."""
@@ -91,19 +112,22 @@ class Handling:
                     react(event, self.open_ports[context](unit))
         return events
 
-    def _write(self, events: list[Event], unit: UnitOfWork) -> list[str]:
-        messages = [
-            (event.subject, envelope) for event in events for envelope in self.codec.of_event(event, unit.message_id)
-        ]
-        if messages:
-            outbox.write(unit.connection, messages)
-        if later := unit.pull_later():
-            now = datetime.now(UTC)
-            timers.write(
-                unit.connection,
-                [Timer(now + delay, self.codec.of_command(command, uuid7())) for command, delay in later],
-            )
-        return [aggregate for aggregate, _ in messages]
+    def _to_send(self, events: list[Event], unit: UnitOfWork) -> tuple[list[tuple[str, Envelope]], list[Timer]]:
+        now = datetime.now(UTC)
+        return (
+            [(event.subject, envelope) for event in events for envelope in self.codec.of_event(event, unit.message_id)],
+            [Timer(now + delay, self.codec.of_command(command, uuid7())) for command, delay in unit.pull_later()],
+        )
+
+
+def write(connection: sa.Connection, done: Sequence[Handled]) -> None:
+    """Write what these messages have to publish, and their entries in the audit log."""
+    if entries := [one.entry for one in done if one.entry]:
+        audit.write_all(connection, entries)
+    if messages := [message for one in done for message in one.messages]:
+        outbox.write(connection, messages)
+    if wanted := [timer for one in done for timer in one.timers]:
+        timers.write(connection, wanted)
 
 
 def goes_on(answer: object) -> bool:

@@ -7,9 +7,11 @@ exception is an operator's replay: it may replace a row whose message ended in a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.retention import Retention
-from backend.kernel.postgres.statements import Statement, run
+from backend.kernel.postgres.statements import Statement, run, run_all
 from backend.kernel.postgres.tables import metadata
 
 CHANNEL = "operations"
@@ -72,6 +74,7 @@ on conflict (id) do update
         fingerprint = excluded.fingerprint, resource = excluded.resource, finished_at = excluded.finished_at
     where operations.problem ->> 'code' = 'cancelled' and operations.fingerprint is distinct from excluded.fingerprint
 """
+_FAIL: Final = "update operations set status = 'failed', problem = %(problem)s where id = %(id)s"
 _UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
 on conflict (id) do update
@@ -124,6 +127,15 @@ def claim(connection: sa.Connection, envelope: Envelope) -> None:
         raise AlreadyDone
 
 
+def claim_all(connection: sa.Connection, envelopes: Sequence[Envelope]) -> set[UUID]:
+    """As `claim`, for messages that are no replays; returns the ids of those that were claimed.
+
+    They are claimed in the order of their ids, so that two workers that have the same messages do not deadlock.
+    """
+    rows = [_row(envelope, Status.SUCCEEDED, None) for envelope in sorted(envelopes, key=attrgetter("id"))]
+    return run_all(connection, f"{_INSERT}{_ONCE} returning id", rows, ids=True)
+
+
 def release(connection: sa.Connection, envelope: Envelope) -> None:
     """Take back the claim: a step of the operation was done, not the last one."""
     connection.execute(operations.delete().where(operations.c.id == envelope.id))
@@ -152,17 +164,16 @@ def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
     return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
 
 
-def turn_into_failure(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any]) -> None:
-    """Turn the claimed operation into a failed one, in the same transaction."""
-    connection.execute(
-        operations.update().where(operations.c.id == envelope.id).values(status=Status.FAILED, problem=problem)
-    )
+def turn_into_failures(connection: sa.Connection, problems: Mapping[UUID, dict[str, Any]]) -> None:
+    """Turn claimed operations into failed ones, in the same transaction."""
+    run_all(connection, _FAIL, [{"id": one, "problem": Jsonb(problem)} for one, problem in problems.items()])
 
 
-def notify_waiting(connection: sa.Connection, envelope: Envelope) -> None:
-    """Wake the API process that waits for this operation, when the transaction commits."""
-    if envelope.headers.waiting:
-        _notify(connection, envelope.id)
+def notify_waiting(connection: sa.Connection, *envelopes: Envelope) -> None:
+    """Wake the API processes that wait for these operations, when the transaction commits."""
+    for envelope in envelopes:
+        if envelope.headers.waiting:
+            _notify(connection, envelope.id)
 
 
 def _notify(connection: sa.Connection, operation_id: UUID) -> None:

@@ -17,7 +17,7 @@ from backend.kernel.delivery import dead_letters, inbox, outbox, retries
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
-from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts
+from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts, write
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -83,12 +83,12 @@ class Receiver:
         else:
             metrics.message_ended(handler.name, "refused" if done.refusal else "succeeded", perf_counter() - started)
             if not goes_on(done.answer):
-                _observe_end(handler, envelope, inbox.Status.FAILED if done.refusal else inbox.Status.SUCCEEDED)
+                observe_end(handler, envelope, inbox.Status.FAILED if done.refusal else inbox.Status.SUCCEEDED)
             log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
             self.relay.publish_meanwhile(done.to_relay)
         finally:
             current_origin.reset(token)
-            _observe_wait(envelope)
+            observe_wait(envelope)
 
     def failed_again(self, envelope: Envelope) -> Envelope:
         """The message to redeliver after a fault, with one more attempt counted."""
@@ -143,7 +143,7 @@ class Receiver:
             name = letter.envelope.name
             metrics.message_ended(name, "dead")
             if handler := self.registry.by_name.get(name):
-                _observe_end(handler, letter.envelope, inbox.Status.FAILED)
+                observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
@@ -171,11 +171,12 @@ class Receiver:
         if handler.may is not None:
             claim = partial(self._claim_with_authority, envelope=envelope, handler=handler, message=message)
         with UnitOfWork(self.database, claim, envelope.id, envelope.headers.accepted_at) as unit:
-            done = self.handling.handle(handler, message, unit)
+            done = self.handling.run(handler, message, unit)
             if done.refusal is not None:
                 self._fail(unit, envelope, done.refusal)
+            write(unit.connection, [done])
             if goes_on(done.answer):
-                done.to_relay.append(self._go_on(unit, envelope))
+                done.messages.append(self._go_on(unit, envelope))
             else:
                 inbox.notify_waiting(unit.connection, envelope)
             if _was_tried(envelope):
@@ -192,6 +193,14 @@ class Receiver:
             Forbidden: the actor no longer is what the handler requires.
         """
         inbox.claim(connection, envelope)
+        self.check_authority(connection, envelope, handler, message)
+
+    def check_authority(self, connection: sa.Connection, envelope: Envelope, handler: Handler, message: object) -> None:
+        """Check that the message's actor has the authority now, in the connection's transaction.
+
+        Raises:
+            Forbidden: the actor no longer is what the handler requires.
+        """
         headers = envelope.headers
         actor = headers.replayed_by if headers.replay else headers.actor
         if headers.replay and actor is None:
@@ -207,18 +216,18 @@ class Receiver:
         outcome = self.database.read(lambda connection: inbox.outcome_of(connection, envelope.id), fresh=True)
         return outcome is not None
 
-    def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> str:
+    def _go_on(self, unit: UnitOfWork, envelope: Envelope) -> tuple[str, Envelope]:
         """A step is done, the command is not: send the same message again, with its attempts reset."""
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
         again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0)))
         outbox.write_again(unit.connection, aggregate, again)
-        return aggregate
+        return aggregate, again
 
     def _fail(self, unit: UnitOfWork, envelope: Envelope, refusal: Refusal) -> None:
         problem = self.problem_of(refusal, envelope.headers.request_id)
         if refusal.keeps_effects:
-            inbox.turn_into_failure(unit.connection, envelope, problem)
+            inbox.turn_into_failures(unit.connection, {envelope.id: problem})
         elif not inbox.record_failure(unit.connection, envelope, problem):
             raise inbox.AlreadyDone  # another delivery finished first
 
@@ -247,14 +256,16 @@ def _was_tried(envelope: Envelope) -> bool:
     return envelope.taken is not None and envelope.taken.tries > 0
 
 
-def _observe_wait(envelope: Envelope) -> None:
+def observe_wait(envelope: Envelope) -> None:
+    """Count for how long the message waited in its lane."""
     headers = envelope.headers
     if envelope.taken and headers.accepted_at and not headers.attempts and not headers.replay:
         waited = envelope.taken.at - datetime.fromisoformat(headers.accepted_at)
         metrics.message_taken(envelope.lane, waited.total_seconds())
 
 
-def _observe_end(handler: Handler, envelope: Envelope, status: inbox.Status) -> None:
+def observe_end(handler: Handler, envelope: Envelope, status: inbox.Status) -> None:
+    """Count the end of a command."""
     if issubclass(handler.message, Command) and envelope.headers.accepted_at:
         took = datetime.now(UTC) - datetime.fromisoformat(envelope.headers.accepted_at)
         metrics.command_ended(handler.name, status, took.total_seconds())

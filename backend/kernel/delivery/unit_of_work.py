@@ -29,6 +29,7 @@ class UnitOfWork:
 
     Args:
         first: runs first in the new transaction; the inbox claims its message there.
+        within: the transaction that this one is a part of: its savepoint. By default it is one of its own.
 
     Attributes:
         message_id: of the processed message, the same at each delivery; a new id if there is no message.
@@ -48,10 +49,12 @@ class UnitOfWork:
         first: Callable[[sa.Connection], None] | None = None,
         message_id: UUID | None = None,
         accepted_at: str = "",
+        within: sa.Connection | None = None,
     ) -> None:
         self.message_id = message_id or uuid7()
         self.accepted_at = datetime.fromisoformat(accepted_at) if accepted_at else datetime.now(UTC)
         self._database = database
+        self._within = within
         self._first = first
         self._session: Session | None = None
         self._aggregates: list[Aggregate] = []
@@ -62,7 +65,12 @@ class UnitOfWork:
     def session(self) -> Session:
         """The ORM session of the transaction."""
         if self._session is None:
-            session = Session(self._database.engine, autoflush=False, expire_on_commit=False)
+            session = Session(
+                self._within or self._database.engine,
+                autoflush=False,
+                expire_on_commit=False,
+                join_transaction_mode="create_savepoint",
+            )
             self._session = session
             if self._first is not None:
                 self._first(session.connection())

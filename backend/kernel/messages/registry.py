@@ -48,6 +48,7 @@ class Handler:
         backoff: seconds before the second attempt, the third, and so on; the last one repeats. Jitter is added.
         anonymous: whether callers may send it without signing in. Its messages wait in a bounded lane of their own:
             a flood of them does not delay signed-in callers.
+        alone: whether each message has a transaction of its own, see `batched`.
     """
 
     name: str
@@ -63,6 +64,14 @@ class Handler:
     backoff: tuple[float, ...] = (2, 4, 8, 16, 32, 64, 128, 256, 300)
     anonymous: bool = False
     schedule: Schedule | None = None
+    alone: bool = False
+
+    @property
+    def batched(self) -> bool:
+        """Whether messages that wait together may be processed in one transaction. Never where the work is slow, or
+        has effects outside the database.
+        """
+        return not self.alone and self.kind in (Kind.COMMANDS, Kind.EVENTS)
 
     @cached_property
     def lane(self) -> str:
@@ -107,12 +116,13 @@ class Handlers(Generic[Ports]):
         name: str = "",
         every: timedelta | None = None,
         at: time | None = None,
+        alone: bool = False,
     ) -> Callable[[Callable[[M, Ports], R]], Callable[[M, Ports], R]]:
         """Register the decorated function for `message`.
 
         Args:
             kind: of work; by default `events` for an event, `commands` for the rest.
-            attempts, spreads, may, limit, backoff, anonymous: see `Handler`.
+            attempts, spreads, may, limit, backoff, anonymous, alone: see `Handler`.
             name: the wire name, if it is not `<context>.<function>`.
             every, at: run it on schedule, at this interval or at this time of the day (UTC); see `Schedule`. The
                 command has no field without a default.
@@ -138,6 +148,7 @@ class Handlers(Generic[Ports]):
                 backoff,
                 anonymous,
                 _schedule_of(message, every, at, may),
+                alone,
             )
             return function
 

@@ -7,7 +7,7 @@ or delete entries (migrations/kernel/0001_audit_append_only.sql), except in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,7 +21,7 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.retention import Retention
-from backend.kernel.postgres.statements import Statement, run
+from backend.kernel.postgres.statements import Statement, run_all
 from backend.kernel.postgres.tables import metadata
 
 _RETENTION_DAYS = 400
@@ -75,10 +75,23 @@ class AuditEntry:
     request_id: str | None
 
 
+Row = Mapping[str, Any]
+
+
 def write(connection: sa.Connection, action: str, about: UUID | None, outcome: str, detail: str = "") -> None:
     """Add an entry; actor, address and request are those of the current origin."""
+    write_all(connection, [row_of(action, about, outcome, detail)])
+
+
+def write_all(connection: sa.Connection, entries: Sequence[Row]) -> None:
+    """Add entries."""
+    run_all(connection, _INSERT, entries)
+
+
+def row_of(action: str, about: UUID | None, outcome: str, detail: str = "") -> Row:
+    """An entry to write; actor, address and request are those of the current origin."""
     context = current_origin.get()
-    entry = {
+    return {
         "id": uuid7(),
         "actor": context.actor,
         "replayed_by": context.replayed_by,
@@ -89,7 +102,6 @@ def write(connection: sa.Connection, action: str, about: UUID | None, outcome: s
         "ip": context.ip or None,
         "request_id": context.request_id or None,
     }
-    run(connection, _INSERT, entry)
 
 
 def subject(kind: type[Any], fields: Mapping[str, Any]) -> UUID | None:

@@ -19,7 +19,13 @@ from traceback import walk_tb
 from typing import Any, TextIO
 
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, merge_contextvars
+from structlog.contextvars import (
+    bind_contextvars,
+    bound_contextvars,
+    clear_contextvars,
+    get_contextvars,
+    merge_contextvars,
+)
 from structlog.stdlib import ProcessorFormatter
 
 from backend.kernel.delivery.sealing import MASK
@@ -86,6 +92,11 @@ def bind_request(request_id: str, **extra: object) -> None:
 def bound(**values: object) -> AbstractContextManager[None]:
     """Lines written in the `with` block contain `values` as well."""
     return bound_contextvars(**values)
+
+
+def bound_values() -> dict[str, Any]:
+    """What every line contains here, for `bound` elsewhere."""
+    return get_contextvars()
 
 
 class _Texts:

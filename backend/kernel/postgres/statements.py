@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, LiteralString, TypeVar, cast
 
 import psycopg
@@ -24,6 +24,30 @@ def run(connection: sa.Connection, sql: LiteralString, parameters: Mapping[str, 
         psycopg.Error: not wrapped by SQLAlchemy.
     """
     return driver_of(connection).execute(sql, parameters)
+
+
+def run_all(
+    connection: sa.Connection,
+    sql: LiteralString,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    ids: bool = False,
+) -> set[Any]:
+    """As `run`, once per row in one round trip.
+
+    Args:
+        ids: the statement returns one column.
+
+    Returns:
+        What the statements returned, if `ids`.
+    """
+    found: set[Any] = set()
+    with driver_of(connection).cursor() as cursor:
+        cursor.executemany(sql, rows, returning=ids)
+        while ids:
+            found |= {value for (value,) in cursor.fetchall()}
+            ids = bool(cursor.nextset())
+    return found
 
 
 def driver_of(connection: sa.Connection) -> ReadConnection:

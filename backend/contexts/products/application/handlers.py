@@ -42,7 +42,7 @@ def stage_import(command: StageImport, ports: ProductsPorts) -> None:
     ports.imports.stage(command.import_id, command.media_type, command.content, command.rows)
 
 
-@handlers.on(ImportProducts, may=admin)
+@handlers.on(ImportProducts, may=admin, alone=True)
 def import_products(command: ImportProducts, ports: ProductsPorts) -> Progress:
     """Process one step: some rows, and in the same transaction the progress."""
     rows = ports.imports.next_rows(command.import_id, ROWS_PER_STEP)
