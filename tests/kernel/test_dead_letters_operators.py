@@ -160,6 +160,7 @@ def test_groups_count_what_failed_alike(failed: Callable[..., str], admin: Clien
         "KeyError",
         2,
     )
+    assert group["per_hour"] == [0] * 23 + [2]
 
 
 def test_a_replay_is_the_one_way_from_failed_to_succeeded(

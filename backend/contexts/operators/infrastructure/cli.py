@@ -51,7 +51,8 @@ def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None
     read = api().bus.database.read
     if groups:
         for group in read(lambda connection: dead_letters.groups(connection, **given)):
-            click.echo("  ".join((f"{group.number:>6}", group.task or "-", group.reason, group.error or "-")))
+            times = f"{instant(group.first_dead_at)} to {instant(group.last_dead_at)}"
+            click.echo("  ".join((f"{group.number:>6}", group.task or "-", group.reason, group.error or "-", times)))
         return
     page = read(lambda connection: dead_letters.listing(connection, limit, **given))
     for letter in page.items:

@@ -118,6 +118,11 @@ class DeadLetterGroupSchema(ma.Schema):
     number = ma.fields.Integer(required=True)
     first_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     last_dead_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
+    per_hour = ma.fields.List(
+        ma.fields.Integer(),
+        required=True,
+        metadata={"description": "How many failed last in each of the last 24 hours, the oldest first."},
+    )
 
 
 class DeadLetterGroups(ma.Schema):

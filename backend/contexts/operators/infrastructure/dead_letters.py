@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,8 @@ from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import Statement
 
 _MOST_GROUPS = 100
+_HOURS = 24
+_GROUPED = ("task", "reason", "error")
 _UNPROVEN = (Reason.FORGED, Reason.UNKNOWN_KEY)
 """A message that does not prove its author is not sent again in our name."""
 
@@ -73,15 +76,33 @@ class DeadLetterView(DeadLetterSummary):
 
 
 @dataclass(frozen=True)
-class DeadLetterGroup:
-    """Dead letters with the same task, reason and error."""
-
+class _Group:
     task: str
     reason: str
     error: str
     number: int
     first_dead_at: datetime
     last_dead_at: datetime
+
+
+@dataclass(frozen=True)
+class DeadLetterGroup(_Group):
+    """Dead letters with the same task, reason and error.
+
+    Attributes:
+        per_hour: how many failed last in each of the last 24 hours, the oldest first.
+    """
+
+    per_hour: list[int]
+
+
+@dataclass(frozen=True)
+class _Hour:
+    task: str
+    reason: str
+    error: str
+    ago: int
+    number: int
 
 
 class SqlDeadLetters:
@@ -213,7 +234,12 @@ def listing(
 
 def groups(connection: ReadConnection, **filters: str) -> list[DeadLetterGroup]:
     """The dead letters by task, reason and error, the largest groups first; at most 100 groups."""
-    return _groups(frozenset(filters)).all(connection, **filters)
+    given = frozenset(filters)
+    trends: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * _HOURS)
+    for hour in _hours(given).all(connection, **filters):
+        trends[hour.task, hour.reason, hour.error][_HOURS - 1 - hour.ago] = hour.number
+    found = _groups(given).all(connection, **filters)
+    return [DeadLetterGroup(**vars(one), per_hour=trends[one.task, one.reason, one.error]) for one in found]
 
 
 @cache
@@ -225,8 +251,8 @@ def _listing(given: frozenset[str]) -> Statement[DeadLetterSummary]:
 
 
 @cache
-def _groups(given: frozenset[str]) -> Statement[DeadLetterGroup]:
-    columns = [dead_letters.c[name] for name in ("task", "reason", "error")]
+def _groups(given: frozenset[str]) -> Statement[_Group]:
+    columns = [dead_letters.c[name] for name in _GROUPED]
     number = sa.func.count().label("number")
     select = sa.select(
         *columns,
@@ -235,7 +261,17 @@ def _groups(given: frozenset[str]) -> Statement[DeadLetterGroup]:
         sa.func.max(dead_letters.c.last_dead_at).label("last_dead_at"),
     )
     grouped = select.where(*_conditions(given)).group_by(*columns).order_by(number.desc(), *columns)
-    return Statement(grouped.limit(_MOST_GROUPS), DeadLetterGroup)
+    return Statement(grouped.limit(_MOST_GROUPS), _Group)
+
+
+@cache
+def _hours(given: frozenset[str]) -> Statement[_Hour]:
+    columns = [dead_letters.c[name] for name in _GROUPED]
+    age = sa.func.extract("epoch", sa.func.now() - dead_letters.c.last_dead_at)
+    ago = sa.cast(sa.func.floor(sa.func.greatest(age, 0) / sa.literal_column("3600")), sa.Integer)
+    recent = dead_letters.c.last_dead_at > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, _HOURS)
+    select = sa.select(*columns, ago.label("ago"), sa.func.count().label("number"))
+    return Statement(select.where(recent, *_conditions(given)).group_by(*columns, ago), _Hour)
 
 
 def _conditions(given: frozenset[str]) -> list[sa.ColumnElement[bool]]:

@@ -69,7 +69,7 @@ export async function health() {
 }
 
 async function send(method, path, { query, body, accept = "application/json" }) {
-  const parameters = new URLSearchParams(Object.entries(query || {}).filter(([, value]) => value));
+  const parameters = new URLSearchParams(Object.entries(query || {}).filter(([, value]) => value !== undefined && value !== null));
   const headers = { Accept: accept, "X-Session": "cookie" };
   if (method !== "GET") Object.assign(headers, { "X-CSRF": "1", Prefer: "wait=10" });
   if (body !== undefined) headers["Content-Type"] = "application/json";

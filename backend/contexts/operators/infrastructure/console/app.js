@@ -2,12 +2,14 @@
 
 import { Away, get, health, Problem, SignedOut, signIn, signInWithCode, signOut } from "./api.js";
 import { button, h, put } from "./dom.js";
+import * as deadLetters from "./dead-letters.js";
 import * as operations from "./operations.js";
 import * as overview from "./overview.js";
 
 const PAGES = [
   ["/", "Overview", overview],
   ["/operations", "Operations", operations],
+  ["/dead-letters", "Dead letters", deadLetters],
 ];
 
 const place = (id) => document.getElementById(id);

@@ -73,7 +73,7 @@ export function button(text, onclick, attributes = {}) {
 }
 
 export function link(text, path, query = {}, current = false) {
-  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
+  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined && value !== null));
   return h("a", { href: `#${path}${parameters.size ? `?${parameters}` : ""}`, "aria-current": current && "true" }, text);
 }
 

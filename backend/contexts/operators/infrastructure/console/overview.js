@@ -1,7 +1,7 @@
 // The overview: what needs attention, the lanes, the workers, the schedule.
 
 import { get, post } from "./api.js";
-import { ago, ask, button, bytes, duration, h, sparkline, state, table } from "./dom.js";
+import { ago, ask, button, bytes, duration, h, link, sparkline, state, table } from "./dom.js";
 
 export const every = 5;
 
@@ -32,13 +32,13 @@ function totals(status, workers) {
     { class: "totals" },
     total("Warnings", status.warnings.length, status.warnings.length ? "see below" : "none"),
     total("Outbox", status.outbox.rows, outbox),
-    total("Dead letters", status.dead_letters, "open"),
+    total("Dead letters", status.dead_letters, "open", "/dead-letters"),
     total("Busy processes", busy, `of ${processes}`),
   );
 }
 
-const total = (name, number, detail) =>
-  h("li", {}, h("span", { class: "name" }, name), h("strong", {}, String(number)), h("span", { class: "quiet" }, detail));
+const total = (name, number, detail, path) =>
+  h("li", {}, h("span", {}, path ? link(name, path) : name), h("strong", {}, String(number)), h("span", { class: "quiet" }, detail));
 
 function warnings(items) {
   if (!items.length) return h("p", {}, state("good", "Nothing needs attention."));
@@ -57,6 +57,7 @@ function laneColumns(lines, again, tell) {
     ["State", laneState],
     ["Ready", (lane) => lane.ready, "number"],
     ["Taken", (lane) => lane.unacked, "number"],
+    ["Delayed", (lane) => lane.delayed, "number"],
     ["Consumers", (lane) => lane.consumers, "number"],
     ["Wait p95", (lane) => duration(lane.wait_seconds.p95), "number"],
     ["Last taken", (lane) => ago(lane.last_taken_at)],
