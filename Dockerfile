@@ -5,7 +5,7 @@ COPY requirements-production.txt /
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile \
         --require-hashes --only-binary :all: -r /requirements-production.txt
-COPY wsgi.py celeryconfig.py alembic.ini /app/
+COPY wsgi.py celeryconfig.py alembic.ini pyproject.toml /app/
 COPY backend /app/backend
 COPY tasks /app/tasks
 COPY migrations /app/migrations
@@ -22,6 +22,8 @@ ENV PATH=/venv/bin:$PATH \
     FLASK_APP=wsgi \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+ARG COMMIT=""
+ENV COMMIT=$COMMIT
 USER 10001:10001
 EXPOSE 8000
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--workers", "2", \

@@ -122,6 +122,8 @@ class Settings:
     """The contexts whose routes this process serves and whose lanes it consumes, or, each with the prefix `-`, those
     that it does not; empty: all.
     """
+    commit: str = ""
+    """The commit that the code was built from, for operators; empty if unknown."""
     of_contexts: tuple[ContextSettings, ...] = ()
 
     @property
@@ -192,6 +194,7 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
         otlp_endpoint=env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         metrics_token=environment.key("METRICS_TOKEN"),
         accept_unsigned=env.bool("ACCEPT_UNSIGNED_MESSAGES", False),
+        commit=env.str("COMMIT", ""),
         served=listed(env.str("CONTEXTS", "")),
         of_contexts=tuple(kind.load(environment) for kind in of_contexts),
     )

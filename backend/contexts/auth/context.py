@@ -23,6 +23,7 @@ from backend.contexts.auth.infrastructure.repository import (
 from backend.contexts.auth.infrastructure.revocation import Gate, Revocations
 from backend.contexts.auth.infrastructure.routes import blueprint as routes
 from backend.contexts.auth.infrastructure.routes import jwks_blueprint
+from backend.contexts.auth.infrastructure.sessions_cli import sessions
 from backend.contexts.auth.infrastructure.settings import AuthSettings
 from backend.contexts.auth.infrastructure.throttle import FAILURES, SqlGuesses, attempts_of, throttle_of
 from backend.contexts.auth.infrastructure.tokens import AccessTokens, SignedTokens
@@ -102,7 +103,7 @@ context = Context(
     queries=queries,
     routes=(routes,),
     root_routes=_root_routes,
-    cli=(keys_cli,),
+    cli=(keys_cli, sessions),
     retention=(SESSIONS, CHALLENGES, FAILURES),
     settings=AuthSettings,
     channels=_channels,

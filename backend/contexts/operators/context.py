@@ -6,8 +6,9 @@ from backend.contexts.operators.application.handlers import handlers
 from backend.contexts.operators.application.ports import OperatorsPorts
 from backend.contexts.operators.infrastructure.audit_routes import blueprint as audit_routes
 from backend.contexts.operators.infrastructure.cli import letters, trace
+from backend.contexts.operators.infrastructure.cli_audit import audit
 from backend.contexts.operators.infrastructure.cli_operations import operations
-from backend.contexts.operators.infrastructure.cli_status import status
+from backend.contexts.operators.infrastructure.cli_status import about, status
 from backend.contexts.operators.infrastructure.cli_workers import lanes, schedule, workers
 from backend.contexts.operators.infrastructure.console import console_pages
 from backend.contexts.operators.infrastructure.dead_letter_routes import blueprint as dead_letter_routes
@@ -35,5 +36,5 @@ context = Context(
     open_ports,
     routes=(audit_routes, dead_letter_routes, lane_routes, operation_routes, status_routes, worker_routes),
     root_routes=console_pages,
-    cli=(lanes, letters, operations, schedule, status, trace, workers),
+    cli=(about, audit, lanes, letters, operations, schedule, status, trace, workers),
 )

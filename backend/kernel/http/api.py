@@ -32,6 +32,7 @@ class Api:
     Attributes:
         authenticate_now: as `authenticate`, with session and roles from the database.
         timeline: the contexts' parts of a timeline.
+        contexts: the names of the program's contexts.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Api:
     authenticate: Authenticate
     authenticate_now: Authenticate
     timeline: tuple[StepsOf, ...] = ()
+    contexts: tuple[str, ...] = ()
 
 
 @dataclass

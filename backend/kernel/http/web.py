@@ -120,6 +120,7 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
         authenticate=as_known,
         authenticate_now=as_stored,
         timeline=tuple(context.timeline for context in contexts if context.timeline is not None),
+        contexts=tuple(context.name for context in contexts),
     )
 
 

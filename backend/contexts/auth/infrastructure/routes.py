@@ -30,12 +30,20 @@ from backend.contexts.auth.domain.errors import (
 )
 from backend.contexts.auth.infrastructure import cookies, schemas
 from backend.contexts.auth.infrastructure.keys import SigningKeys
+from backend.contexts.users.application.queries import AccountView, GetAccount
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller, InvalidToken
-from backend.kernel.http.guards import once_signed_in, signed_in, signed_in_caller, without_token
+from backend.kernel.http.guards import (
+    admin_only,
+    looks_for,
+    once_signed_in,
+    signed_in,
+    signed_in_caller,
+    without_token,
+)
 from backend.kernel.http.openapi import Blueprint, refuses
-from backend.kernel.messages.refusals import Busy, TooManyAttempts, WrongPassword
+from backend.kernel.messages.refusals import Busy, NotFound, TooManyAttempts, WrongPassword
 from backend.kernel.messages.secret import Secret
 
 blueprint = Blueprint("auth", __name__, description="Signing in and sessions")
@@ -200,6 +208,28 @@ class SessionItem(MethodView):
         """End one of your sessions"""
         bus().execute(EndSession(signed_in_caller().user_id, session_id))
         return Response(status=204)
+
+
+def _account(user_id: UUID) -> AccountView:
+    found = bus().ask(GetAccount(user_id), fresh=True)
+    if found is None:
+        raise NotFound
+    return found
+
+
+@blueprint.route("/users/<uuid:user_id>/sessions")
+class SessionsOfUser(MethodView):
+    """The sessions of a user, for administrators."""
+
+    @admin_only
+    @looks_for(_account)
+    @blueprint.response(200, schemas.SessionList)
+    def get(self, user_id: UUID) -> Response:
+        """List the sessions of a user
+
+        The active ones, the most recently used first.
+        """
+        return json_response({"items": bus().ask(ListSessions(user_id, signed_in_caller().session_id), fresh=True)})
 
 
 @blueprint.route("/auth/validate-token")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import click
 from flask.cli import AppGroup
 
 from backend.contexts.operators.infrastructure.operation_routes import LONGEST_WINDOW
-from backend.contexts.operators.infrastructure.printing import instant, table
+from backend.contexts.operators.infrastructure.printing import UTC_TIME, given, instant, table
 from backend.contexts.operators.infrastructure.statistics import CommandStatistics, of_commands
 from backend.kernel.delivery.inbox import Status
 from backend.kernel.delivery.operations import PENDING, ListedOperation, listed
@@ -22,7 +22,6 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import NotFound
 
 operations = AppGroup("operations", help="Commands and their outcomes: list, statistics, cancel.")
-_TIMES = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
 
 
 @operations.command("list")
@@ -32,15 +31,14 @@ _TIMES = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
 @click.option("--actor", type=click.UUID, help="The user who sent it.")
 @click.option("--resource", help="Exactly this resource, such as /api/v1/users/<id>.")
 @click.option("--request-id", help="The X-Request-ID.")
-@click.option("--since", type=_TIMES, help="Finished at this time (UTC) or later.")
-@click.option("--until", type=_TIMES, help="Finished before this time (UTC).")
+@click.option("--since", type=UTC_TIME, help="Finished at this time (UTC) or later.")
+@click.option("--until", type=UTC_TIME, help="Finished before this time (UTC).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @reports_refusals
 def list_operations(limit: int, **filters: Any) -> None:
     """List operations that have an outcome or wait in the outbox, newest first."""
-    given = {name: _in_utc(value) for name, value in filters.items() if value is not None}
-    names = command_names()
-    page = api().bus.database.read(lambda connection: listed(connection, names, limit, **given), fresh=True)
+    names, wanted = command_names(), given(filters)
+    page = api().bus.database.read(lambda connection: listed(connection, names, limit, **wanted), fresh=True)
     table([("AT", "STATUS", "COMMAND", "TOOK", "ACTOR", "REQUEST", "ID"), *map(_operation, page.items)])
     if page.after:
         click.echo(f"… and more. Only {limit} are shown: raise --limit, or add a filter.", err=True)
@@ -67,10 +65,6 @@ def cancel_operation(*, handle: str) -> None:
     except (BadSignature, ValueError):
         raise NotFound from None
     click.echo("cancelled")
-
-
-def _in_utc(value: Any) -> Any:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 def _operation(one: ListedOperation) -> tuple[str, ...]:

@@ -1,11 +1,23 @@
-"""How `flask` prints tables and times."""
+"""How `flask` reads filters, and prints tables and times."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import click
+
+UTC_TIME = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
+
+
+def given(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters that were given."""
+    return {name: _in_utc(value) for name, value in filters.items() if value is not None}
+
+
+def _in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 def table(lines: Sequence[tuple[str, ...]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from backend.contexts.operators.infrastructure.about import AboutView, about_view
 from backend.contexts.operators.infrastructure.lanes import LaneView, lane_views
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.delivery import dead_letters
@@ -61,6 +62,7 @@ def status_view(bus: Bus) -> StatusView:
         *_of_workers(worker_views(bus), now),
         *_of_schedule(schedule_views(bus)),
         *_of_backlog(backlog),
+        *_of_migrations(about_view(bus)),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
 
@@ -88,6 +90,11 @@ def _of_schedule(scheduled: Sequence[ScheduledView]) -> Iterator[Warned]:
     for one in scheduled:
         if one.last_run and one.last_run.result not in _FINE:
             yield Warned("scheduled_run_failed", one.name, str(one.last_run.result))
+
+
+def _of_migrations(about: AboutView) -> Iterator[Warned]:
+    if about.migrations_pending:
+        yield Warned("migrations_pending", "", ", ".join(about.migrations_pending))
 
 
 def _of_backlog(backlog: Backlog) -> Iterator[Warned]:

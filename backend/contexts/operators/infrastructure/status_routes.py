@@ -6,6 +6,7 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
+from backend.contexts.operators.infrastructure.about import about_view
 from backend.contexts.operators.infrastructure.status import status_view
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
@@ -42,6 +43,55 @@ class StatusSchema(ma.Schema):
     outbox = ma.fields.Nested(OutboxSchema, required=True)
     dead_letters = ma.fields.Integer(required=True, metadata={"description": "The open ones."})
     warnings = ma.fields.List(ma.fields.Nested(WarningSchema), required=True)
+
+
+class KeySchema(ma.Schema):
+    """A secret key, without the key."""
+
+    id = ma.fields.String(required=True, metadata={"description": "As messages name it.", "examples": ["fe4bf143"]})
+    use = ma.fields.String(required=True, validate=ma.validate.OneOf(["signs", "verifies"]))
+
+
+class AboutSchema(ma.Schema):
+    """What this process runs."""
+
+    version = ma.fields.String(required=True, metadata={"examples": ["0.2.0"]})
+    commit = ma.fields.String(required=True, metadata={"description": "Empty if the image was built without it."})
+    environment = ma.fields.String(required=True, validate=ma.validate.OneOf(["development", "production"]))
+    contexts = ma.fields.List(ma.fields.String(), required=True, metadata={"description": "Whose routes it serves."})
+    limits = ma.fields.Dict(
+        required=True,
+        keys=ma.fields.String(),
+        metadata={
+            "description": "Every setting that is a number or a switch.",
+            "examples": [{"spool_limit": 10000, "require_email_verification": False}],
+        },
+    )
+    keys = ma.fields.List(ma.fields.Nested(KeySchema), required=True)
+    migrations_pending = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "Revisions that this code has and the database has not."},
+    )
+    migrations_unknown = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "Revisions of the database that this code does not have: a newer release was here."},
+    )
+
+
+@blueprint.route("/about")
+class About(MethodView):
+    """What runs."""
+
+    @admin_only
+    @blueprint.response(200, AboutSchema)
+    def get(self) -> Response:
+        """Show what this process runs
+
+        Version, commit, contexts, limits, the ids of its keys, and migrations. No text of a setting is shown.
+        """
+        return json_response(about_view(bus()))
 
 
 @blueprint.route("/status")

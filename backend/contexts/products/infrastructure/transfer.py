@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from io import StringIO
 from typing import Any
 
 from flask import Response, request
@@ -19,11 +16,10 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.http.answers import fail
 from backend.kernel.http.api import current
 from backend.kernel.http.problems import http_problem
+from backend.kernel.http.spreadsheets import line
 
 _LARGEST = 5 * 1024 * 1024
 _MOST_ROWS = 10_000
-_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[ \t]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet may begin a cell, with what it takes for a formula; full-width signs are signs to some."""
 _COLUMNS = tuple(dict.fromkeys(("id", *ProductFields.__dataclass_fields__, *ProductView.__dataclass_fields__)))
 _PAGE = 500
 
@@ -75,25 +71,9 @@ def csv_of(bus: Bus) -> Response:
 
 
 def _lines(bus: Bus) -> Iterator[str]:
-    yield _line(_COLUMNS)
+    yield line(_COLUMNS)
     query: ListProducts | None = ListProducts(limit=_PAGE, hidden=True)
     while query is not None:
         page = bus.ask(query)
-        yield "".join(_line(_cell(getattr(product, name)) for name in _COLUMNS) for product in page.items)
+        yield "".join(line(getattr(product, name) for name in _COLUMNS) for product in page.items)
         query = ListProducts(limit=_PAGE, hidden=True, after=page.after) if page.after else None
-
-
-def _line(cells: Iterable[str]) -> str:
-    line = StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
-
-
-def _cell(value: object) -> str:
-    """The value as text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = "" if value is None else str(value)
-    harmless = _FORMULA.sub(r"\1'", text)  # whichever of them it takes for the end of a cell
-    changed = harmless != text or text.startswith(("\t", "\r"))
-    return "'" + harmless.removeprefix("'") if changed else text

@@ -14,7 +14,14 @@ import click
 from flask.cli import AppGroup
 from uuid_utils.compat import uuid7
 
-from backend.contexts.users.application.commands import ActivateUser, CreateAdmin, DeactivateUser, SetRoles
+from backend.contexts.users.application.commands import (
+    ActivateUser,
+    CreateAdmin,
+    DeactivateUser,
+    RequestVerification,
+    SetRoles,
+    SignOutUser,
+)
 from backend.contexts.users.application.queries import CountHashes, FindAccount, ListUsers, UserView
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import UserNotFound
@@ -30,7 +37,7 @@ from backend.roles import Role
 _PAGE = 100
 
 
-users = AppGroup("users", help="Users: create an administrator, list, activate, deactivate, set roles.")
+users = AppGroup("users", help="Users: create an administrator, list, activate, deactivate, sign out, set roles.")
 
 
 @users.command("create-admin")
@@ -79,6 +86,22 @@ def deactivate(user: str) -> None:
 def set_roles(user: str, roles: tuple[str, ...]) -> None:
     """Set a user's ROLES. Without ROLES, remove all of them."""
     _execute(SetRoles(_id_of(user), sorted(set(roles))))
+
+
+@users.command("sign-out")
+@click.argument("user")
+@reports_refusals
+def sign_out(user: str) -> None:
+    """End every session of a user, who may sign in again."""
+    _execute(SignOutUser(_id_of(user)))
+
+
+@users.command("resend-verification")
+@click.argument("email")
+@reports_refusals
+def resend_verification(email: str) -> None:
+    """Mail another link to the account that has to verify EMAIL, if any."""
+    _execute(RequestVerification(email_address(email)))
 
 
 @users.command("hashes")

@@ -2,14 +2,20 @@
 
 import { Away, get, health, Problem, SignedOut, signIn, signInWithCode, signOut } from "./api.js";
 import { button, h, put } from "./dom.js";
+import * as audit from "./audit.js";
 import * as deadLetters from "./dead-letters.js";
 import * as operations from "./operations.js";
 import * as overview from "./overview.js";
+import * as settings from "./settings.js";
+import * as users from "./users.js";
 
 const PAGES = [
   ["/", "Overview", overview],
   ["/operations", "Operations", operations],
   ["/dead-letters", "Dead letters", deadLetters],
+  ["/users", "Users", users],
+  ["/audit", "Audit", audit],
+  ["/settings", "Settings", settings],
 ];
 
 const place = (id) => document.getElementById(id);

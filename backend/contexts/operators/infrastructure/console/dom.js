@@ -186,9 +186,10 @@ export function put(place, ...content) {
 export function ask(title, text, fields, confirm, act) {
   return new Promise((resolve) => {
     const error = h("p", { role: "alert", class: "problem", hidden: true });
-    const inputs = Object.entries(fields).map(([name, [label, attributes]]) =>
-      h("p", {}, h("label", { for: `ask-${name}` }, label), h("input", { id: `ask-${name}`, name, ...attributes })),
-    );
+    const inputs = Object.entries(fields).map(([name, [label, attributes]]) => {
+      const parts = [h("label", { for: `ask-${name}` }, label), h("input", { id: `ask-${name}`, name, ...attributes })];
+      return attributes.type === "checkbox" ? h("p", { class: "check" }, parts.reverse()) : h("p", {}, parts);
+    });
     let entered = null;
     const submit = h("button", { type: "submit", class: "main" }, confirm);
     const dialog = h(
