@@ -22,8 +22,6 @@ ENV PATH=/venv/bin:$PATH \
     FLASK_APP=wsgi \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-ARG COMMIT=""
-ENV COMMIT=$COMMIT
 USER 10001:10001
 EXPOSE 8000
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--workers", "2", \

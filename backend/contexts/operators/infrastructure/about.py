@@ -36,7 +36,7 @@ class AboutView:
     """What this process runs.
 
     Attributes:
-        commit: "" if the image was built without it.
+        commit: "" if COMMIT is not set.
         contexts: whose routes it serves.
         limits: every setting that is a number or a switch; texts may be secrets.
         migrations_pending: revisions that this code has and the database has not.

@@ -56,7 +56,7 @@ class AboutSchema(ma.Schema):
     """What this process runs."""
 
     version = ma.fields.String(required=True, metadata={"examples": ["0.2.0"]})
-    commit = ma.fields.String(required=True, metadata={"description": "Empty if the image was built without it."})
+    commit = ma.fields.String(required=True, metadata={"description": "Empty if COMMIT is not set."})
     environment = ma.fields.String(required=True, validate=ma.validate.OneOf(["development", "production"]))
     contexts = ma.fields.List(ma.fields.String(), required=True, metadata={"description": "Whose routes it serves."})
     limits = ma.fields.Dict(

@@ -46,12 +46,14 @@ async function open({ moved = false } = {}) {
   let every = page.every;
   try {
     me ??= await get("/users/me"); // one request finds out whether anybody is signed in
+    if (!me.roles.includes("admin")) throw new Problem(403, {});
     const content = await page.show({ rest, query, again: () => open(), tell });
     if (mine !== shown) return;
+    if (document.querySelector("dialog")) return again(every, mine); // the focus returns to what is there now
     const heading = content.title || title;
     document.title = `${heading} · Console`;
     navigation(path);
-    put(place("content"), h("h1", { tabindex: "-1" }, heading), content.nodes || content);
+    put(place("content"), h("h1", { tabindex: "-1", "data-key": "heading" }, heading), content.nodes || content);
     every = content.every ?? every;
     put(place("away"));
     if (moved) place("content").firstChild.focus();
@@ -59,6 +61,11 @@ async function open({ moved = false } = {}) {
     if (mine !== shown) return;
     every = await explain(error, title);
   }
+  again(every, mine);
+}
+
+/** Show the same page again in so many seconds, unless another one is shown or nobody looks. */
+function again(every, mine) {
   if (every && mine === shown) timer = setTimeout(() => (document.hidden ? null : open()), every * 1000);
 }
 
@@ -82,11 +89,11 @@ async function explain(error, title) {
   }
   if (error instanceof Problem && error.status === 403) {
     navigation(null);
+    place("pages").hidden = true;
     put(
       place("content"),
       h("h1", { tabindex: "-1" }, "Not an administrator"),
       h("p", {}, "The console is for accounts with the role admin. Where REQUIRE_ADMIN_TWO_STEP is set, they need two-step sign-in."),
-      h("p", {}, button("Sign out", leave)),
     );
     return null;
   }

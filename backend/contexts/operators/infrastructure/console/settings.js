@@ -8,7 +8,7 @@ export async function show() {
   return [
     facts([
       ["Version", about.version],
-      ["Commit", about.commit ? h("code", {}, about.commit) : "unknown: the image was built without COMMIT"],
+      ["Commit", about.commit ? h("code", {}, about.commit) : "unknown: COMMIT is not set"],
       ["Environment", about.environment],
       ["Contexts", about.contexts.join(", ")],
       ["Migrations", migrations(about)],
