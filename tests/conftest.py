@@ -13,7 +13,7 @@ from tests.deployment import examples
 _HERE = Path(__file__).parent
 pytest_plugins = [
     f"tests.{name}"
-    for name in ("postgres", "worker", "broker", "program", "standby")
+    for name in ("postgres", "worker", "broker", "program", "standby", "service")
     if (_HERE / f"{name}.py").exists()
 ]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from queue import Queue as PendingQueue
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,15 +29,27 @@ from backend.kernel.delivery.envelope import (
 from backend.program import Process
 
 
+class Endless(AssertionError):
+    """A handler does not end. The text says which one, and where it is."""
+
+
+class Stopped(Exception):
+    """Raised inside a handler that does not end, so that the tests after it can go on."""
+
+
 class InlineQueue:
     """The `Queue` port. Set `process`, send, then `drain`.
 
     Attributes:
+        patience: seconds that a handler may take: less than a test may.
         down: whether the broker is away.
         full: the queues that take nothing more.
         sent: every message, in order, as it would lie in its queue: JSON and nothing else.
         announced: routing key and CloudEvents object of every event for the outside world.
     """
+
+    debugged: ClassVar[bool] = False
+    """Whether somebody stopped at a `breakpoint()`: they may take their time."""
 
     def __init__(self) -> None:
         self.process: Process | None = None
@@ -42,6 +57,8 @@ class InlineQueue:
         self.full: set[str] = set()
         self.sent: list[Envelope] = []
         self.announced: list[tuple[str, dict[str, Any]]] = []
+        self.patience = 60.0
+        self._at_work: Envelope | None = None
         self._faults: list[Exception] = []
         self._pending: PendingQueue[Envelope | None] = PendingQueue()
         self._worker: Thread | None = None
@@ -78,7 +95,11 @@ class InlineQueue:
             raise QueueUnavailable
 
     def drain(self) -> None:
-        """Wait until everything is carried out, also what that sent in turn; raise the first fault."""
+        """Wait until everything is carried out, also what that sent in turn; raise the first fault.
+
+        Raises:
+            Endless: a handler does not end.
+        """
         self._settle()
         self.raise_fault()
 
@@ -106,19 +127,33 @@ class InlineQueue:
 
     def _settle(self) -> None:
         while True:
-            self._pending.join()
+            self._await_worker()
             sent = len(self.sent)
             if self.process is not None:
                 self.process.relay.wait()
             if len(self.sent) == sent:
                 return
 
+    def _await_worker(self) -> None:
+        pending = self._pending
+        with pending.all_tasks_done:
+            ended = pending.all_tasks_done.wait_for(lambda: not pending.unfinished_tasks, self.patience)
+        if InlineQueue.debugged:
+            pending.join()
+        elif not ended and self._worker is not None and self._worker.ident and self._at_work:
+            where = traceback.format_stack(sys._current_frames()[self._worker.ident])[-4:]  # noqa: SLF001 - documented
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._worker.ident), ctypes.py_object(Stopped))
+            raise Endless(f"{self._at_work.name} does not end: it is here after {self.patience:g} s\n{''.join(where)}")
+
     def _carry_out(self) -> None:
         if self.process is None:
             raise AssertionError("set InlineQueue.process first")
         while (envelope := self._pending.get()) is not None:
+            self._at_work = envelope
             try:
                 self.process.receiver.receive(replace(envelope, taken=Taking(datetime.now(UTC), "inline")))
+            except Stopped:
+                self._wake(envelope.id)
             except Exception as fault:  # noqa: BLE001 - `drain` raises it, or whoever waits for the outcome
                 self._faults.append(fault)
                 self._wake(envelope.id)

@@ -40,6 +40,10 @@ _WHAT_TOKENS_SAY: AnyContext = Context(
 """In place of accounts, where a test puts something in place of tokens and sessions."""
 
 
+def pytest_enter_pdb() -> None:
+    InlineQueue.debugged = True
+
+
 @pytest.fixture
 def settings(clean_database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
     """With `@pytest.mark.parametrize("settings", [{...}], indirect=True)` some are others."""

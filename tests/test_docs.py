@@ -15,6 +15,7 @@ _SCRIPTS = sorted((ROOT / "docs/diagrams").glob("*.py"))
 _DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 _NAMED = re.compile(r"`((?:backend|bench|deploy|docs|migrations|tasks|tests)/[\w./-]+)`")
 _TEXTS = [*_PAGES, *(path for name in ("backend", "tasks") for path in (ROOT / name).rglob("*.py"))]
+_CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -25,7 +26,8 @@ def test_a_picture_is_what_its_script_draws(script: Path) -> None:
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.name)
 def test_links_lead_to_files(page: Path) -> None:
-    missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    text = _CODE.sub("", page.read_text())
+    missing = [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
     assert not missing
 
 
