@@ -10,7 +10,7 @@ DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi client client-types bench chaos attacks drill demo audit lock
+.PHONY: help run test check lint openapi client client-types e2e bench chaos attacks drill demo audit lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -46,6 +46,15 @@ client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript
 client-types: $(INSTALLED) clients/typescript/node_modules ## generate the types of clients/typescript from the OpenAPI document
 	@$(DOCUMENT)
 	cd clients/typescript && npm run --silent types
+
+e2e: $(INSTALLED) clients/typescript/node_modules examples/web/node_modules ## drive examples/web in Chromium, against a running program; needs Node 20 and Chromium
+	npm --prefix clients/typescript run --silent build
+	cd examples/web && npx tsc
+	E2E=all $(BIN)/python -m pytest -n 0 -s tests/e2e $(ARGS)
+
+examples/web/node_modules: examples/web/package-lock.json
+	cd examples/web && npm ci --no-audit --no-fund
+	@touch $@
 
 clients/typescript/node_modules: clients/typescript/package-lock.json
 	cd clients/typescript && npm ci --no-audit --no-fund

@@ -15,6 +15,10 @@ APP = "http://127.0.0.1:5173"
 PAGE = (ROOT / "docs/frontend.md").read_text()
 
 
+def test_the_first_page_is_the_one_that_the_browser_tests_open() -> None:
+    assert f"```tsx\n{(ROOT / 'examples/web/src/first.tsx').read_text()}```" in PAGE
+
+
 @pytest.mark.parametrize("settings", [{"cors_origins": (APP,), "frontend_url": APP}], indirect=True)
 def test_every_example_answers_what_the_page_says(app: Flask, tmp_path: Path) -> None:
     of_every_program, _, _ = PAGE.partition("\n## Uploads\n")

@@ -14,7 +14,7 @@ from tests.worker import environment
 
 _PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 _PYTEST = "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"
-_NOT_SOURCE = ".git", ".venv", ".env", "var", ".*_cache", "__pycache__", ".hypothesis"
+_NOT_SOURCE = ".git", "node_modules", "dist", ".venv", ".env", "var", ".*_cache", "__pycache__", ".hypothesis"
 _NOT_WRITTEN = {
     ".mypy_cache",
     ".ruff_cache",

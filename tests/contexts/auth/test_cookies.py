@@ -221,6 +221,11 @@ def test_a_refresh_without_body_and_cookie_is_what_it_was(browser: Browser) -> N
     assert browser.send("POST", "/auth/refresh", {}).status_code == 422
 
 
+def test_a_browser_that_has_dropped_its_cookies_is_told_that_the_session_has_ended(browser: Browser) -> None:
+    answer = browser.write("POST", "/auth/refresh")
+    assert (answer.status_code, body(answer)["code"]) == (401, "invalid_refresh_token")
+
+
 def test_a_refresh_token_in_the_body_is_answered_in_the_body(signed_in: Browser, client: Client, ada: Person) -> None:
     token = client.sign_in(ada.email).json["refresh_token"]
     answer = signed_in.send("POST", "/auth/refresh", {"refresh_token": token})

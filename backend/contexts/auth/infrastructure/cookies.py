@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from flask import Response, after_this_request, request
 
 from backend.contexts.auth.application.commands import TokenPair
+from backend.contexts.auth.domain.errors import InvalidRefreshToken
 from backend.kernel.http.api import current
 from backend.kernel.http.cookies import ACCESS, REFRESH, SessionCookie, is_local, refuse_cross_site
 from backend.kernel.messages.secret import Secret
@@ -44,6 +45,7 @@ def clear_if_sent(response: Response) -> Response:
 def refreshed_by_cookie(refresh: Callable[[Secret], Response]) -> Callable[[F], F]:
     """A request without a body has its refresh token in the cookie. If it is refused, the browser drops both cookies.
 
+    A browser that has dropped its cookies is told that the session has ended, and not that a body is missing.
     Place it above `arguments`, which requires a body.
     """
 
@@ -51,9 +53,12 @@ def refreshed_by_cookie(refresh: Callable[[Secret], Response]) -> Callable[[F], 
         @wraps(view)
         def by_body_or_cookie(*args: Any, **kwargs: Any) -> Any:
             token = REFRESH.value
-            if token is None or not _is_empty():
+            by_cookie = token is not None or "HTTP_X_CSRF" in request.environ
+            if not by_cookie or not _is_empty():
                 return view(*args, **kwargs)
             refuse_cross_site()
+            if token is None:
+                raise InvalidRefreshToken
             current.get().by_cookie = True
             after_this_request(_clear_if_refused)
             return refresh(Secret(token))

@@ -1,0 +1,74 @@
+/** What the API itself shows to a browser, and what a browser makes of its answers. */
+import { API, expect, fits, linkTo, PASSWORD, somebody, test } from "./world";
+
+const PHONE = { width: 390, height: 844 };
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test.describe(`on a phone, ${colorScheme}`, () => {
+    test.use({ viewport: PHONE, colorScheme });
+
+    test("the API's documentation and problems", async ({ page, shot }) => {
+      await page.goto(API);
+      await expect(page).toHaveURL(/\/docs$/);
+      await expect(page.getByText("/api/v1/users/me").first()).toBeVisible();
+      await fits(page);
+      await shot(`api-docs-${colorScheme}`);
+      for (const path of ["/problems", "/problems/stale_version"]) {
+        await page.goto(API + path);
+        await expect(page.locator("h1")).toBeVisible();
+        await fits(page);
+        await shot(`api${path.replaceAll("/", "-")}-${colorScheme}`);
+      }
+    });
+
+    test("the API's own pages for mailed links", async ({ page, shot }) => {
+      const { email } = await somebody();
+      const { search } = new URL(await linkTo("/verify-email", email));
+      await page.goto(`${API}/verify-email${search}`);
+      await fits(page);
+      await shot(`api-verify-${colorScheme}`);
+      await page.getByRole("button").click();
+      await expect(page.getByText("Your address is confirmed.")).toBeVisible();
+      await page.goto(`${API}/verify-email${search}`);
+      await page.getByRole("button").click();
+      await expect(page.getByRole("alert")).toHaveText("This link is no longer valid. Ask for a new one.");
+      await page.goto(`${API}/reset-password?token=forged`);
+      await page.getByLabel("New password").fill(PASSWORD);
+      await page.getByRole("button").click();
+      await expect(page.getByRole("alert")).toBeVisible();
+      await fits(page);
+      await shot(`api-reset-${colorScheme}`);
+    });
+  });
+}
+
+test("two users in one browser, by cookie from another origin: neither sees or changes the other's @short", async ({ page }) => {
+  const [alice, boris] = [await somebody("Alice"), await somebody("Boris")];
+  await page.goto("/");
+  const told = await page.evaluate(
+    async ([api, alice, boris]) => {
+      const call = async (method: string, path: string, body?: object, headers: Record<string, string> = {}) => {
+        const sent = { "Content-Type": "application/json", "X-CSRF": "1", Prefer: "wait=10", ...headers };
+        const answer = await fetch(`${api}/api/v1${path}`, {
+          method,
+          credentials: "include",
+          headers: sent,
+          body: body ? JSON.stringify(body) : null,
+        });
+        return { status: answer.status, etag: answer.headers.get("ETag") ?? "", body: await answer.json().catch(() => null) };
+      };
+      const signIn = ({ email, password }: { email: string; password: string }) =>
+        call("POST", "/auth/login", { email, password }, { "X-Session": "cookie" });
+      await signIn(alice);
+      const first = await call("GET", "/users/me");
+      await call("POST", "/auth/logout");
+      await signIn(boris);
+      const second = await call("GET", "/users/me");
+      const withHers = await call("GET", "/users/me", undefined, { "If-None-Match": first.etag });
+      const written = await call("PATCH", "/users/me", { name: first.body.name }, { "If-Match": first.etag });
+      return { first: first.body.name, second: second.body.name, withHers: withHers.status, written: written.status, cookie: document.cookie };
+    },
+    [API, alice, boris] as const,
+  );
+  expect(told).toEqual({ first: "Alice", second: "Boris", withHers: 200, written: 412, cookie: "" });
+});
