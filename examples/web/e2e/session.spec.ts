@@ -134,10 +134,11 @@ test("a slow network: one click is one change, and the form says that it waits",
   const network = await context.newCDPSession(page);
   const slow = { offline: false, latency: 1_000, downloadThroughput: 6_000, uploadThroughput: 6_000 };
   await network.send("Network.emulateNetworkConditions", slow);
-  const writes = asked(page, "/users/me");
+  const keys = new Set<string | undefined>();
+  page.on("request", (one) => one.method() === "PATCH" && keys.add(one.headers()["idempotency-key"]));
   await fill(page, { Name: "Ada Slow" });
   await save(page);
   await page.getByRole("button", { name: "One moment …" }).click();
   await expect(page.getByText("Saved.").or(page.getByRole("button", { name: "Save" }))).toBeVisible({ timeout: 30_000 });
-  expect(writes.filter((method) => method === "PATCH")).toEqual(["PATCH"]);
+  expect(keys.size).toBe(1); // the client may repeat the request, under the same key
 });

@@ -77,7 +77,9 @@ function Change({ product, read }: { product: Product; read: Read }) {
         <Field name="description" label={t.description} defaultValue={description ?? ""} />
         <Field name="price" label={t.price} defaultValue={price} inputMode="decimal" required />
       </Form>
-      <button onClick={() => void toggle(id).then(read, fail)}>{is_active ? t.nobodySees : t.everybodySees}</button>
+      <p>
+        <button onClick={() => void toggle(id).then(read, fail)}>{is_active ? t.nobodySees : t.everybodySees}</button>
+      </p>
       <Failure error={error} />
     </section>
   );
@@ -88,21 +90,23 @@ function Stock({ product, read }: { product: Product; read: Read }) {
   return (
     <section>
       <h2>{t.stock}</h2>
-      {(["add", "remove"] as const).map((which) => (
-        <Form
-          key={which}
-          submit={t[which]}
-          at={{ insufficient_stock: "quantity" }}
-          action={async ({ quantity, reason }) => {
-            const movement = { quantity: number(quantity), ...(reason && { reason }) };
-            read(await api.products.stock[which](product.data.id, movement));
-            return t.saved;
-          }}
-        >
-          <Field name="quantity" label={t.quantity} inputMode="numeric" required />
-          <Field name="reason" label={t.reason} />
-        </Form>
-      ))}
+      <div className="pair">
+        {(["add", "remove"] as const).map((which) => (
+          <Form
+            key={which}
+            submit={t[which]}
+            at={{ insufficient_stock: "quantity" }}
+            action={async ({ quantity, reason }) => {
+              const movement = { quantity: number(quantity), ...(reason && { reason }) };
+              read(await api.products.stock[which](product.data.id, movement));
+              return t.saved;
+            }}
+          >
+            <Field name="quantity" label={t.quantity} inputMode="numeric" required />
+            <Field name="reason" label={t.reason} />
+          </Form>
+        ))}
+      </div>
     </section>
   );
 }
