@@ -23,6 +23,10 @@ let shown = 0; // the number of the page that is shown: what an earlier one stil
 let timer = null;
 let me = null;
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the page
+  place("content").focus();
+});
 window.addEventListener("hashchange", () => open({ moved: true }));
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) open();
@@ -38,7 +42,6 @@ function address() {
 
 /** Show the page of the address again, with what is true now. */
 async function open({ moved = false } = {}) {
-  if (location.hash && !location.hash.startsWith("#/")) return; // the skip link
   const mine = ++shown;
   const { first, rest, query } = address();
   const [path, title, page] = PAGES.find(([known]) => known === first) || PAGES[0];
@@ -47,15 +50,15 @@ async function open({ moved = false } = {}) {
   try {
     me ??= await get("/users/me"); // one request finds out whether anybody is signed in
     if (!me.roles.includes("admin")) throw new Problem(403, {});
-    const content = await page.show({ rest, query, again: () => open(), tell });
+    const answer = await page.show({ rest, query, again: () => open(), tell });
     if (mine !== shown) return;
     if (document.querySelector("dialog")) return again(every, mine); // the focus returns to what is there now
-    const heading = content.title || title;
-    document.title = `${heading} · Console`;
+    const content = { title, every, ...(Array.isArray(answer) ? { nodes: answer } : answer) };
+    document.title = `${content.title} · Console`;
     navigation(path);
-    put(place("content"), h("h1", { tabindex: "-1", "data-key": "heading" }, heading), content.nodes || content);
-    every = content.every ?? every;
+    put(place("content"), h("h1", { tabindex: "-1", "data-key": "heading" }, content.title), content.nodes);
     put(place("away"));
+    every = content.every;
     if (moved) place("content").firstChild.focus();
   } catch (error) {
     if (mine !== shown) return;
