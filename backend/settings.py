@@ -108,6 +108,8 @@ class Settings:
     """The database itself, if `database_url` leads through a pooler: for LISTEN and for migrations."""
     broker_ca_file: str = ""
     """The authority that signed the certificates of `amqps://` brokers; empty: one that the system trusts."""
+    broker_management_url: str = ""
+    """RabbitMQ's management plugin, with an account that may read queues: workers ask it for policies at start."""
     metrics_token: str = ""
     """What `/metrics` asks for; without one production does not show it."""
     publish_deadline: float = 2.0
@@ -186,6 +188,7 @@ def _load(environment: Environment, app_env: str, of_contexts: Iterable[type[Con
         database_direct_url=environment.private("DATABASE_DIRECT_URL"),
         broker_url=";".join(broker_urls(environment.private("BROKER_URL", "filesystem://" if developing else ""))),
         broker_ca_file=env.str("BROKER_CA_FILE", ""),
+        broker_management_url=environment.private("BROKER_MANAGEMENT_URL"),
         secret_keys=listed(environment.secret("SECRET_KEYS", "secret-key")),
         public_url=env.str("PUBLIC_URL", f"http://127.0.0.1:{_port(env)}").rstrip("/"),
         cors_origins=listed(env.str("CORS_ORIGINS", "")),

@@ -40,6 +40,9 @@ def malformed(settings: Settings, contexts: Sequence[str]) -> Iterator[str]:
         yield "LOG_FORMAT must be 'json' or 'text'"
     if settings.secret_keys and all(key.startswith(COMING) for key in settings.secret_keys):
         yield f"SECRET_KEYS has no key that may sign: each is marked {COMING}"
+    management = _without_account(settings.broker_management_url or "http://none")
+    if problem := web_address_problem("BROKER_MANAGEMENT_URL", management, production=False):
+        yield problem
     if settings.broker_ca_file and not Path(settings.broker_ca_file).is_file():
         yield "BROKER_CA_FILE is not a file"
     yield from _unreadable(settings)
@@ -93,6 +96,11 @@ def _opens_to_anybody(url: str) -> bool:
         password = str(parameters.get("password", ""))
         return password in _KNOWN_PASSWORDS if password else not (local or elsewhere)
     return False
+
+
+def _without_account(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _is_guest(address: str) -> bool:

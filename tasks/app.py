@@ -29,7 +29,8 @@ from backend.program import Process, Program, load_program
 from tasks import dead_letters, maintenance, messages
 from tasks.broker import Nodes
 from tasks.delivery import UnsafeDelivery, check_delivery
-from tasks.lanes import MAINTENANCE, conf_of, lanes_of
+from tasks.lanes import DEAD_LETTERS, MAINTENANCE, conf_of, lanes_of
+from tasks.policies import warn_of_policies
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 from tasks.remote_control import take_no_orders
@@ -142,6 +143,12 @@ def _look_after(app: ProgramApp) -> None:
             check_delivery(app)
         except UnsafeDelivery as unsafe:
             raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and continues
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def warn(**_: Any) -> None:
+        """In a thread: the worker need not wait for another server."""
+        ours = (*(queue.name for queue in app.conf.task_queues), DEAD_LETTERS, "celery_delayed_")
+        threading.Thread(target=warn_of_policies, args=(app.program.settings, ours), daemon=True).start()
 
     @celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
     def select(**_: Any) -> None:

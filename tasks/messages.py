@@ -24,11 +24,13 @@ from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
 from backend.kernel.observe.tracing import continued
-from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 
 _TRIES_WITHOUT_KEY = 12
 _LONGEST_DELAY_WITHOUT_KEY = 60
 """Some ten minutes in all: a rolling restart."""
+_TIMEOUTS = 30
+"""Some twelve minutes in all, with `statement_timeout`: a server that is too busy has recovered by then."""
 _HOLD = 2 / 3
 """The part of its handler's limit for which a message that cannot be delayed is held: the last try must fit in."""
 
@@ -90,6 +92,8 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
 
 def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
     """The exception that ends this delivery; None if nothing can now."""
+    if isinstance(error, StatementTooSlow):
+        return _after_timeout(task, envelope, error)
     if isinstance(error, Away):
         return _while_away(task, envelope, error)
     if isinstance(error, Forged):
@@ -108,6 +112,16 @@ def _while_away(task: Task, envelope: Envelope, error: Away) -> Retry | None:
     # A database that is away cannot record it.
     noted = "" if isinstance(error, DatabaseAway) else reason
     return _again(task, envelope, _pause(task.request.retries, error.longest_pause), noted)
+
+
+def _after_timeout(task: Task, envelope: Envelope, error: StatementTooSlow) -> Retry | Reject | None:
+    """The server may be busy, so the message waits. A statement that is always too slow must not be tried for ever."""
+    timeouts = envelope.headers.timeouts + 1
+    log.warning("statement took too long", attempt=timeouts, of=_TIMEOUTS)
+    if timeouts >= _TIMEOUTS:
+        return _given_up(task, envelope, Reason.FAULT, error)
+    again = task.app.process().receiver.timed_out_again(envelope)
+    return _again(task, again, _pause(task.request.retries, error.longest_pause), "statement timeout")
 
 
 def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:

@@ -1,4 +1,7 @@
-"""RabbitMQ for the tests: one that is there already, or a node of our own; and one that tests may break."""
+"""RabbitMQ for the tests: one that is there already, or a node of our own; and one that tests may break.
+
+`RABBITMQ_SERVER` names the `sbin` directory of another version: every node is then our own, of that version.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ from tests.settings import settings_with
 from tests.worker import eventually
 
 _STANDARD = "amqp://guest:guest@127.0.0.1:5672/"
+_STANDARD_PORT = 5672
+_CHOSEN = "RABBITMQ_SERVER"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _PATIENCE = 60.0
 """Seconds a node may take to start on a busy machine."""
@@ -33,38 +38,37 @@ _PATIENCE = 60.0
 class RabbitMQ:
     """A RabbitMQ node of this test run, on ports and in a directory of its own."""
 
-    def __init__(self, directory: Path) -> None:
-        self.port = _free_port()
+    def __init__(self, directory: Path, *, management: bool = False) -> None:
+        directory.mkdir(exist_ok=True)
+        self.port, self._management_port = _free_port(), _free_port()
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        plugins, configuration = directory / "enabled_plugins", directory / "rabbitmq.conf"
-        plugins.write_text("[].")
+        configuration = directory / "rabbitmq.conf"
         configuration.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        if management:
+            with configuration.open("a") as more:
+                more.write(f"management.tcp.port = {self._management_port}\ncollect_statistics_interval = 500\n")
         self._environment = {
-            "PATH": f"{_sbin()}:{os.environ['PATH']}",
-            "HOME": str(directory),  # keeps the Erlang cookie
+            **erlang_environment(directory, configuration, home=directory),
             "RABBITMQ_NODENAME": f"tests{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(_free_port()),
-            "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(directory / "log"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-            # Nothing of the machine's own node in /etc/rabbitmq.
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_CONFIG_FILE": str(configuration),
-            "RABBITMQ_CONFIG_FILES": str(directory / "conf.d"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
-            # Two cores are shared with the tests.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         }
+        if management:
+            (directory / "enabled_plugins").write_text("[rabbitmq_management].")
 
     @property
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
+    @property
+    def management_url(self) -> str:
+        """Of its management plugin, if it was asked for."""
+        return f"http://guest:guest@127.0.0.1:{self._management_port}"
+
     def start(self) -> None:
         """Start the node and wait until it lets clients in."""
         self._process = subprocess.Popen(
-            [_sbin() / "rabbitmq-server"],
+            [sbin() / "rabbitmq-server"],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -129,10 +133,40 @@ class RabbitMQ:
             self._process = None
 
 
+def erlang_environment(directory: Path, configuration: Path, *, home: Path) -> dict[str, str]:
+    """What a node is started with.
+
+    Args:
+        home: keeps the Erlang cookie, which the nodes of a cluster share.
+    """
+    plugins = directory / "enabled_plugins"
+    plugins.write_text("[].")
+    return {
+        "PATH": f"{sbin()}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(directory / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+        # Nothing of the machine's own node in /etc/rabbitmq.
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_CONFIG_FILES": str(directory / "conf.d"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
+        # Two cores are shared with the tests.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+    }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = [report for report in terminalreporter.stats.get("passed", []) if "rabbitmq" in report.keywords]
+    if passed:
+        terminalreporter.line(f"{len(passed)} tests of delivery passed on RabbitMQ {_versions()}")
+
+
 @pytest.fixture(scope="session")
 def private_rabbitmq() -> Iterator[RabbitMQ]:
     """A node of our own, for tests that break the broker. Each leaves it as it was."""
-    if not _sbin().is_dir():
+    if not is_installed():
         pytest.skip("no rabbitmq-server is installed")
     directory = Path(tempfile.mkdtemp(prefix="promise-rabbitmq-"))
     node = RabbitMQ(directory)
@@ -152,7 +186,7 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
         node: RabbitMQ = request.getfixturevalue("private_rabbitmq")
         with node.vhost() as fresh:
             yield fresh
-    elif urlsplit(url).hostname in _LOCAL and _controls_the_local_node():
+    elif _is_standard(url) and _controls_the_local_node():
         with _vhost(url, _control_local) as fresh:
             yield fresh
     elif "PYTEST_XDIST_WORKER" in os.environ:
@@ -175,14 +209,34 @@ def any_rabbitmq() -> Iterator[str]:
             stack.callback(node.stop)
             node.start()
             url = stack.enter_context(node.vhost())
-        elif urlsplit(url).hostname in _LOCAL and _controls_the_local_node():
+        elif _is_standard(url) and _controls_the_local_node():
             url = stack.enter_context(_vhost(url, _control_local))
         yield url
 
 
 def _existing() -> str | None:
     given = os.environ.get("TEST_BROKER_URL")
-    return given or (_STANDARD if _answers(_STANDARD) else None)
+    return given or (_STANDARD if _CHOSEN not in os.environ and _answers(_STANDARD) else None)
+
+
+def _versions() -> str:
+    url = _existing()
+    found = {"shared": _version_at(url) if url else "none"}
+    if is_installed():
+        own = _rabbitmqctl({**os.environ, "PATH": f"{sbin()}:{os.environ['PATH']}"}, "version")
+        found["private"] = own.strip()
+    return ", ".join(f"{version} ({which})" for which, version in found.items())
+
+
+def _version_at(url: str) -> str:
+    with Connection(url) as connection:
+        connection.connect()
+        return str(connection.connection.server_properties["version"])
+
+
+def is_installed() -> bool:
+    """Whether nodes of our own can be started."""
+    return sbin().is_dir()
 
 
 def lanes() -> list[str]:
@@ -226,6 +280,12 @@ def _control_local(*arguments: str) -> str:
     return _rabbitmqctl(dict(os.environ), *arguments)
 
 
+def _is_standard(url: str) -> bool:
+    """A bare `rabbitmqctl` reaches the node on the standard port, and no second one on this machine."""
+    node = urlsplit(url)
+    return node.hostname in _LOCAL and node.port in (None, _STANDARD_PORT)
+
+
 def _controls_the_local_node() -> bool:
     try:
         _control_local("list_vhosts")
@@ -247,8 +307,10 @@ def _rabbitmqctl(environment: dict[str, str], *arguments: str) -> str:
     ).stdout
 
 
-def _sbin() -> Path:
+def sbin() -> Path:
     """Where the server's own scripts are: Debian's wrappers insist on the user `rabbitmq`."""
+    if chosen := os.environ.get(_CHOSEN):
+        return Path(chosen)
     found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
     installed = shutil.which("rabbitmq-server")
     return found[-1] if found else Path(installed).resolve().parent if installed else Path("/nonexistent")

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
+import psutil
 import psycopg
 import pytest
 from alembic import command
@@ -43,6 +44,16 @@ class Postgres:
         if self._server is None:
             self._server = start_postgres(self._data)
             self.url = postgres_url(self._server)
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes."""
+        assert self._server is not None
+        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs([postmaster])
+        self._server = None
 
     def stop(self) -> None:
         """Stop it, unless it is stopped; its connections are cut, its data and its address stay."""

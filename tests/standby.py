@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -45,6 +46,20 @@ class Pair:
     def go_on(self) -> None:
         self._tell_standby("select pg_wal_replay_resume()")
 
+    def keep_in_step(self) -> None:
+        """Every commit waits until the standby has it."""
+        self._tell_primary("alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
+        eventually(self._is_in_step)
+
+    def let_it_lag(self) -> None:
+        """No commit waits for the standby, as from the start."""
+        self._tell_primary("alter system reset synchronous_standby_names", "select pg_reload_conf()")
+
+    def kill_primary(self) -> None:
+        """SIGKILL to every process of the primary; the standby takes its place."""
+        self.primary.kill()
+        self._tell_standby("select pg_promote()")
+
     def fail_over(self) -> None:
         """The primary is gone; the standby takes its place."""
         self.primary.stop()
@@ -53,6 +68,15 @@ class Pair:
     def stop(self) -> None:
         self.standby.stop()
         self.primary.stop()
+
+    def _is_in_step(self) -> bool:
+        with psycopg.connect(self.primary.url) as primary:
+            return bool(primary.execute("select from pg_stat_replication where sync_state = 'sync'").rowcount)
+
+    def _tell_primary(self, *statements: LiteralString) -> None:
+        with psycopg.connect(self.primary.url, autocommit=True) as primary:
+            for statement in statements:
+                primary.execute(statement)
 
     def _tell_standby(self, statement: str) -> object:
         with psycopg.connect(self.standby.url, autocommit=True) as standby:

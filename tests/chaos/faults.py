@@ -156,6 +156,53 @@ def clock_jumps(world: World, chance: random.Random) -> None:
         _for_a_while(chance, 1.5)
 
 
+def kill_node(world: World, chance: random.Random) -> None:
+    """SIGKILL to the node that holds the connections; it starts again some seconds later."""
+    node = world.cluster.busiest()
+    node.kill()
+    _for_a_while(chance)
+    node.start()
+    world.cluster.await_whole()
+
+
+def cut_node_off(world: World, chance: random.Random) -> None:
+    """The node that holds the connections reaches no other node, for longer than RabbitMQ needs to notice."""
+    with world.cluster.busiest().cut_off():
+        threading.Event().wait(20 + chance.uniform(0, 5))
+    world.cluster.await_whole()
+
+
+def roll_nodes(world: World, chance: random.Random) -> None:
+    """An update of RabbitMQ: one node after the other stops and starts."""
+    for node in world.cluster.nodes:
+        node.stop()
+        node.start()
+        world.cluster.await_whole()
+
+
+def kill_primary(world: World, chance: random.Random) -> None:
+    """SIGKILL to PostgreSQL; its standby takes its place."""
+    world.pair.kill_primary()
+
+
+def standby_lags(world: World, chance: random.Random) -> None:
+    """The standby follows no more for a while. With one standby in step, commits would wait for it."""
+    world.pair.let_it_lag()
+    world.pair.pause()
+    _for_a_while(chance)
+    assert world.client(0).get("/health/ready").status == 200
+    world.pair.go_on()
+
+
+def stop_standby(world: World, chance: random.Random) -> None:
+    """The standby is away for a while."""
+    world.pair.let_it_lag()
+    world.pair.standby.stop()
+    _for_a_while(chance)
+    assert world.client(0).get("/health/ready").status == 200
+    world.pair.standby.start()
+
+
 def nothing(world: World, chance: random.Random) -> None:
     """Nothing is broken: what the figures of the others are compared with."""
 
@@ -199,27 +246,36 @@ def duplicating(world: World) -> Iterator[None]:
         copier.join()
 
 
-FAULTS: dict[str, Fault] = {
-    fault.__name__.replace("_", " "): fault
-    for fault in (
-        nothing,
-        kill_worker_child,
-        kill_worker,
-        stop_worker,
-        kill_api,
-        restart_broker,
-        stop_broker,
-        restart_database,
-        stop_database,
-        stop_both,
-        memory_alarm,
-        cut_network,
-        stall_network,
-        poison,
-        roll_everything,
-        clock_jumps,
-    )
-}
+def _named(*faults: Fault) -> dict[str, Fault]:
+    return {fault.__name__.replace("_", " "): fault for fault in faults}
+
+
+_ORDINARY = _named(
+    nothing,
+    kill_worker_child,
+    kill_worker,
+    stop_worker,
+    kill_api,
+    restart_broker,
+    stop_broker,
+    restart_database,
+    stop_database,
+    stop_both,
+    memory_alarm,
+    cut_network,
+    stall_network,
+    poison,
+    roll_everything,
+    clock_jumps,
+)
+OF_A_CLUSTER = _named(nothing, kill_node, cut_node_off, roll_nodes)
+OF_A_STANDBY = _named(nothing, kill_primary, standby_lags, stop_standby)
+BEHIND_A_POOLER = _named(nothing, kill_worker, restart_database, stop_database)
+FAULTS = _ORDINARY | OF_A_CLUSTER | OF_A_STANDBY
+ONCE = (roll_everything, roll_nodes, kill_primary)
+"""They strike once: they take their time, or cannot happen twice."""
+SUSTAINED = (roll_everything, roll_nodes, kill_node, cut_node_off)
+"""Commands are sent, more slowly, until the fault is over."""
 DUPLICATES = "every message twice"
 OVERLOAD = "twice the capacity"
-ALL = (*FAULTS, DUPLICATES, OVERLOAD)
+ALL = (*_ORDINARY, DUPLICATES, OVERLOAD)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPException
 from itertools import count
 from time import monotonic
@@ -17,7 +18,7 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.chaos.faults import DUPLICATES, FAULTS, OVERLOAD, clock_jumps, duplicating, nothing, roll_everything
+from tests.chaos.faults import DUPLICATES, FAULTS, ONCE, OVERLOAD, SUSTAINED, clock_jumps, duplicating, nothing
 from tests.chaos.subjects import Subject
 from tests.chaos.world import World
 from tests.flow.client import Answer, Client
@@ -26,9 +27,9 @@ _CLIENTS = 6
 _CROWD = 64
 """Clients of the overload: twice what the API processes have threads for, and each repeats at once."""
 _STRIKES = 3
-"""How often a fault strikes while the commands come in. A rolling restart is several in itself, and strikes once."""
+"""How often a fault strikes while the commands come in."""
 _EASY = 0.3
-"""Seconds between the commands of a client while a rolling restart, which takes its time, is under way."""
+"""Seconds between the commands of a client under a fault that takes its time."""
 _PATIENCE = 240.0
 """Seconds after which what is still pending counts as stuck."""
 _SLOWEST = 3.5
@@ -37,8 +38,9 @@ _LOOK_EVERY = 0.5
 _GROWTH = 1.3
 """How much more memory than after the first quarter there may ever be under overload."""
 HEADER = (
-    "| fault | accepted | carried out | lost | doubled | stuck | failed | slowest (s) | memory | heal (s) |\n"
-    "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    "| fault | accepted | carried out | lost | doubled | stuck | failed | slowest (s) | latest (s) | memory "
+    "| heal (s) |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 
 
@@ -54,6 +56,7 @@ class Result:
         stuck: accepted, and still pending after all patience.
         failed: requests that an API process took and did not answer, or with what no client can wait out.
         slowest_seconds: the longest time to an answer.
+        latest_seconds: the longest time from an acceptance to the outcome.
         growth: under overload, the most memory of API and workers as a multiple of what it was after the first quarter.
         heal_seconds: from the end of fault and load until the last operation was finished.
     """
@@ -66,6 +69,7 @@ class Result:
     stuck: int
     failed: int
     slowest_seconds: float
+    latest_seconds: float
     growth: float | None
     heal_seconds: float
 
@@ -79,7 +83,7 @@ class Result:
     def __str__(self) -> str:
         counts = (self.accepted, self.carried_out, self.lost, self.doubled, self.stuck, self.failed)
         growth = "" if self.growth is None else f"{self.growth:.2f}"
-        measures = f"{self.slowest_seconds:.1f} | {growth} | {self.heal_seconds:.1f}"
+        measures = f"{self.slowest_seconds:.1f} | {self.latest_seconds:.1f} | {growth} | {self.heal_seconds:.1f}"
         return f"| {self.fault} | {' | '.join(map(str, counts))} | {measures} |"
 
 
@@ -142,8 +146,9 @@ def run(world: World, fault: str, subject: Subject, commands: int, seed: int) ->
     chance = random.Random(f"{seed} {fault}")
     strike = FAULTS.get(fault, nothing)
     subject.prepare(world)
-    rolling = strike is roll_everything
-    moments = sorted(chance.sample(range(commands // 10, commands * 9 // 10), 1 if rolling else _STRIKES))
+    sustained = strike in SUSTAINED
+    moments = sorted(chance.sample(range(commands // 10, commands * 9 // 10), 1 if strike in ONCE else _STRIKES))
+    began = datetime.now(UTC)
     load = Load(world, subject, refusals=(401,) if strike is clock_jumps else ())
     clients = _CROWD if fault == OVERLOAD else _CLIENTS
     numbers = count()
@@ -155,9 +160,9 @@ def run(world: World, fault: str, subject: Subject, commands: int, seed: int) ->
             strike(world, chance)
 
     def send(_: int) -> None:
-        while (number := next(numbers)) < commands or (rolling and not breaking.done()):
+        while (number := next(numbers)) < commands or (sustained and not breaking.done()):
             load.send(number)
-            threading.Event().wait(_EASY if rolling else 0)
+            threading.Event().wait(_EASY if sustained else 0)
 
     def watch_memory() -> float:
         load.await_accepted(commands // 4)
@@ -178,8 +183,9 @@ def run(world: World, fault: str, subject: Subject, commands: int, seed: int) ->
             heal_seconds = monotonic() - over
         finally:
             healed.set()
-    with psycopg.connect(world.postgres.url) as database:
+    with psycopg.connect(world.database_url) as database:
         effects = subject.effects(database)
+        latest = _latest(database, began)
     return Result(
         fault=fault,
         accepted=len(load.accepted),
@@ -189,9 +195,17 @@ def run(world: World, fault: str, subject: Subject, commands: int, seed: int) ->
         stuck=stuck,
         failed=load.failed,
         slowest_seconds=load.slowest_seconds,
+        latest_seconds=latest,
         growth=watching.result() if watching else None,
         heal_seconds=heal_seconds,
     )
+
+
+def _latest(database: psycopg.Connection[Any], since: datetime) -> float:
+    """The most seconds from an acceptance to its outcome."""
+    longest = "select extract(epoch from max(finished_at - accepted_at)) from operations where accepted_at >= %s"
+    found = database.execute(longest.encode(), (since,)).fetchone()
+    return float(found[0] or 0) if found else 0.0
 
 
 def _await_all(world: World, subject: Subject, accepted: list[Answer]) -> int:

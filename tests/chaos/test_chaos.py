@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from tests.broker import is_installed
 from tests.chaos.faults import DUPLICATES
 from tests.chaos.run import run
 from tests.chaos.subjects import subjects
@@ -20,7 +20,7 @@ _SEED = 1
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    if not shutil.which("rabbitmqctl"):
+    if not is_installed():
         pytest.skip("no rabbitmq-server is installed")
     with World() as world:
         yield world

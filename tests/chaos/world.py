@@ -17,10 +17,13 @@ import psutil
 
 from tests.broker import RabbitMQ
 from tests.chaos.clock import Clock
+from tests.cluster import Cluster
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, administrator, beat
+from tests.pooler import pooler
 from tests.postgres import Postgres, migrate
 from tests.proxy import Proxy
+from tests.standby import Pair
 from tests.worker import Program, WorkerProcess, environment, eventually
 
 _LOOK_EVERY = 0.2
@@ -31,42 +34,52 @@ class World:
 
     Attributes:
         rabbitmq, network: the broker, and the network between it and the program.
-        clock: what the last of the API processes takes for the time.
+        cluster: in place of both, several nodes.
         postgres: the database server.
+        pair: that server and its standby, for a world that has one.
+        database_url: whichever server accepts writes, without a pooler.
+        clock: what the last of the API processes takes for the time.
         apis, workers: the processes to be killed.
         mail: where mails arrive, one file each.
 
     Args:
+        nodes: of RabbitMQ.
+        standby: PostgreSQL has a standby, in step with it, that may take over and answers anonymous queries.
+        pooler: the pool mode of a PgBouncer between the program and PostgreSQL.
         settings: environment variables of the program.
     """
 
-    def __init__(self, **settings: str) -> None:
+    cluster: Cluster
+    pair: Pair
+    network: Proxy
+
+    def __init__(self, *, nodes: int = 1, standby: bool = False, pooler: str | None = None, **settings: str) -> None:
+        self._nodes, self._standby, self._pooler = nodes, standby, pooler
         self._settings = settings
         self._stack = ExitStack()
         self._ending = threading.Event()
         self._out_of_rotation: ApiProcess | None = None
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _start(self) -> None:
         directory = Path(tempfile.mkdtemp(prefix="chaos-"))
         directory.chmod(0o755)
         self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        self.postgres = Postgres(directory / "postgres")
-        self._stack.callback(self.postgres.stop)
-        migrate(self.postgres.url)
-        (directory / "rabbitmq").mkdir()
-        self.rabbitmq = RabbitMQ(directory / "rabbitmq")
-        self._stack.callback(self.rabbitmq.stop)
-        self.rabbitmq.start()
-        self.broker_url = self._stack.enter_context(self.rabbitmq.vhost())
-        self.network = self._stack.enter_context(Proxy("127.0.0.1", self.rabbitmq.port))
-        behind = urlsplit(self.broker_url)._replace(netloc=f"guest:guest@127.0.0.1:{self.network.port}").geturl()
+        database = self._start_postgres(directory)
+        broker = self._start_rabbitmq(directory / "rabbitmq")
         self.mail = directory / "mail"
         unlimited = {"REGISTRATIONS_PER_ADDRESS": "1000000", "REGISTRATIONS": "1000000"}  # all come from here
         self.environment = environment(
-            BROKER_URL=behind,
-            DATABASE_URL=self.postgres.url,
+            BROKER_URL=broker,
             MAIL_URL=f"file:{self.mail}",
-            **unlimited | self._settings,
+            **database | unlimited | self._settings,
         )
         self.clock = Clock(directory)
         self.apis = [
@@ -82,7 +95,6 @@ class World:
         supervisor.start()
         self._stack.callback(supervisor.join)
         self._stack.callback(self._ending.set)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -122,6 +134,36 @@ class World:
         """Wait until every process answers again."""
         for api in self.apis:
             eventually(partial(is_ready, api.client))
+
+    def _start_postgres(self, directory: Path) -> dict[str, str]:
+        """Start it; returns the program's settings."""
+        if self._standby:
+            self.pair = Pair(directory)
+            self._stack.callback(self.pair.stop)
+            self.pair.keep_in_step()
+            self.postgres, self.database_url = self.pair.primary, self.pair.either
+            return {"DATABASE_URL": self.database_url, "DATABASE_READ_URL": self.pair.standby.url}
+        self.postgres = Postgres(directory / "postgres")
+        self._stack.callback(self.postgres.stop)
+        migrate(self.postgres.url)
+        self.database_url = self.postgres.url
+        if self._pooler is None:
+            return {"DATABASE_URL": self.database_url}
+        pooled = self._stack.enter_context(pooler(self.database_url, self._pooler, size=80))
+        return {"DATABASE_URL": pooled, "DATABASE_DIRECT_URL": self.database_url}
+
+    def _start_rabbitmq(self, directory: Path) -> str:
+        """Start it; returns its address for the program."""
+        if self._nodes > 1:
+            self.cluster = self._stack.enter_context(Cluster(directory, self._nodes))
+            self.broker_url = self.cluster.url
+            return self.broker_url
+        self.rabbitmq = RabbitMQ(directory)
+        self._stack.callback(self.rabbitmq.stop)
+        self.rabbitmq.start()
+        self.broker_url = self._stack.enter_context(self.rabbitmq.vhost())
+        self.network = self._stack.enter_context(Proxy("127.0.0.1", self.rabbitmq.port))
+        return urlsplit(self.broker_url)._replace(netloc=f"guest:guest@127.0.0.1:{self.network.port}").geturl()
 
     def _supervise(self) -> None:
         while not self._ending.wait(_LOOK_EVERY):

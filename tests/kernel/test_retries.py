@@ -18,7 +18,7 @@ from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers
-from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 from backend.program import Process
 
 Deed = Callable[[sa.Connection, int], None]
@@ -123,13 +123,23 @@ def too_slow(connection: sa.Connection, number: int) -> None:
     connection.execute(sa.text("select pg_sleep(60)"))
 
 
-@pytest.mark.parametrize("deed", [too_slow, raising("55P03", tries=100), raising("57014", tries=100)])
-def test_a_statement_or_a_lock_that_takes_too_long_is_waited_for(script: Script, process: Process, deed: Deed) -> None:
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        (too_slow, StatementTooSlow),
+        (raising("55P03", tries=100), DatabaseAway),
+        (raising("57014", tries=100), StatementTooSlow),
+    ],
+)
+def test_a_statement_or_a_lock_that_takes_too_long_is_waited_for(
+    script: Script, process: Process, deed: Deed, reason: type[DatabaseAway]
+) -> None:
     """Somebody else holds the lock, or the server is busy: nothing is wrong with the message."""
     script.deeds["wait"] = deed
     envelope = message(process, "wait")
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseAway) as raised:
         process.receiver.receive(envelope)
+    assert type(raised.value) is reason
     assert script.tries == {"wait": 1}
     assert process.bus.outcome_of(envelope.id) is None
 

@@ -38,12 +38,12 @@ class Broker:
         """Put a message into a lane, whatever it looks like."""
         Producer(self.channel, auto_declare=False).publish(body, routing_key, exchange="commands", **options)
 
-    def task(self, name: str = "sample.work", lane: str = "sample.commands", **body: Any) -> str:
+    def task(self, name: str = "sample.work", lane: str = "sample.commands", *, timeouts: int = 0, **body: Any) -> str:
         """Put a well-formed task into a lane; returns its id."""
         task_id = str(uuid4())
         shown = repr(dict.fromkeys(body, "…"))
         headers: dict[str, Any] = {"task": name, "id": task_id, "lang": "py", "argsrepr": "()", "kwargsrepr": shown}
-        headers["envelope"] = {"request_id": "r1"}
+        headers["envelope"] = {"request_id": "r1", **({"timeouts": timeouts} if timeouts else {})}
         self.publish([[], body, {}], lane, serializer="json", headers=headers)
         return task_id
 

@@ -23,7 +23,7 @@ from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.receive import Receiver
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Kind
-from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 from backend.program import Process, Program
 from backend.settings import load_settings
 from tasks.app import worker_app
@@ -136,6 +136,10 @@ def _find_no_database_once(envelope: Envelope) -> None:
         raise DatabaseAway(envelope.body.get("canary"))
 
 
+def _be_too_slow(_: Envelope) -> None:
+    raise StatementTooSlow
+
+
 def _find_no_database_when_told(envelope: Envelope) -> None:
     if _first_time(envelope, "away"):
         _wait_until_told(envelope)
@@ -161,6 +165,7 @@ _DEEDS: Mapping[str, Callable[[Envelope], None]] = {
     "exit": _exit,
     "be undecodable": _be_undecodable,
     "find no database once": _find_no_database_once,
+    "be too slow": _be_too_slow,
     "find no database when told": _find_no_database_when_told,
     "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "hang once": _hang_once,

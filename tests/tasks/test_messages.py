@@ -78,6 +78,16 @@ def test_a_database_that_is_away_is_waited_for(broker: Broker, sample_worker: Wo
     assert _lines(sample_worker, task_id) == ["received", "received", "done"]
 
 
+def test_a_statement_that_is_always_too_slow_is_not_tried_for_ever(
+    broker: Broker, sample_worker: WorkerProcess
+) -> None:
+    """A busy server is waited for, some minutes long."""
+    task_id = broker.task(do="be too slow", timeouts=28)
+    dead = broker.next_in("dead-letters").properties["application_headers"]
+    assert (dead["id"], dead["envelope"]["timeouts"]) == (task_id, 29)
+    assert _lines(sample_worker, task_id) == ["received", "received", "gave up"]
+
+
 def test_a_message_that_can_neither_be_carried_out_nor_delayed_is_held_and_costs_no_delivery(
     private_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ class Headers:
         cause: the message that caused an event.
         spooled: whether the message waited in the outbox because the broker was away.
         attempts: the number of failed attempts.
+        timeouts: how often PostgreSQL cancelled a statement of the handler that took too long.
         replay: how often it was dead-lettered before.
         mac: the proof that one of our processes wrote the message, see `Sealer`.
     """
@@ -50,6 +51,7 @@ class Headers:
     cause: UUID | None = None
     spooled: bool = False
     attempts: int = 0
+    timeouts: int = 0
     replay: int = 0
     mac: str = ""
 

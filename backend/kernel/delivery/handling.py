@@ -21,7 +21,7 @@ from backend.kernel.messages.message import Progress
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit
-from backend.kernel.postgres.faults import DatabaseAway, is_conflict, is_database_away
+from backend.kernel.postgres.faults import away, is_conflict, is_database_away
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ def through_conflicts(attempt: Callable[[], T]) -> T:
     """Retry at once, a few times, while PostgreSQL aborts this transaction for another one.
 
     Raises:
-        DatabaseAway: PostgreSQL cannot be reached.
+        DatabaseAway: PostgreSQL cannot be reached, or was too slow.
         Exception: what else `attempt` raises.
     """
     for tries in range(1, _CONFLICT_TRIES + 1):
@@ -152,7 +152,7 @@ def through_conflicts(attempt: Callable[[], T]) -> T:
             return attempt()
         except Exception as error:
             if is_database_away(error):
-                raise DatabaseAway from None
+                raise away(error) from None
             if not is_conflict(error) or tries == _CONFLICT_TRIES:
                 raise
     raise AssertionError("unreachable")

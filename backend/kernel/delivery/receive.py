@@ -66,6 +66,7 @@ class Receiver:
             Away: a server that the handler needs is away; redeliver it later, as often as it takes.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
+            StatementTooSlow: it cancelled a statement; redeliver it later, a limited number of times.
             Exception: any other fault; redeliver it later, a limited number of times.
         """
         handler = self.registry.by_name.get(envelope.name)
@@ -104,6 +105,12 @@ class Receiver:
         """
         self.database.read(
             lambda connection: retries.note(connection, envelope, tries, reason, seconds), timeout=1, fresh=True
+        )
+
+    def timed_out_again(self, envelope: Envelope) -> Envelope:
+        """The message to redeliver after a statement that took too long."""
+        return self.sealer.signed(
+            replace(envelope, headers=replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
         )
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
@@ -220,7 +227,7 @@ class Receiver:
         """A step is done, the command is not: send the same message again, with its attempts reset."""
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
-        again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0)))
+        again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0, timeouts=0)))
         outbox.write_again(unit.connection, aggregate, again)
         return aggregate, again
 

@@ -9,7 +9,8 @@ from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 
 from backend.kernel.messages.away import Away
 
-_BUSY_STATES = ("55P03", "57014")
+_TOO_SLOW_STATE = "57014"
+_BUSY_STATES = ("55P03", _TOO_SLOW_STATE)
 """Lock timeout; statement timeout, or cancelled by an operator (PostgreSQL, appendix A)."""
 _READ_ONLY_STATE = "25006"
 """After a failover: this server is a standby, or accepts no writes any more."""
@@ -23,6 +24,17 @@ class DatabaseAway(Away):
     """PostgreSQL cannot do this now: it cannot be reached, accepts no writes, or a lock is held for too long."""
 
     longest_pause = 10
+
+
+class StatementTooSlow(DatabaseAway):
+    """PostgreSQL answers, and cancelled a statement that took longer than `statement_timeout`."""
+
+
+def away(error: BaseException) -> DatabaseAway:
+    """What to raise for an error that is about a temporary state of the server."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    too_slow = isinstance(original, psycopg.Error) and original.sqlstate == _TOO_SLOW_STATE
+    return StatementTooSlow() if too_slow else DatabaseAway()
 
 
 def is_database_away(error: BaseException) -> bool:

@@ -181,7 +181,9 @@ class SqlDeadLetters:
 
 def _again(row: Any, lane: str, actor: UUID | None) -> Envelope:
     """The message once more: its replay has attempts of its own, and nobody waits for it."""
-    headers = replace(Headers.parse(row.headers), attempts=0, waiting=False, replay=row.times, replayed_by=actor)
+    headers = replace(
+        Headers.parse(row.headers), attempts=0, timeouts=0, waiting=False, replay=row.times, replayed_by=actor
+    )
     return Envelope(row.message_id, row.task, lane, row.body, headers)
 
 

@@ -56,14 +56,17 @@ PAGES = {
 }
 _SEED = """
 insert into products
-    (id, sku, name, description, price, stock, low_stock_threshold, is_active, created_at, updated_at, version)
+    (id, sku, name, description, price, stock, low_stock_threshold, is_active, created_at, updated_at, version,
+     name_key, words)
+select *, lower(name), array_to_tsvector(string_to_array(lower(name || ' ' || description), ' ')) from (
 select gen_random_uuid(), 'SKU-' || n,
     (array['Laptop','Mouse','Monitor','Dock','Keyboard','Cable','Printer','Tablet','Camera','Speaker'])[1 + n %% 10]
-        || ' ' || n,
-    (select string_agg('w' || floor(1000 * power(random(), 3))::int, ' ') from generate_series(1, 8 + n - n)),
+        || ' ' || n as name,
+    (select string_agg('w' || floor(1000 * power(random(), 3))::int, ' ') from
+        generate_series(1, 8 + n - n)) as description,
     round((10000 * power(random(), 4))::numeric, 2), case when random() < 0.1 then 0 else 1 + n %% 90 end, 5,
     n %% 20 <> 0, timestamptz '2026-01-01' + n * interval '20 seconds', now(), 1
-from generate_series(1, %s::int) n
+from generate_series(1, %s::int) n) products
 """
 
 
