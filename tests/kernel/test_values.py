@@ -1,0 +1,55 @@
+"""Values that more than one context uses."""
+
+from __future__ import annotations
+
+import email_validator
+import hypothesis.strategies as st
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+
+from backend.kernel.messages.refusals import Invalid
+from backend.kernel.messages.values import address_spelling, email_address
+
+_WORD = st.text("abcXYZ019", min_size=1, max_size=25)
+_JOINED = st.lists(
+    st.one_of(_WORD, st.sampled_from([*".-_+@ é!\u0130\u212a\u017f", "--", "xn--", "xn--nxa", ".."])), max_size=9
+)
+_ALMOST = st.builds(
+    lambda local, domain, end: f"{''.join(local)}@{''.join(domain)}{end}",
+    _JOINED,
+    _JOINED,
+    st.sampled_from(["", ".com", ".c", ".C0", ".9", ".x--y", ".museum", ".com.", ".com\n", " .com", ".test", ".local"]),
+)
+
+
+@hypothesis_settings(deadline=None, max_examples=400)
+@given(_ALMOST)
+@example("Ada.Lovelace+news@Mail.Example-Site.org")
+@example("a@b.co")
+@example("a@" + "b" * 58 + ".co")
+@example("a@" + "b" * 64 + ".co")
+@example("a" * 57 + "@b.info")
+@example("a" * 65 + "@b.co")
+@example("a@ab--cd.org")
+@example("a@xn--nxa.org")
+@example("a@example.123")
+@example("a@1.2.com")
+@example("K@\u212a.com")
+def test_an_ordinary_address_is_what_the_full_parse_says(text: str) -> None:
+    """An address that needs no parser is accepted, or refused, as the parser would."""
+    assert _ours(text) == _parsed(text)
+
+
+def _ours(text: str) -> str:
+    try:
+        return email_address(text)
+    except Invalid as refused:
+        return " ".join(one.detail for one in refused.errors)
+
+
+def _parsed(text: str) -> str:
+    try:
+        parsed = email_validator.validate_email(text.strip(), check_deliverability=False, strict=True)
+    except email_validator.EmailNotValidError as error:
+        return str(error)
+    return address_spelling(parsed.normalized)
