@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from uuid import UUID
 
 from backend.contexts.products.domain.errors import ProductNotFound, SkuTaken
 from backend.contexts.products.domain.product import Product, StockMovement
-from backend.contexts.products.infrastructure.tables import stock_movements
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.postgres.statements import run
 
 _TAKEN = {"products_sku_key": SkuTaken}
+_ADD_MOVEMENT = """
+insert into stock_movements (id, product_id, quantity, balance, reason, actor_id)
+values (%(id)s, %(product_id)s, %(quantity)s, %(balance)s, %(reason)s, %(actor_id)s)
+"""
 
 
 class SqlProducts:
@@ -46,4 +49,4 @@ class SqlStockLedger:
 
     def add(self, movement: StockMovement) -> None:
         """Insert a line."""
-        self._unit.connection.execute(stock_movements.insert(), asdict(movement))
+        run(self._unit.connection, _ADD_MOVEMENT, vars(movement))
