@@ -5,10 +5,13 @@ from backend.kernel.observe.tracing import configure_tracing
 from backend.program import load_program
 from backend.scaffold.cli import new
 from tasks.app import make_app
+from tasks.cli import topology_of
 from tasks.queue import CeleryQueue
 
 program = load_program()
 configure_logging(program.settings)
 configure_tracing(program.settings, "api")
-app = program.process(CeleryQueue(make_app(program))).web()
+celery = make_app(program)
+app = program.process(CeleryQueue(celery)).web()
 app.cli.add_command(new)
+app.cli.add_command(topology_of(celery))

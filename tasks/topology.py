@@ -5,6 +5,7 @@ Workers and publishers declare it themselves; `python -m tasks.topology` declare
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,19 +29,22 @@ def declare_topology(connection: Connection, lanes: Iterable[Queue]) -> None:
     """Declare everything, on a channel of its own. Declaring what exists changes nothing.
 
     Raises:
-        amqp.PreconditionFailed: a queue exists with other arguments; it must be drained and deleted first.
+        amqp.PreconditionFailed: a queue exists with other arguments: `flask topology move` changes them.
     """
     with connection.channel() as channel:
         if connection.transport.driver_type == "amqp":
             _declare(Exchange(EVENTS_EXCHANGE, type="topic", durable=True), channel)
-            # Never among task_queues: workers would process the dead letters again.
-            dead = Exchange(f"{COMMANDS}.dead", type="topic", durable=True)
-            # By default RabbitMQ 4 drops from a quorum queue what was requeued 20 times. Not -1,
-            # which RabbitMQ 3 takes for 0.
-            arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
-            _declare(Queue(DEAD_LETTERS, dead, routing_key="#", queue_arguments=arguments), channel)
+            _declare(dead_letters(), channel)
         for lane in lanes:
             _declare(lane, channel)
+
+
+def dead_letters() -> Queue:
+    """The queue of dead letters. Never among task_queues: workers would process them again."""
+    exchange = Exchange(f"{COMMANDS}.dead", type="topic", durable=True)
+    # By default RabbitMQ 4 drops from a quorum queue what was requeued 20 times. Not -1, which RabbitMQ 3 takes for 0.
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    return Queue(DEAD_LETTERS, exchange, routing_key="#", queue_arguments=arguments)
 
 
 def ensure_topology(connection: Connection, lanes: Sequence[Queue]) -> None:
@@ -74,7 +78,8 @@ def _declare(entity: Any, channel: Any) -> None:
         entity(channel).declare()
     except PreconditionFailed as refusal:
         # RabbitMQ's text names the argument; the exception's type alone is logged elsewhere.
-        log.error("exists with other arguments: drain it, delete it", name=entity.name, reason=refusal.reply_text)  # noqa: TRY400
+        remedy = f"{entity.name} exists with other arguments: stop its workers, run `flask topology move {entity.name}`"
+        log.error(remedy, reason=refusal.reply_text)  # noqa: TRY400
         raise
 
 
@@ -82,5 +87,8 @@ if __name__ == "__main__":
     conf = conf_of(load_program())
     with Connection(conf["broker_url"], ssl=conf.get("broker_use_ssl", False)) as broker:
         connect(broker)
-        declare_topology(broker, conf["task_queues"])
+        try:
+            declare_topology(broker, conf["task_queues"])
+        except PreconditionFailed:
+            sys.exit(1)  # the log says what to do
         declare_delays(broker, conf["task_queues"])
