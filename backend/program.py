@@ -21,6 +21,7 @@ from backend.kernel.delivery.batches import BatchReceiver
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Queue
 from backend.kernel.delivery.handling import Handling
+from backend.kernel.delivery.pauses import Pauses
 from backend.kernel.delivery.receive import AccountOf, Receiver
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.http.caller import Authenticate
@@ -127,6 +128,7 @@ class Process:
             sealer=self.resources.sealer,
             handling=self._handling,
             relay=self.relay,
+            pauses=Pauses(self.resources.database),
             problem_of=problem_of,
             account_of=self._account_of,
         )

@@ -131,3 +131,25 @@ def test_a_lane_tells_when_work_last_began_there(api: Client, admin: Mapping[str
     found = eventually(lambda: lane(api, admin)["last_taken_at"] and lane(api, admin))
     assert found["consumers"] >= 1
     assert found["wait_seconds"]["p95"] >= 0
+
+
+def test_one_command_is_paused_while_the_others_go_on(
+    api: Client, admin: Mapping[str, str], worker: WorkerProcess, rabbitmq_url: str
+) -> None:
+    dead_before = len(waiting(rabbitmq_url, "dead-letters"))
+    assert api.post("/api/v1/commands/users.create_user/pause", {"reason": "a test"}, **admin).status == 204
+    accepted: list[Answer] = []
+
+    def one_waits() -> bool:
+        accepted.append(register(api))
+        return bool(lane(api, admin)["delayed"])
+
+    eventually(one_waits)
+    other = api.post("/api/v1/auth/forgot-password", {"email": f"{uuid4().hex}@example.com"})
+    assert api.outcome(other)["status"] == "succeeded"
+    worker.restart()
+    assert pending(api, accepted[-1])
+    assert api.post("/api/v1/commands/users.create_user/resume", {}, **admin).status == 204
+    assert {api.outcome(one)["status"] for one in accepted} == {"succeeded"}
+    eventually(lambda: lane(api, admin)["delayed"] == 0)
+    assert len(waiting(rabbitmq_url, "dead-letters")) == dead_before

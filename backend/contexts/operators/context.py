@@ -27,7 +27,8 @@ def open_ports(resources: Resources, unit: UnitOfWork) -> OperatorsPorts:
     """Open the handlers' ports for one transaction."""
     registry = resources.registry
     lane_of = {name: handler.lane for name, handler in registry.queued().items()}
-    return OperatorsPorts(SqlDeadLetters(unit, lane_of, resources.sealer), SqlLanes(unit, registry.every_lane()))
+    known = SqlLanes(unit, registry.every_lane(), lane_of)
+    return OperatorsPorts(SqlDeadLetters(unit, lane_of, resources.sealer), known)
 
 
 context = Context(

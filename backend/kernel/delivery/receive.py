@@ -18,6 +18,7 @@ from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts, write
+from backend.kernel.delivery.pauses import Pauses
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -51,6 +52,7 @@ class Receiver:
     sealer: Sealer
     handling: Handling
     relay: Relay
+    pauses: Pauses
     problem_of: Callable[[Refusal, str], dict[str, Any]]
     account_of: AccountOf
 
@@ -63,7 +65,7 @@ class Receiver:
         Raises:
             Forged: none of our processes wrote the message.
             UnknownKey: written with a key that this process does not have; redeliver it later.
-            Away: a server that the handler needs is away; redeliver it later, as often as it takes.
+            Away: a server that the handler needs is away, or the task is paused; redeliver it until that is over.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
             StatementTooSlow: it cancelled a statement; redeliver it later, a limited number of times.
@@ -74,6 +76,7 @@ class Receiver:
             self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
+        self.pauses.check(handler.name)
         token = current_origin.set(envelope.headers.origin)
         started = perf_counter()
         try:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hmac import compare_digest
+from typing import Any
 
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
-from backend.kernel.delivery import outbox
+from backend.kernel.delivery import lanes, outbox, pauses
 from backend.kernel.http.answers import json_response, problem_response
 from backend.kernel.http.api import api, bus, current
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
+from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.replica import ReplicaState
 
 
@@ -32,13 +34,19 @@ def live() -> Response:
 
 
 def ready() -> Response:
-    """200 while anything can be read or accepted, naming each dependency and what works; 503 when nothing can."""
+    """200 while anything can be read or accepted, naming each dependency, what works, and the lanes and commands that
+    are accepted and wait because an operator paused them; 503 when nothing can.
+    """
     database, limit = bus().database, api().settings.spool_limit
     room: list[bool] = []
+    paused: set[str] = set()
+
+    def look(primary: ReadConnection) -> None:
+        room.append(outbox.has_room(primary, limit))
+        paused.update(name.removeprefix(pauses.PREFIX) for name in lanes.paused(primary))
+
     up = {
-        "database": _answers(
-            lambda: room.append(database.read(lambda primary: outbox.has_room(primary, limit), timeout=1, fresh=True))
-        ),
+        "database": _answers(lambda: database.read(look, timeout=1, fresh=True)),
         "broker": _answers(lambda: bus().queue.check(1)),
     }
     up["replica"] = up["database"] if database.replica_state is None else database.replica_state is ReplicaState.UP
@@ -46,7 +54,9 @@ def ready() -> Response:
         "reads": "database" if up["database"] else "replica" if up["replica"] else "none",
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
     }
-    state = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
+    state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
+    if paused:
+        state["paused"] = sorted(paused)
     if set(works.values()) == {"none"}:
         return problem_response({**http_problem(503, current.get().request_id), **state}, {"Retry-After": "2"})
     return json_response({"status": "ok" if all(up.values()) else "degraded", **state})

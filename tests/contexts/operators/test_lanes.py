@@ -195,3 +195,18 @@ def test_the_last_hour_of_a_lane_is_told_by_minute(
     assert found["per_minute"] == 0.4
     (line,) = [one for one in flask("lanes", "history").splitlines() if one.startswith("users.hashing.anonymous ")]
     assert line.split()[1:3] == ["0.4", "2"]
+
+
+def test_one_command_is_paused_and_shown_as_such(admin: Client, flask: Callable[..., str]) -> None:
+    assert admin.post("/commands/users.create_user/pause", {"reason": "a test"}).status_code == 204
+    (paused,) = admin.get("/lanes").json["paused_commands"]
+    assert (paused["name"], paused["by"], paused["reason"]) == ("users.create_user", str(ADMIN), "a test")
+    assert admin.open("GET", "/health/ready").json["paused"] == ["users.create_user"]
+    assert "users.create_user" in flask("lanes", "list")
+    (entry,) = admin.get("/audit", {"action": "commands.pause"}).json["items"]
+    assert entry["detail"] == "users.create_user"
+
+    assert "resumed" in flask("lanes", "resume", "users.create_user")
+    assert admin.get("/lanes").json["paused_commands"] == []
+    assert "paused" not in admin.open("GET", "/health/ready").json
+    assert admin.post("/commands/users.nothing/pause", {"reason": "a test"}).status_code == 404

@@ -63,6 +63,21 @@ class PauseLane(SyncCommand[None]):
 
 
 @dataclass(frozen=True)
+class PauseCommand(SyncCommand[None]):
+    """Pause one kind of message: it waits, and the rest of its lane goes on."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ResumeCommand(SyncCommand[None]):
+    """Resume it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class ResumeLane(SyncCommand[None]):
     """Resume a lane."""
 

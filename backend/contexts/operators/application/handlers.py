@@ -5,10 +5,12 @@ from __future__ import annotations
 from backend.contexts.operators.application.commands import (
     MOST_AT_ONCE,
     DiscardDeadLetter,
+    PauseCommand,
     PauseLane,
     ReplayDeadLetter,
     Replayed,
     ReplayGroup,
+    ResumeCommand,
     ResumeLane,
 )
 from backend.contexts.operators.application.ports import OperatorsPorts
@@ -45,3 +47,15 @@ def pause(command: PauseLane, ports: OperatorsPorts) -> None:
 def resume(command: ResumeLane, ports: OperatorsPorts) -> None:
     """The workers notice it within seconds."""
     ports.lanes.resume(command.lane)
+
+
+@handlers.on(PauseCommand, name="commands.pause")
+def pause_command(command: PauseCommand, ports: OperatorsPorts) -> None:
+    """The workers notice it within seconds."""
+    ports.lanes.pause_command(command.name, command.reason)
+
+
+@handlers.on(ResumeCommand, name="commands.resume")
+def resume_command(command: ResumeCommand, ports: OperatorsPorts) -> None:
+    """Waiting messages come back within a minute."""
+    ports.lanes.resume_command(command.name)

@@ -49,6 +49,20 @@ class Lanes(Protocol):
             LaneNotFound: no handler has this lane.
         """
 
+    def pause_command(self, name: str, reason: str) -> None:
+        """Pause one kind of message, or give a paused one another reason.
+
+        Raises:
+            CommandNotFound: no worker runs it.
+        """
+
+    def resume_command(self, name: str) -> None:
+        """End the pause, if there is one.
+
+        Raises:
+            CommandNotFound: no worker runs it.
+        """
+
 
 @dataclass(frozen=True)
 class OperatorsPorts:

@@ -19,3 +19,7 @@ class DeadLetterSettled(Conflict):
 
 class LaneNotFound(NotFound):
     """The lane does not exist."""
+
+
+class CommandNotFound(NotFound):
+    """No worker runs a command or subscriber with this name."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 from flask.cli import AppGroup, with_appcontext
 
-from backend.contexts.operators.application.commands import PauseLane, ResumeLane
+from backend.contexts.operators.application.commands import PauseCommand, PauseLane, ResumeCommand, ResumeLane
 from backend.contexts.operators.infrastructure.lanes import (
     BehindView,
     LaneHistory,
@@ -17,6 +17,7 @@ from backend.contexts.operators.infrastructure.lanes import (
 )
 from backend.contexts.operators.infrastructure.printing import table
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
+from backend.kernel.delivery.pauses import paused_tasks
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
 
@@ -31,6 +32,8 @@ def list_lanes() -> None:
     """Show the messages and consumers of each lane, how long messages wait, and which lane is behind since when."""
     heading = ("LANE", "READY", "UNACKED", "DELAYED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
     table([heading, *map(_lane, lane_views(api().bus))])
+    for paused in api().bus.database.read(paused_tasks, fresh=True):
+        click.echo(f"paused: {paused.name}  {_ago(paused.since)} by {paused.by or 'an operator'}: {paused.reason}")
 
 
 @lanes.command("history")
@@ -45,8 +48,10 @@ def history() -> None:
 @click.option("--reason", required=True, help="Why; everybody who looks at the lanes reads it.")
 @reports_refusals
 def pause(*, lane: str, reason: str) -> None:
-    """Pause LANE: within five seconds no worker starts a message of it until it is resumed."""
-    api().bus.execute(PauseLane(lane, reason))
+    """Pause LANE, or one command of a lane, such as users.create_user: within five seconds no worker starts a message
+    of it until it is resumed.
+    """
+    api().bus.execute(PauseCommand(lane, reason) if _is_command(lane) else PauseLane(lane, reason))
     click.echo(f"{lane}  paused")
 
 
@@ -54,9 +59,14 @@ def pause(*, lane: str, reason: str) -> None:
 @click.argument("lane")
 @reports_refusals
 def resume(*, lane: str) -> None:
-    """Resume LANE."""
-    api().bus.execute(ResumeLane(lane))
+    """Resume LANE, or one command."""
+    api().bus.execute(ResumeCommand(lane) if _is_command(lane) else ResumeLane(lane))
     click.echo(f"{lane}  resumed")
+
+
+def _is_command(name: str) -> bool:
+    registry = api().bus.registry
+    return name in registry.queued() and name not in registry.every_lane()
 
 
 @click.command("workers")

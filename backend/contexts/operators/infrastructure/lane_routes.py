@@ -6,9 +6,10 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
-from backend.contexts.operators.application.commands import PauseLane, ResumeLane
-from backend.contexts.operators.domain.errors import LaneNotFound
+from backend.contexts.operators.application.commands import PauseCommand, PauseLane, ResumeCommand, ResumeLane
+from backend.contexts.operators.domain.errors import CommandNotFound, LaneNotFound
 from backend.contexts.operators.infrastructure.lanes import lane_histories, lane_view, lane_views
+from backend.kernel.delivery.pauses import paused_tasks
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only, looks_for
@@ -101,10 +102,17 @@ class LaneSchema(ma.Schema):
     )
 
 
+class PausedCommandSchema(PauseSchema):
+    """A paused kind of message."""
+
+    name = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
+
+
 class LaneList(ma.Schema):
-    """Every lane."""
+    """Every lane, and the commands that are paused on their own."""
 
     items = ma.fields.List(ma.fields.Nested(LaneSchema), required=True)
+    paused_commands = ma.fields.List(ma.fields.Nested(PausedCommandSchema), required=True)
 
 
 class LaneHistorySchema(ma.Schema):
@@ -144,7 +152,8 @@ class LaneCollection(MethodView):
 
         A lane is the queue of one kind of work of one context. The broker's numbers are at most a few seconds old.
         """
-        return json_response({"items": lane_views(bus())})
+        paused = bus().database.read(paused_tasks, fresh=True)
+        return json_response({"items": lane_views(bus()), "paused_commands": paused})
 
 
 @blueprint.route("/lanes/history")
@@ -196,3 +205,43 @@ class LaneResumption(MethodView):
         """
         bus().execute(ResumeLane(name))
         return json_response(lane_view(bus(), name))
+
+
+def _find_command(name: str) -> None:
+    if name not in bus().registry.queued():
+        raise CommandNotFound
+
+
+@blueprint.route("/commands/<name>/pause")
+class CommandPause(MethodView):
+    """Pausing of one kind of message."""
+
+    @admin_only
+    @looks_for(_find_command)
+    @blueprint.arguments(Pausing)
+    @refuses(CommandNotFound)
+    @blueprint.response(204)
+    def post(self, pausing: dict[str, str], name: str) -> Response:
+        """Pause a command
+
+        Within five seconds no worker starts a message of this name; the rest of its lane goes on. Commands are accepted
+        and wait. No attempt is counted. A pause lasts until the command is resumed, whatever is restarted meanwhile.
+        """
+        bus().execute(PauseCommand(name, **pausing))
+        return Response(status=204)
+
+
+@blueprint.route("/commands/<name>/resume")
+class CommandResumption(MethodView):
+    """Resumption of one kind of message."""
+
+    @admin_only
+    @refuses(CommandNotFound)
+    @blueprint.response(204)
+    def post(self, name: str) -> Response:
+        """Resume a command
+
+        Each waiting message is processed at its next try, at most about 40 seconds later.
+        """
+        bus().execute(ResumeCommand(name))
+        return Response(status=204)

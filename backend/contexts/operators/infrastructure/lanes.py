@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from backend.contexts.operators.domain.errors import LaneNotFound
+from backend.contexts.operators.domain.errors import CommandNotFound, LaneNotFound
 from backend.contexts.operators.infrastructure.statistics import MINUTES, LaneMinute, lane_minutes
-from backend.kernel.delivery import lanes, retries
+from backend.kernel.delivery import lanes, pauses, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -103,9 +103,10 @@ class LaneHistory:
 class SqlLanes:
     """`Lanes` within one unit of work."""
 
-    def __init__(self, unit: UnitOfWork, known: Sequence[str]) -> None:
+    def __init__(self, unit: UnitOfWork, known: Sequence[str], tasks: Collection[str]) -> None:
         self._unit = unit
         self._known = known
+        self._tasks = tasks
 
     def pause(self, lane: str, reason: str) -> None:
         """Store the pause, which the workers read."""
@@ -117,10 +118,25 @@ class SqlLanes:
         self._check(lane)
         lanes.resume(self._unit.connection, lane)
 
+    def pause_command(self, name: str, reason: str) -> None:
+        """Store the pause, which the workers read."""
+        self._check_command(name)
+        lanes.pause(self._unit.connection, pauses.key_of(name), current_origin.get().actor, reason)
+
+    def resume_command(self, name: str) -> None:
+        """Delete the pause."""
+        self._check_command(name)
+        lanes.resume(self._unit.connection, pauses.key_of(name))
+
     def _check(self, lane: str) -> None:
         self._unit.detail = lane
         if lane not in self._known:
             raise LaneNotFound
+
+    def _check_command(self, name: str) -> None:
+        self._unit.detail = name
+        if name not in self._tasks:
+            raise CommandNotFound
 
 
 def lane_views(bus: Bus) -> list[LaneView]:
