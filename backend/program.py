@@ -126,6 +126,7 @@ class Process:
             registry=self.registry,
             codec=self.resources.codec,
             sealer=self.resources.sealer,
+            keyring=self.resources.keyring,
             handling=self._handling,
             relay=self.relay,
             pauses=Pauses(self.resources.database),

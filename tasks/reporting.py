@@ -113,7 +113,7 @@ class Reporter:
 def busy() -> list[dict[str, str]]:
     """What the worker of this process is doing."""
     return [
-        {"task": str(request.name), "since": _moment(request.time_start)}
+        {"task": str(request.name), "id": str(request.id), "since": _moment(request.time_start)}
         for request in _those(state.active_requests)
         if request.time_start
     ]

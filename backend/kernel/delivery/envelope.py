@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
@@ -81,7 +81,7 @@ class Headers:
         return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent, self.replayed_by)
 
 
-_NAMES = tuple(field.name for field in fields(Headers))
+_NAMES = tuple(header.name for header in fields(Headers))
 _IDS = ("actor", "cause", "replayed_by")
 
 
@@ -107,6 +107,7 @@ class Envelope:
         lane: the queue it travels in, `<context>.<kind>`.
         body: JSON-ready fields of the message; secrets sealed.
         taken: which worker took it, and when; it is not sent.
+        address: a keyed hash of the e-mail address in the body, by which operators find it; it is not sent.
     """
 
     id: UUID
@@ -115,6 +116,7 @@ class Envelope:
     body: Mapping[str, Any]
     headers: Headers = Headers()
     taken: Taking | None = None
+    address: bytes | None = field(default=None, repr=False)
 
 
 class Depth(NamedTuple):

@@ -50,6 +50,7 @@ operations = sa.Table(
     sa.Column("cause", sa.Uuid),
     sa.Column("spooled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("address", sa.LargeBinary),
     sa.Column("accepted_at", sa.DateTime(timezone=True)),
     sa.Column("taken_at", sa.DateTime(timezone=True)),
     sa.Column("worker", sa.Text),
@@ -57,15 +58,16 @@ operations = sa.Table(
     sa.CheckConstraint("status in ('succeeded', 'failed')", name="status"),
     sa.Index(None, "finished_at"),
     sa.Index(None, "request_id"),
+    sa.Index(None, "address", postgresql_where=sa.text("address is not null")),
     sa.Index(None, "actor", "finished_at", "id", postgresql_where=sa.text("cause is null and actor is not null")),
 )
 _INSERT: Final = """
 insert into operations
-    (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, accepted_at,
-     taken_at, worker, finished_at)
+    (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, address,
+     accepted_at, taken_at, worker, finished_at)
 values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
-     %(cause)s, %(spooled)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
+     %(cause)s, %(spooled)s, %(address)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
 # Only the message with this fingerprint was cancelled: one that came first under the same Idempotency-Key continues.
 _ONCE: Final = """
@@ -202,6 +204,7 @@ def _row(envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> 
         "actor": headers.actor,
         "cause": headers.cause,
         "spooled": headers.spooled,
+        "address": envelope.address,
         "accepted_at": headers.accepted_at or None,
         "taken_at": envelope.taken and envelope.taken.at,
         "worker": envelope.taken and envelope.taken.worker,

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
-from backend.kernel.delivery import dead_letters, inbox, outbox, retries
+from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
@@ -22,6 +22,7 @@ from backend.kernel.delivery.pauses import Pauses
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
 from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.keys import Keyring
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.origin import current_origin
@@ -50,6 +51,7 @@ class Receiver:
     registry: Registry
     codec: Codec
     sealer: Sealer
+    keyring: Keyring
     handling: Handling
     relay: Relay
     pauses: Pauses
@@ -77,6 +79,7 @@ class Receiver:
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
         self.pauses.check(handler.name)
+        envelope = self._findable(envelope)
         token = current_origin.set(envelope.headers.origin)
         started = perf_counter()
         try:
@@ -106,8 +109,9 @@ class Receiver:
         Raises:
             DatabaseAway: PostgreSQL cannot be reached.
         """
+        found = self._findable(envelope)
         self.database.read(
-            lambda connection: retries.note(connection, envelope, tries, reason, seconds), timeout=1, fresh=True
+            lambda connection: retries.note(connection, found, tries, reason, seconds), timeout=1, fresh=True
         )
 
     def timed_out_again(self, envelope: Envelope) -> Envelope:
@@ -134,6 +138,7 @@ class Receiver:
             DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
         to_relay: list[str] = []
+        letter = replace(letter, envelope=self._findable(letter.envelope))
         try:
             with UnitOfWork(self.database, message_id=letter.envelope.id) as unit:
                 first = letter.has_operation and self._record_fault(unit.connection, letter.envelope)
@@ -155,6 +160,9 @@ class Receiver:
             if handler := self.registry.by_name.get(name):
                 observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
+
+    def _findable(self, envelope: Envelope) -> Envelope:
+        return replace(envelope, address=addresses.digest_in(self.keyring, envelope.body))
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
         """Let the context release what it had reserved. A failure there must not prevent the dead letter."""

@@ -23,6 +23,7 @@ retries = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("lane", sa.Text, nullable=False),
     sa.Column("request_id", sa.Text),
+    sa.Column("address", sa.LargeBinary),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("since", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
@@ -31,8 +32,9 @@ retries = sa.Table(
     sa.Index(None, "next_try_at"),
 )
 _NOTE = """
-insert into retries (id, name, lane, request_id, tries, reason, next_try_at)
-values (%(id)s, %(name)s, %(lane)s, %(request_id)s, %(tries)s, %(reason)s, now() + make_interval(secs => %(seconds)s))
+insert into retries (id, name, lane, request_id, address, tries, reason, next_try_at)
+values (%(id)s, %(name)s, %(lane)s, %(request_id)s, %(address)s, %(tries)s, %(reason)s,
+        now() + make_interval(secs => %(seconds)s))
 on conflict (id) do update set tries = excluded.tries, reason = excluded.reason, next_try_at = excluded.next_try_at
 """
 # What is long overdue waits in its lane again, or was removed from the broker by hand.
@@ -49,8 +51,9 @@ def note(connection: ReadConnection, envelope: Envelope, tries: int, reason: str
         reason: why the last one failed, without values.
         seconds: until the next one.
     """
-    row = {"id": envelope.id, "name": envelope.name, "lane": envelope.lane, "tries": tries, "reason": reason}
-    connection.execute(_NOTE, {**row, "request_id": envelope.headers.request_id or None, "seconds": seconds})
+    known = {"id": envelope.id, "name": envelope.name, "lane": envelope.lane, "address": envelope.address}
+    now = {"tries": tries, "reason": reason, "seconds": seconds}
+    connection.execute(_NOTE, {**known, **now, "request_id": envelope.headers.request_id or None})
 
 
 def forget(connection: sa.Connection, envelope: Envelope) -> None:

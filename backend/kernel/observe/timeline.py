@@ -15,7 +15,10 @@ from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.kernel.delivery.inbox import operations
 from backend.kernel.delivery.outbox import outbox
 from backend.kernel.delivery.retries import retries
+from backend.kernel.delivery.timers import timers
+from backend.kernel.observe import workers
 from backend.kernel.observe.audit import audit_log
+from backend.kernel.postgres.statements import driver_of
 
 _NOT_KEPT = """\
 not stored: redeliveries after a crash, when a message was published, \
@@ -77,12 +80,22 @@ def trace(
         contexts: the contexts' parts of it.
     """
     request_ids = _requests_of(connection, operation_id) or [request_id]
+    return trace_of(connection, request_ids, operation_id, contexts)
+
+
+def trace_of(
+    connection: sa.Connection, request_ids: list[str], operation_id: UUID | None, contexts: Iterable[StepsOf] = ()
+) -> Trace:
+    """The timeline of these requests."""
     wanted = Wanted(tuple(request_ids), operation_id)
     finished = connection.execute(
         sa.select(operations).where(_either(operations.c.id, operations.c.request_id, operation_id, request_ids))
     ).all()
     waiting = connection.execute(
         sa.select(outbox).where(_either(outbox.c.id, outbox.c.headers["request_id"].astext, operation_id, request_ids))
+    ).all()
+    later = connection.execute(
+        sa.select(timers).where(_either(timers.c.id, timers.c.headers["request_id"].astext, operation_id, request_ids))
     ).all()
     delayed = connection.execute(
         sa.select(retries).where(_either(retries.c.id, retries.c.request_id, operation_id, request_ids))
@@ -97,6 +110,8 @@ def trace(
         *(step for row in finished for step in _of_operation(row)),
         *(_of_waiting(row) for row in waiting),
         *(_of_delayed(row) for row in delayed),
+        *(_of_timer(row) for row in later),
+        *_at_work(connection, operation_id),
         *(_of_dead_letter(row) for row in dead),
         *(Step(row.at, "audited", row.action, f"{row.outcome} · about {row.about or '-'}") for row in audited),
         *(step for steps_of in contexts for step in steps_of(connection, wanted)),
@@ -112,6 +127,7 @@ def _requests_of(connection: sa.Connection, operation_id: UUID | None) -> list[s
         sa.select(dead_letters.c.request_id).where(dead_letters.c.message_id == operation_id),
         sa.select(outbox.c.headers["request_id"].astext).where(outbox.c.id == operation_id),
         sa.select(retries.c.request_id).where(retries.c.id == operation_id),
+        sa.select(timers.c.headers["request_id"].astext).where(timers.c.id == operation_id),
     )
     return [name for name in connection.scalars(found) if name]
 
@@ -141,6 +157,19 @@ def _of_operation(row: Any) -> Iterator[Step]:
 def _of_waiting(row: Any) -> Step:
     kind = "for the world" if row.queue == EVENTS_EXCHANGE else f"for {row.queue}"
     return Step(row.created_at, "in outbox", row.name, f"{row.id} · waits to be published, {kind}")
+
+
+def _of_timer(row: Any) -> Step:
+    return Step(row.due_at, "due", row.name, f"{row.id} · waits until then, for {row.queue}")
+
+
+def _at_work(connection: sa.Connection, operation_id: UUID | None) -> Iterator[Step]:
+    """What a worker is doing with it now, as of its last report."""
+    for worker in workers.alive(driver_of(connection)) if operation_id else ():
+        for one in worker.busy:
+            if one.get("id") == str(operation_id):
+                since = datetime.fromisoformat(one["since"])
+                yield Step(since, "in progress", one["task"], f"{operation_id} · by {worker.name}")
 
 
 def _of_delayed(row: Any) -> Step:

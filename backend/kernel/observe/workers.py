@@ -46,7 +46,7 @@ class Report:
     Attributes:
         name: of the worker among all workers.
         lanes: those it consumes, paused ones included.
-        busy: `task` and `since` of each message that is being processed.
+        busy: `task`, `id` and `since` of each message that is being processed.
         held: by lane, how many messages it has taken and not finished.
         processes: how many messages it can process at the same time.
         memory_bytes: of its processes together; None if unknown.

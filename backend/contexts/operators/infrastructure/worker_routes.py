@@ -20,6 +20,9 @@ class BusySchema(ma.Schema):
     """A message that is being processed."""
 
     task = ma.fields.String(required=True, metadata={"examples": ["users.create_user"]})
+    id = ma.fields.String(
+        metadata={"description": "Of the operation.", "examples": ["0190a2b4-8d10-7b21-9c3d-5e7f10293a4b"]}
+    )
     since = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
 
 
