@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 import flask
+import sqlalchemy as sa
 
 from backend.kernel.delivery.receive import AccountOf
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -49,6 +50,7 @@ class Context(Generic[P]):
         authenticate: turns an access token into a caller. One context of a program has it.
         authenticate_now: the same, with the session from the database.
         account_of: the current account of a user, in a transaction. One context of a program has it.
+        after_restore: what it does to its rows after PostgreSQL was restored to an earlier state; returns a sentence.
         attempts: limits guesses of passwords, for every context. One context of a program has it.
     """
 
@@ -69,6 +71,7 @@ class Context(Generic[P]):
     authenticate_now: Callable[[Resources], Authenticate] | None = None
     account_of: AccountOf | None = None
     attempts: Callable[[Resources], Attempts] | None = None
+    after_restore: Callable[[sa.Connection], str] | None = None
 
     @property
     def package(self) -> str:

@@ -19,6 +19,7 @@ from backend.contexts.auth.infrastructure.repository import (
     SqlAccounts,
     SqlChallenges,
     SqlSessions,
+    end_every_session,
 )
 from backend.contexts.auth.infrastructure.revocation import Gate, Revocations
 from backend.contexts.auth.infrastructure.routes import blueprint as routes
@@ -106,6 +107,7 @@ context = Context(
     cli=(keys_cli, sessions),
     retention=(SESSIONS, CHALLENGES, FAILURES),
     settings=AuthSettings,
+    after_restore=end_every_session,
     channels=_channels,
     authenticate=_authenticate,
     authenticate_now=_authenticate_now,

@@ -8,6 +8,7 @@ from backend.contexts.operators.infrastructure.audit_routes import blueprint as 
 from backend.contexts.operators.infrastructure.cli import letters, trace
 from backend.contexts.operators.infrastructure.cli_audit import audit
 from backend.contexts.operators.infrastructure.cli_operations import operations
+from backend.contexts.operators.infrastructure.cli_restore import after_restore
 from backend.contexts.operators.infrastructure.cli_status import about, status
 from backend.contexts.operators.infrastructure.cli_workers import lanes, schedule, workers
 from backend.contexts.operators.infrastructure.console import console_pages
@@ -37,5 +38,5 @@ context = Context(
     open_ports,
     routes=(audit_routes, dead_letter_routes, lane_routes, operation_routes, status_routes, worker_routes),
     root_routes=console_pages,
-    cli=(about, audit, lanes, letters, operations, schedule, status, trace, workers),
+    cli=(about, after_restore, audit, lanes, letters, operations, schedule, status, trace, workers),
 )

@@ -91,7 +91,7 @@ class Receiver:
             metrics.message_ended(handler.name, "refused" if done.refusal else "succeeded", perf_counter() - started)
             if not goes_on(done.answer):
                 observe_end(handler, envelope, inbox.Status.FAILED if done.refusal else inbox.Status.SUCCEEDED)
-            log.info("message refused" if done.refusal else "message processed", outcome=outcome_of(done.refusal))
+            log_end(handler, message, done.refusal)
             self.relay.publish_meanwhile(done.to_relay)
         finally:
             current_origin.reset(token)
@@ -287,3 +287,9 @@ def observe_end(handler: Handler, envelope: Envelope, status: inbox.Status) -> N
     if issubclass(handler.message, Command) and envelope.headers.accepted_at:
         took = datetime.now(UTC) - datetime.fromisoformat(envelope.headers.accepted_at)
         metrics.command_ended(handler.name, status, took.total_seconds())
+
+
+def log_end(handler: Handler, message: object, refusal: Refusal | None) -> None:
+    """Log the outcome; of what is audited also whom it concerned, for the day when the audit log is lost."""
+    about = {"about": audit.subject(handler.message, vars(message))} if handler.audited else {}
+    log.info("message refused" if refusal else "message processed", outcome=outcome_of(refusal), **about)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+import sqlalchemy as sa
 from flask import current_app
 
 from backend.kernel.delivery.dispatch import Bus
@@ -33,6 +35,7 @@ class Api:
         authenticate_now: as `authenticate`, with session and roles from the database.
         timeline: the contexts' parts of a timeline.
         contexts: the names of the program's contexts.
+        after_restore: what the contexts do after PostgreSQL was restored.
     """
 
     settings: Settings
@@ -45,6 +48,7 @@ class Api:
     authenticate_now: Authenticate
     timeline: tuple[StepsOf, ...] = ()
     contexts: tuple[str, ...] = ()
+    after_restore: tuple[Callable[[sa.Connection], str], ...] = ()
 
 
 @dataclass

@@ -16,7 +16,7 @@ from backend.kernel.http.openapi import Blueprint, OperationSchema, refuses
 from backend.kernel.http.operations import cancelled, operation, operations
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Text, example
-from backend.kernel.messages.refusals import Forbidden, NotFound, OperationFinished
+from backend.kernel.messages.refusals import Forbidden, NotFound, OperationFinished, UnknownAfterRestore
 
 blueprint = Blueprint("operations", __name__, description="The status and outcome of commands")
 _USER = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
@@ -75,7 +75,7 @@ class OperationItem(MethodView):
 
     @public
     @blueprint.response(200, OperationSchema)
-    @refuses(NotFound)
+    @refuses(NotFound, UnknownAfterRestore)
     def get(self, handle: str) -> Response:
         """Show an operation
 
@@ -92,7 +92,7 @@ class OperationCancellation(MethodView):
 
     @signed_in
     @blueprint.response(200, OperationSchema)
-    @refuses(NotFound, OperationFinished)
+    @refuses(NotFound, UnknownAfterRestore, OperationFinished)
     def post(self, handle: str) -> Response:
         """Cancel an operation
 

@@ -12,7 +12,7 @@ import msgspec
 from flask import Response
 from itsdangerous import base64_decode, base64_encode
 
-from backend.kernel.delivery import inbox
+from backend.kernel.delivery import inbox, restores
 from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.inbox import Outcome, Status
 from backend.kernel.delivery.operations import ListedOperation, listed
@@ -24,7 +24,7 @@ from backend.kernel.http.problems import Problem, problem, problem_of
 from backend.kernel.keys import BadSignature
 from backend.kernel.messages.message import Command, Progress
 from backend.kernel.messages.paging import Page
-from backend.kernel.messages.refusals import Cancelled, Forbidden, NotFound, OperationFinished
+from backend.kernel.messages.refusals import Cancelled, Forbidden, NotFound, OperationFinished, UnknownAfterRestore
 from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway
 
@@ -33,6 +33,8 @@ REUSED = "idempotency_key_reused"
 _PURPOSE = "operation"
 _LOOK_EVERY = 0.25
 _SPREADS_WITHIN = timedelta(seconds=10)
+_RECENT = timedelta(seconds=10)
+"""No restore takes less: an operation that was accepted since is pending."""
 _DAY = 24 * 3600
 _FOR_ADMINS = {"actor", "request_id"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
@@ -295,12 +297,20 @@ def _outcome(handle: Handle) -> Outcome | None:
 
     Raises:
         NotFound: past its retention.
+        UnknownAfterRestore: the database was restored since.
     """
     outcome = _known_everywhere(bus().outcome_of(handle.operation_id))
-    settled_at = outcome.finished_at if outcome else handle.accepted_before
-    if settled_at and settled_at < datetime.now(UTC) - RETENTION:
+    settled_at, now = outcome.finished_at if outcome else handle.accepted_before, datetime.now(UTC)
+    if settled_at and settled_at < now - RETENTION:
         raise NotFound
+    if outcome is None and settled_at and settled_at < now - _RECENT:
+        _check_restores(handle.operation_id, settled_at)
     return outcome
+
+
+def _check_restores(operation_id: UUID, accepted_at: datetime) -> None:
+    if bus().database.read(lambda primary: restores.is_unknown(primary, operation_id, accepted_at), fresh=True):
+        raise UnknownAfterRestore
 
 
 def _known_everywhere(outcome: Outcome | None) -> Outcome | None:

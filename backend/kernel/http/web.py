@@ -121,6 +121,7 @@ def _parts(resources: Resources, bus: Bus, contexts: Sequence[AnyContext], authe
         authenticate_now=as_stored,
         timeline=tuple(context.timeline for context in contexts if context.timeline is not None),
         contexts=tuple(context.name for context in contexts),
+        after_restore=tuple(context.after_restore for context in contexts if context.after_restore is not None),
     )
 
 

@@ -115,6 +115,12 @@ class NotFound(Refusal):
     kind = RefusalKind.NOT_FOUND
 
 
+class UnknownAfterRestore(NotFound):
+    """The database was restored to an earlier state after this was accepted. Whether it took effect is unknown. Look at
+    the resource, and send the command again if its effect is missing.
+    """
+
+
 class Conflict(Refusal):
     """The request conflicts with the current state."""
 

@@ -152,3 +152,17 @@ SESSIONS = Retention(sessions.c.last_used_at, timedelta(days=60))
 """Not used for so long that all their tokens have expired."""
 CHALLENGES = Retention(challenges.c.created_at, 2 * _HOUR)
 """They no longer count for the hourly limit."""
+
+
+def end_every_session(connection: sa.Connection) -> str:
+    """End every session and raise its generation: a restored database does not know who has signed out since.
+
+    Processes that start read what was revoked within a token's lifetime; so it counts as used now.
+    """
+    now = sa.func.now()
+    ended = sessions.update().where(sessions.c.ended_at.is_(None))
+    rows = connection.execute(
+        ended.values(ended_at=now, revoked_at=now, last_used_at=now, generation=sessions.c.generation + 1)
+    )
+    connection.execute(challenges.update().where(challenges.c.ended_at.is_(None)).values(ended_at=now))
+    return f"{rows.rowcount} sessions ended: everybody has to sign in again"

@@ -18,6 +18,7 @@ from backend.contexts.users.application.commands import (
     ActivateUser,
     CreateAdmin,
     DeactivateUser,
+    DeleteUser,
     RequestVerification,
     SetRoles,
     SignOutUser,
@@ -102,6 +103,20 @@ def sign_out(user: str) -> None:
 def resend_verification(email: str) -> None:
     """Mail another link to the account that has to verify EMAIL, if any."""
     _execute(RequestVerification(email_address(email)))
+
+
+@users.command("delete")
+@click.argument("chosen", metavar="USER...", nargs=-1, required=True)
+@reports_refusals
+def delete(chosen: tuple[str, ...]) -> None:
+    """Delete each USER, named by id or address. One that does not exist is named and left out."""
+    for user in chosen:
+        try:
+            api().bus.execute(cast("Any", DeleteUser(_id_of(user))))
+        except UserNotFound:
+            click.echo(f"{user}  does not exist")
+        else:
+            click.echo(f"{user}  deleted")
 
 
 @users.command("hashes")
