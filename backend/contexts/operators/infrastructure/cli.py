@@ -14,7 +14,7 @@ from backend.contexts.operators.application.commands import DiscardDeadLetter, G
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
 from backend.contexts.operators.infrastructure.printing import instant
-from backend.contexts.operators.infrastructure.traces import trace_of
+from backend.contexts.operators.infrastructure.traces import trace_of, trace_of_address
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
@@ -99,15 +99,18 @@ def discard(*, chosen: tuple[UUID, ...], reason: str) -> None:
 
 
 @click.command("trace")
-@click.argument("identity", metavar="OPERATION_OR_REQUEST")
+@click.argument("identity", metavar="[OPERATION_OR_REQUEST]", default="")
+@click.option("--address", default="", help="The requests whose messages contain this e-mail address, instead.")
 @with_appcontext
 @reports_refusals
-def trace(identity: str) -> None:
+def trace(*, identity: str, address: str) -> None:
     """Show a timeline of everything a request caused.
 
     Name the request by the handle or the id of one of its operations, or by its X-Request-ID.
     """
-    found = trace_of(identity)
+    if bool(identity) == bool(address):
+        raise click.UsageError("Name either an operation or request, or an address.")
+    found = trace_of_address(address) if address else trace_of(identity)
     for request_id in found.request_ids:
         click.echo(f"request {request_id}")
     for step in found.steps:

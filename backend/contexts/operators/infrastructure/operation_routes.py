@@ -9,12 +9,13 @@ from flask import Response
 from flask.views import MethodView
 
 from backend.contexts.operators.infrastructure.statistics import of_commands
-from backend.contexts.operators.infrastructure.traces import trace_of
+from backend.contexts.operators.infrastructure.traces import trace_of, trace_of_address
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only
 from backend.kernel.http.openapi import Blueprint
 from backend.kernel.http.operations import command_names
+from backend.kernel.http.schemas import Text
 
 blueprint = Blueprint("traces", __name__, description="What became of commands, and of one request")
 LONGEST_WINDOW = 24 * 60
@@ -60,6 +61,12 @@ class CommandStatisticsList(ma.Schema):
     items = ma.fields.List(ma.fields.Nested(CommandStatisticsSchema), required=True)
 
 
+class AddressSchema(ma.Schema):
+    """Whose requests."""
+
+    email = Text(required=True, metadata={"examples": ["ada@example.com"], "format": "email"})
+
+
 class StepSchema(ma.Schema):
     """One step of a timeline."""
 
@@ -99,6 +106,22 @@ class OperationStatistics(MethodView):
         """
         names, asked = command_names(), timedelta(**window)
         return json_response(bus().database.read(lambda connection: of_commands(connection, names, asked)))
+
+
+@blueprint.route("/traces")
+class TraceSearch(MethodView):
+    """Timelines by address."""
+
+    @admin_only
+    @blueprint.arguments(AddressSchema)
+    @blueprint.response(200, TraceSchema)
+    def post(self, asked: dict[str, str]) -> Response:
+        """Find requests by an e-mail address
+
+        The timeline of the 100 most recent requests whose messages contain the address, such as an anonymous
+        registration or forgotten password. The address is sent in the body: it must not appear in a log of addresses.
+        """
+        return json_response(trace_of_address(asked["email"]))
 
 
 @blueprint.route("/traces/<identity>")
