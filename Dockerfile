@@ -13,7 +13,8 @@ COPY migrations /app/migrations
 RUN python -m compileall -q --invalidation-mode unchecked-hash /venv/lib /app
 
 FROM python:3.11-slim
-RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
+    && install --directory --owner=app --group=app /var/lib/flower
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

@@ -24,7 +24,7 @@ from backend.kernel.postgres.faults import DatabaseAway
 from backend.program import Process
 from tasks.consumer import malformed
 from tasks.lanes import DEAD_LETTERS, lanes_of
-from tasks.maintenance import SUCCEEDED, housekeeping
+from tasks.maintenance import SUCCEEDED, UNSEEN, housekeeping
 
 _MOST_AT_ONCE = 500
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 def register(app: Any) -> None:
     """Create the task."""
-    app.task(bind=True, name="maintenance.record_dead_letters", shared=False)(record_dead_letters)
+    app.task(bind=True, name="maintenance.record_dead_letters", **UNSEEN)(record_dead_letters)
 
 
 @housekeeping

@@ -15,14 +15,16 @@ from backend.kernel.observe.logging import bind_request
 from backend.kernel.postgres.faults import DatabaseAway
 
 SUCCEEDED = "succeeded"
+UNSEEN: dict[str, Any] = {"shared": False, "send_events": False}
+"""Of tasks of housekeeping: one that runs every two seconds would fill Flower's list."""
 
 log = structlog.get_logger(__name__)
 
 
 def register(app: Any) -> None:
     """Create the tasks."""
-    app.task(bind=True, name="maintenance.sweep_outbox", shared=False)(sweep_outbox)
-    app.task(bind=True, name="maintenance.purge", shared=False)(purge)
+    app.task(bind=True, name="maintenance.sweep_outbox", **UNSEEN)(sweep_outbox)
+    app.task(bind=True, name="maintenance.purge", **UNSEEN)(purge)
 
 
 def housekeeping(work: Callable[[Task], str]) -> Callable[[Task], None]:
