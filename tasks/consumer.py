@@ -21,10 +21,11 @@ from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 
 from backend.kernel.messages.registry import Handler
+from backend.kernel.observe.memory import memory_of
 from backend.kernel.observe.workers import Report
 from tasks.batches import MOST, Batch, may_share
 from tasks.health import serve
-from tasks.reporting import Reporter, busy, held, memory_of, taken
+from tasks.reporting import Reporter, busy, held, taken
 from tasks.topology import declare_delays, declare_topology
 
 log = structlog.get_logger(__name__)

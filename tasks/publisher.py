@@ -56,6 +56,7 @@ class Publication:
     message: Message | Question
     outcome: Future[Any] = field(default_factory=Future)
     refusal: Exception | None = None
+    begun: float = field(default_factory=monotonic)
 
 
 class Publishers:

@@ -26,6 +26,7 @@ from kombu import Connection
 
 from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
+from backend.kernel.observe import metrics
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
@@ -127,7 +128,7 @@ class CeleryQueue:
     def _handed_over(self, publication: Publication) -> Publication:
         if not self._waiting.acquire(blocking=False):
             raise QueueUnavailable("too many messages wait to be published")
-        publication.outcome.add_done_callback(self._settled)
+        publication.outcome.add_done_callback(partial(self._settled, publication))
         self._publishers.publish(publication)
         return publication
 
@@ -144,11 +145,13 @@ class CeleryQueue:
             log.warning("publish failed", reason=type(error).__name__)
             raise QueueUnavailable("the broker did not take the message") from None
 
-    def _settled(self, outcome: Future[None]) -> None:
+    def _settled(self, publication: Publication, outcome: Future[None]) -> None:
         self._waiting.release()
         if outcome.cancelled():
             return
         error = outcome.exception()
+        if error is None and isinstance(publication.message, Message):
+            metrics.message_published(monotonic() - publication.begun)
         if error is None or isinstance(error, _REFUSALS):
             self._breaker.succeeded()
         else:

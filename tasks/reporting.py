@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -127,19 +126,6 @@ def held(lane_of: Callable[[str], str]) -> dict[str, int]:
 def taken() -> list[Any]:
     """The requests that this worker has taken and not finished."""
     return _those(state.reserved_requests)
-
-
-def memory_of(pids: Iterable[int]) -> int | None:
-    """The bytes of these processes together; shared memory counts once. None if the system does not report them."""
-    try:
-        return sum(_proportional_set_size(pid) for pid in pids)
-    except (OSError, LookupError):
-        return None
-
-
-def _proportional_set_size(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _those(requests: Any) -> list[Any]:

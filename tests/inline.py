@@ -151,7 +151,8 @@ class InlineQueue:
         while (envelope := self._pending.get()) is not None:
             self._at_work = envelope
             try:
-                self.process.receiver.receive(replace(envelope, taken=Taking(datetime.now(UTC), "inline")))
+                taken = replace(envelope, taken=Taking(datetime.now(UTC), "inline"))
+                self.process.receiver.receive(self.process.receiver.findable(taken))
             except Stopped:
                 self._wake(envelope.id)
             except Exception as fault:  # noqa: BLE001 - `drain` raises it, or whoever waits for the outcome

@@ -21,6 +21,7 @@ class Breaker:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._retry_at: float | None = None
+        metrics.set_breaker_open(server, is_open=False)
 
     @property
     def is_open(self) -> bool:

@@ -89,6 +89,10 @@ def test_the_figures_of_a_worker_are_those_of_all_its_processes(api: Client, wor
     assert figure(worker, "command_seconds_count", command=TASK, status="failed") >= 1
     assert figure(worker, "handler_seconds_count", task=TASK) >= 9
     assert 0 < figure(worker, "handler_seconds_sum", task=TASK) < 60
+    assert figure(worker, "transaction_seconds_count") >= 9
+    assert figure(worker, "publish_seconds_count") >= 8  # their events
+    assert figure(worker, "processes_memory_bytes") > 50 * 2**20
+    assert figure(api, "publish_seconds_count") >= 9
 
 
 def test_the_api_tells_how_deep_each_lane_is_and_who_takes_from_it(api: Client) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.kernel.delivery.outbox import Backlog
+from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.observe import metrics
+from backend.program import Process
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,3 +200,24 @@ def test_a_disk_without_room_costs_metrics_and_not_the_process(tmp_path: Path, r
     assert ended.returncode == 0, ended.stderr
     assert (ended.stdout + ended.stderr).count("metrics are not counted") == 1
     assert ("commands_accepted_total" in ended.stdout) == (room > 0)
+
+
+def test_what_takes_time_and_room_is_shown(process: Process) -> None:
+    committed, published = figure("transaction_seconds_count"), figure("publish_seconds_count")
+    with UnitOfWork(process.resources.database) as unit:
+        unit.open()
+        assert figure("database_connections_in_use", pool="writes") == 1
+        unit.commit()
+    assert figure("database_connections_in_use", pool="writes") == 0
+    inside = process.resources.database.read(lambda _: figure("database_connections_in_use", pool="reads"))
+    assert inside == figure("database_connections_in_use", pool="reads") + 1
+    assert figure("transaction_seconds_count") == committed + 1
+    metrics.message_published(0.1)
+    assert figure("publish_seconds_count") == published + 1
+    assert figure("processes_memory_bytes") > 2**20
+
+
+def test_refused_requests_are_counted_by_their_problem(app: Flask) -> None:
+    before = figure("requests_refused_total", problem="invalid_credentials")
+    app.test_client().post("/api/v1/auth/login", json={"email": "nobody@example.com", "password": "wrong"})
+    assert figure("requests_refused_total", problem="invalid_credentials") == before + 1

@@ -72,6 +72,9 @@ class ScriptedReceiver(Receiver):
         _DEEDS[envelope.body["do"]](envelope)
         _say(f"done {envelope.id}")
 
+    def check_pause(self, task: str) -> None:
+        """There is no database."""
+
     def note_retry(self, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
         """There is no database."""
 

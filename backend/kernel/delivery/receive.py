@@ -67,7 +67,7 @@ class Receiver:
         Raises:
             Forged: none of our processes wrote the message.
             UnknownKey: written with a key that this process does not have; redeliver it later.
-            Away: a server that the handler needs is away, or the task is paused; redeliver it until that is over.
+            Away: a server that the handler needs is away; redeliver it until it is back.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
             StatementTooSlow: it cancelled a statement; redeliver it later, a limited number of times.
@@ -78,8 +78,6 @@ class Receiver:
             self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
-        self.pauses.check(handler.name)
-        envelope = self._findable(envelope)
         token = current_origin.set(envelope.headers.origin)
         started = perf_counter()
         try:
@@ -97,6 +95,18 @@ class Receiver:
             current_origin.reset(token)
             observe_wait(envelope)
 
+    def findable(self, envelope: Envelope) -> Envelope:
+        """The message as operators find it by the address in it."""
+        return replace(envelope, address=addresses.digest_in(self.keyring, envelope.body))
+
+    def check_pause(self, task: str) -> None:
+        """Check that operators have not paused this kind of message.
+
+        Raises:
+            Paused: they have; redeliver the message later.
+        """
+        self.pauses.check(task)
+
     def failed_again(self, envelope: Envelope) -> Envelope:
         """The message to redeliver after a fault, with one more attempt counted."""
         return self.sealer.signed(
@@ -109,9 +119,8 @@ class Receiver:
         Raises:
             DatabaseAway: PostgreSQL cannot be reached.
         """
-        found = self._findable(envelope)
         self.database.read(
-            lambda connection: retries.note(connection, found, tries, reason, seconds), timeout=1, fresh=True
+            lambda connection: retries.note(connection, envelope, tries, reason, seconds), timeout=1, fresh=True
         )
 
     def timed_out_again(self, envelope: Envelope) -> Envelope:
@@ -138,7 +147,7 @@ class Receiver:
             DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
         to_relay: list[str] = []
-        letter = replace(letter, envelope=self._findable(letter.envelope))
+        letter = replace(letter, envelope=self.findable(letter.envelope))
         try:
             with UnitOfWork(self.database, message_id=letter.envelope.id) as unit:
                 first = letter.has_operation and self._record_fault(unit.connection, letter.envelope)
@@ -160,9 +169,6 @@ class Receiver:
             if handler := self.registry.by_name.get(name):
                 observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
-
-    def _findable(self, envelope: Envelope) -> Envelope:
-        return replace(envelope, address=addresses.digest_in(self.keyring, envelope.body))
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
         """Let the context release what it had reserved. A failure there must not prevent the dead letter."""

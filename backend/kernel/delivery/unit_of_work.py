@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -19,6 +20,7 @@ from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Refusal
+from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import Database
 
 A = TypeVar("A", bound=Aggregate)
@@ -57,6 +59,7 @@ class UnitOfWork:
         self._within = within
         self._first = first
         self._session: Session | None = None
+        self._begun = 0.0
         self._aggregates: list[Aggregate] = []
         self.notices: dict[str, list[str]] = {}
         self._later: list[tuple[Command, timedelta]] = []
@@ -71,7 +74,7 @@ class UnitOfWork:
                 expire_on_commit=False,
                 join_transaction_mode="create_savepoint",
             )
-            self._session = session
+            self._session, self._begun = session, perf_counter()
             if self._first is not None:
                 self._first(session.connection())
         return self._session
@@ -135,6 +138,7 @@ class UnitOfWork:
     def commit(self) -> None:
         """Commit the transaction."""
         self.session.commit()
+        metrics.transaction_committed(perf_counter() - self._begun)
 
     def roll_back(self) -> None:
         """Undo everything and drop the events. What follows is a new transaction, without `first`."""

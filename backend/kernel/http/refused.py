@@ -11,7 +11,7 @@ import structlog
 from flask import request
 
 from backend.kernel.http.api import CurrentRequest, bus
-from backend.kernel.observe import audit
+from backend.kernel.observe import audit, metrics
 from backend.kernel.postgres.faults import DatabaseAway
 
 _MOST_NAMES = 1000
@@ -49,6 +49,7 @@ def note_refusal(asked: CurrentRequest, status: int) -> None:
     """Log a request that is answered 401, 403 or 429, at most ten a minute per address."""
     if status not in _LOGGED:
         return
+    metrics.request_refused(asked.problem)
     ip = asked.ip
     left_out = _lines.take(ip)
     if left_out is None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -21,8 +22,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from backend.kernel.delivery.outbox import Backlog
+from backend.kernel.observe.memory import memory_of
 from backend.kernel.observe.metric_files import keep_within_the_disk
+
+if TYPE_CHECKING:
+    from backend.kernel.delivery.outbox import Backlog
 
 _log = structlog.get_logger(__name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -65,6 +69,19 @@ _commands = Histogram(
 _handlers = Histogram(
     "handler_seconds", "Time to process a message once.", ["task"], buckets=_SECONDS, registry=_REGISTRY
 )
+_published = Histogram(
+    "publish_seconds",
+    "From handing a message to a publisher thread to the broker's confirm.",
+    buckets=_SECONDS,
+    registry=_REGISTRY,
+)
+_transactions = Histogram(
+    "transaction_seconds", "From a transaction's first statement to its commit.", buckets=_SECONDS, registry=_REGISTRY
+)
+_connections = _gauge("database_connections_in_use", "Connections taken from the pool now.", "pool")
+reads_in_use, writes_in_use = _connections.labels("reads"), _connections.labels("writes")
+"""Of the two pools. Set directly: every message and every request takes connections."""
+_refusals = Counter("requests_refused", "Requests answered with 401, 403 or 429.", ["problem"], registry=_REGISTRY)
 _messages = Counter("messages", "Deliveries, by how they ended.", ["task", "outcome"], registry=_REGISTRY)
 _requests_seen: dict[tuple[str, str | None, int], Histogram] = {}
 """Saves the lookup of labels on every request, which costs more than the observation."""
@@ -126,6 +143,21 @@ def command_ended(command: str, status: str, seconds: float) -> None:
     _commands.labels(command, status).observe(max(seconds, 0))
 
 
+def message_published(seconds: float) -> None:
+    """Observe how long the broker's confirm took."""
+    _published.observe(seconds)
+
+
+def transaction_committed(seconds: float) -> None:
+    """Observe how long a transaction of a message or a synchronous command was open."""
+    _transactions.observe(seconds)
+
+
+def request_refused(problem: str) -> None:
+    """Count a request that was refused for who asked, or how often: a sign-in, a role, a limit."""
+    _refusals.labels(problem).inc()
+
+
 def set_waiting_slots(in_use: int) -> None:
     """Set how many requests of this process wait for an outcome now."""
     _waiting.set(in_use)
@@ -167,7 +199,7 @@ def register_lanes(read: Callable[[], Iterable[LaneFigures]]) -> None:
 
 def metrics_response() -> tuple[bytes, str]:
     """Answer a scrape: the body and its content type. Never raises for a database that is away."""
-    body = generate_latest(_processes()) + generate_latest(_database)
+    body = generate_latest(_processes()) + generate_latest(_memory) + generate_latest(_database)
     return body, CONTENT_TYPE_LATEST
 
 
@@ -186,6 +218,16 @@ class _BacklogCollector(Collector):
             families = []
         yield GaugeMetricFamily("backlog_up", "1 if the backlog could be read from the database.", bool(families))
         yield from families
+
+
+class _MemoryCollector(Collector):
+    """Asks the system during a scrape."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        used = memory_of(_pids())
+        if used is not None:
+            text = "Memory of the running processes together; what they share counts once."
+            yield GaugeMetricFamily("processes_memory_bytes", text, used)
 
 
 class _LanesCollector(Collector):
@@ -241,6 +283,13 @@ def _processes() -> CollectorRegistry:
     return registry
 
 
+def _pids() -> list[int]:
+    """The running processes whose metrics these are."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    written = {int(file.stem.rpartition("_")[2]) for file in Path(directory).glob("*_*.db")} if directory else set()
+    return [pid for pid in written | {os.getpid()} if _alive(pid)]
+
+
 def _forget_dead_processes(directory: Path) -> None:
     """Remove the gauges of killed processes: an open breaker or a taken slot would stay for ever."""
     pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*_*.db")}
@@ -262,6 +311,8 @@ def _alive(pid: int) -> bool:
 
 _backlog = _BacklogCollector()
 _lanes = _LanesCollector()
+_memory = CollectorRegistry()
+_memory.register(_MemoryCollector())
 _database = CollectorRegistry()
 _database.register(_backlog)
 _database.register(_lanes)

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 
 from backend.kernel.messages.origin import current_origin
+from backend.kernel.observe import metrics
 from backend.kernel.postgres.connecting import is_writable, local, parameters_of, prepare
 from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away, is_read_only
 from backend.kernel.postgres.replica import Replica, ReplicaState
@@ -58,6 +59,10 @@ class Database:
         sa.event.listen(engine, "begin", _set_again)
         sa.event.listen(engine, "checkin", _note_return)
         sa.event.listen(engine, "checkout", _test_if_idle)
+        pool: Any = engine.pool
+        sa.event.listen(engine, "checkout", lambda *_: metrics.writes_in_use.set(pool.checkedout()))
+        # The connection that is being returned is still counted.
+        sa.event.listen(engine, "checkin", lambda *_: metrics.writes_in_use.set(pool.checkedout() - 1))
         return engine
 
     @cached_property
@@ -136,10 +141,12 @@ def _ask(
         try:
             # Not its `connection()`: that commits, which has no effect here and costs nearly as much as the pool.
             connection = pool.getconn(timeout)
+            metrics.reads_in_use.inc()
             try:
                 return ask(connection)
             finally:
                 pool.putconn(connection)
+                metrics.reads_in_use.dec()
         except PoolTimeout:  # there was no connection that could have been dead
             raise DatabaseAway from None
         except psycopg.Error as error:
