@@ -20,8 +20,8 @@ from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope
-from backend.kernel.delivery.handling import Handled, goes_on, outcome_of, write
-from backend.kernel.delivery.receive import Receiver, observe_end, observe_wait
+from backend.kernel.delivery.handling import Handled, goes_on, write
+from backend.kernel.delivery.receive import Receiver, log_end, observe_end, observe_wait
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
@@ -91,15 +91,16 @@ class BatchReceiver:
         return {done.member.envelope.id for done in batch}
 
     def _member(self, envelope: Envelope) -> _Member | None:
-        """The message, decoded; None if that fails."""
+        """The message, decoded; None if that fails, or if operators have paused its kind."""
         handler = self.receiver.registry.by_name.get(envelope.name)
         if handler is None:
             return None
         try:
+            self.receiver.check_pause(handler.name)
             message: object = self.receiver.codec.decode(handler.message, envelope)
         except Exception:  # noqa: BLE001 - received alone, it raises again
             return None
-        return _Member(envelope, handler, message)
+        return _Member(self.receiver.findable(envelope), handler, message)
 
     def _processed(self, members: Sequence[_Member]) -> list[_Done]:
         with self.receiver.database.transaction() as connection:
@@ -142,10 +143,10 @@ class BatchReceiver:
 
 def _tell(done: _Done, seconds: float) -> None:
     """Log and count, as for a message alone."""
-    (envelope, handler, _), handled = done.member, done.handled
+    (envelope, handler, message), handled = done.member, done.handled
     refusal = handled.refusal
     metrics.message_ended(handler.name, "refused" if refusal else "succeeded", seconds)
     observe_end(handler, envelope, inbox.Status.FAILED if refusal else inbox.Status.SUCCEEDED)
     observe_wait(envelope)
     with bound(**done.log_values):
-        log.info("message refused" if refusal else "message processed", outcome=outcome_of(refusal))
+        log_end(handler, message, refusal)

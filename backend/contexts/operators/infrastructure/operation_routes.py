@@ -61,7 +61,7 @@ class CommandStatisticsList(ma.Schema):
     items = ma.fields.List(ma.fields.Nested(CommandStatisticsSchema), required=True)
 
 
-class AddressSchema(ma.Schema):
+class MailboxSchema(ma.Schema):
     """Whose requests."""
 
     email = Text(required=True, metadata={"examples": ["ada@example.com"], "format": "email"})
@@ -113,7 +113,7 @@ class TraceSearch(MethodView):
     """Timelines by address."""
 
     @admin_only
-    @blueprint.arguments(AddressSchema)
+    @blueprint.arguments(MailboxSchema)
     @blueprint.response(200, TraceSchema)
     def post(self, asked: dict[str, str]) -> Response:
         """Find requests by an e-mail address

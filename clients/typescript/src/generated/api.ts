@@ -66,6 +66,17 @@ export interface Api {
      * that verifies the address as well. */
     verifyEmail(body: Body<"auth.verifyEmail">, options?: CallOptions): Promise<Answered<"auth.verifyEmail">>;
   };
+  commands: {
+    /** Pause a command
+     *
+     * Within five seconds no worker starts a message of this name; the rest of its lane goes on. Commands are accepted
+     * and wait. No attempt is counted. A pause lasts until the command is resumed, whatever is restarted meanwhile. */
+    pause(name: string, body: Body<"commands.pause">, options?: CallOptions): Promise<Answered<"commands.pause">>;
+    /** Resume a command
+     *
+     * Each waiting message is processed at its next try, at most about 40 seconds later. */
+    resume(name: string, options?: CallOptions): Promise<Answered<"commands.resume">>;
+  };
   deadLetters: {
     /** Discard a dead letter
      *
@@ -95,6 +106,10 @@ export interface Api {
     replayGroup(body: Body<"deadLetters.replayGroup">, options?: CallOptions): Promise<Answered<"deadLetters.replayGroup">>;
   };
   lanes: {
+    /** Show the last hour of every lane
+     *
+     * By minute, from the newest 100,000 operations. A message counts when its outcome is stored. */
+    history(options?: CallOptions): Promise<Answered<"lanes.history">>;
     /** List the lanes
      *
      * A lane is the queue of one kind of work of one context. The broker's numbers are at most a few seconds old. */
@@ -128,6 +143,10 @@ export interface Api {
      * RabbitMQ is away. An operation that is still in a queue is found by its handle only. Administrators see
      * the operations of all users, and may filter by `actor` and `request_id`. */
     list(query?: Query<"operations.list">, options?: CallOptions): Pages<ItemOf<"operations.list">>;
+    /** Show how fast commands end, and how
+     *
+     * By command: how many succeeded and failed, why, and the time from acceptance to outcome. */
+    stats(query?: Query<"operations.stats">, options?: CallOptions): Promise<Answered<"operations.stats">>;
   };
   products: {
     /** Activate a product: everybody can see it */
@@ -169,6 +188,16 @@ export interface Api {
      * its last run. */
     list(options?: CallOptions): Promise<Answered<"schedule.list">>;
   };
+  /** Show what needs attention
+   *
+   * Lanes that are paused, late or without consumers, missing workers, failed scheduled runs, open dead letters,
+   * an outbox that is not published. */
+  status(options?: CallOptions): Promise<Answered<"status">>;
+  /** Find requests by an e-mail address
+   *
+   * The timeline of the 100 most recent requests whose messages contain the address, such as an anonymous
+   * registration or forgotten password. The address is sent in the body: it must not appear in a log of addresses. */
+  traces(body: Body<"traces">, options?: CallOptions): Promise<Answered<"traces">>;
   users: {
     /** Activate a user */
     activate: Command<[userId: string, options?: CommandOptions], Answered<"users.activate">>;
@@ -227,6 +256,7 @@ export type ProblemCode =
   | "bad_request"
   | "body_too_large"
   | "busy"
+  | "command_not_found"
   | "cross_site"
   | "dead_letter_not_found"
   | "dead_letter_settled"
@@ -254,6 +284,7 @@ export type ProblemCode =
   | "too_many_attempts"
   | "too_many_requests"
   | "unavailable"
+  | "unknown_after_restore"
   | "unsupported_media_type"
   | "user_not_found"
   | "username_taken"
