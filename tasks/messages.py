@@ -73,21 +73,18 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
     try:
         headers = Headers.parse(getattr(task.request, "envelope", None) or {})
         taken = Taking(datetime.now(UTC), str(task.request.hostname), task.request.retries)
-        message = Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers, taken)
-        findable: Envelope = task.app.process().receiver.findable(message)
+        return Envelope(UUID(task.request.id), handler.name, handler.lane, body, headers, taken)
     except (MalformedHeaders, ValueError):
         bind_request("", operation_id=str(task.request.id)[:100])
         log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign
-    else:
-        return findable
     raise Reject(Reason.FORGED, requeue=False)
 
 
 def _received(task: Task, envelope: Envelope) -> BaseException | None:
-    receiver = task.app.process().receiver
     try:
+        receiver = task.app.process().receiver
         receiver.check_pause(envelope.name)
-        receiver.receive(envelope)
+        receiver.receive(receiver.findable(envelope))
     except (WorkerShutdown, WorkerTerminate):
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a MemoryError must not end the worker either

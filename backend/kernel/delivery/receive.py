@@ -120,7 +120,9 @@ class Receiver:
             DatabaseAway: PostgreSQL cannot be reached.
         """
         self.database.read(
-            lambda connection: retries.note(connection, envelope, tries, reason, seconds), timeout=1, fresh=True
+            lambda connection: retries.note(connection, self.findable(envelope), tries, reason, seconds),
+            timeout=1,
+            fresh=True,
         )
 
     def timed_out_again(self, envelope: Envelope) -> Envelope:

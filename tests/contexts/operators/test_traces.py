@@ -66,7 +66,7 @@ class TestWaiting:
         self, admin: Client, process: Process, queue: InlineQueue
     ) -> None:
         handle = admin.post("/users", ADA).json["id"]
-        process.receiver.note_retry(process.receiver.findable(queue.sent[0]), 3, "it was not its day", 40)
+        process.receiver.note_retry(queue.sent[0], 3, "it was not its day", 40)
         (step,) = admin.get(f"/traces/{handle}").json["steps"]
         assert step["what"] == "waits"
         assert "it was not its day · tried 3x · next try about" in step["detail"]
