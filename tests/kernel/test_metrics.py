@@ -205,7 +205,7 @@ def test_a_disk_without_room_costs_metrics_and_not_the_process(tmp_path: Path, r
 def test_what_takes_time_and_room_is_shown(process: Process) -> None:
     committed, published = figure("transaction_seconds_count"), figure("publish_seconds_count")
     with UnitOfWork(process.resources.database) as unit:
-        unit.open()
+        unit.connection.exec_driver_sql("select 1")
         assert figure("database_connections_in_use", pool="writes") == 1
         unit.commit()
     assert figure("database_connections_in_use", pool="writes") == 0
