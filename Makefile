@@ -47,7 +47,7 @@ client-types: $(INSTALLED) clients/typescript/node_modules ## generate the types
 	@$(DOCUMENT)
 	cd clients/typescript && npm run --silent types
 
-e2e: $(INSTALLED) clients/typescript/node_modules examples/web/node_modules ## drive examples/web in Chromium, against a running program; needs Node 20 and Chromium
+e2e: $(INSTALLED) clients/typescript/node_modules examples/web/node_modules ## drive examples/web and the console in Chromium, against a running program; needs Node 20 and Chromium
 	npm --prefix clients/typescript run --silent build
 	cd examples/web && npx tsc
 	E2E=all $(BIN)/python -m pytest -n 0 -s tests/e2e $(ARGS)

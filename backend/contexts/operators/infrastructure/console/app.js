@@ -86,8 +86,10 @@ async function explain(error, title) {
       ? `${down.map((name) => names[name]).join(" and ")} cannot be reached.`
       : error.message;
     const since = new Date().toLocaleTimeString();
-    put(place("away"), h("p", {}, h("strong", {}, cause), ` What is below is not current. Last try at ${since}; the next in 5 s.`));
-    if (!place("content").firstElementChild) put(place("content"), h("h1", { tabindex: "-1" }, title));
+    const empty = !place("content").querySelector("h1 + *");
+    const below = empty ? "Until then nothing can be shown." : "What is below is not current.";
+    put(place("away"), h("p", {}, h("strong", {}, cause), ` ${below} Last try at ${since}; the next in 5 s.`));
+    if (empty) put(place("content"), h("h1", { tabindex: "-1" }, title));
     return 5;
   }
   if (error instanceof Problem && error.status === 403) {
