@@ -17,8 +17,10 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import psycopg
 import pytest
 from flask import Flask, Response
+from sqlalchemy import make_url
 from uuid_utils.compat import uuid7
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
@@ -36,7 +38,7 @@ from backend.program import Process
 from backend.settings import ROOT, VAR, Settings
 from tests.client import PASSWORD, Client
 from tests.inline import InlineQueue
-from tests.postgres import Postgres, database_beside, migrate
+from tests.postgres import Postgres, migrate
 from tests.settings import settings_with
 
 if TYPE_CHECKING:
@@ -59,12 +61,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def database(postgres_server: Postgres) -> Iterator[str]:
-    """A database of a server that the test may stop."""
-    with database_beside(postgres_server.url, "console_test") as url:
-        migrate(url)
-        yield url
-        postgres_server.start()
+def database(postgres_server: Postgres) -> str:
+    """A new database on a server that the test may stop."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS console_test WITH (FORCE)")
+        connection.execute("CREATE DATABASE console_test")
+    url = make_url(postgres_server.url).set(database="console_test").render_as_string(hide_password=False)
+    migrate(url)
+    return url
 
 
 @pytest.fixture
