@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from backend.kernel.messages.event import Event
 
 V = TypeVar("V")
+FieldRules = Mapping[str, Callable[[Any, str], object]]
+"""By field: the function that refuses a value, given the value and the field's name."""
 
 
 class Aggregate:
@@ -38,15 +40,39 @@ class LastWriteWins(Aggregate):
     when its last write was accepted, and an earlier write changes nothing.
 
     Attributes:
+        field_rules: checked when one is made and when a field is written. Rows become entities without a check.
         written: by field, when the command that wrote it was accepted, in microseconds since 1970.
+
+    Raises:
+        Invalid: a field breaks its rule.
     """
+
+    field_rules: ClassVar[FieldRules] = {}
 
     written: dict[str, int] = field(init=False, default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.check({name: getattr(self, name) for name in self.field_rules})
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Check the values of these fields. What is absent (None, an empty list) breaks no rule.
+
+        Raises:
+            Invalid: a value breaks the rule of its field.
+        """
+        for name, value in values.items():
+            if name in self.field_rules and value not in (None, []):
+                self.field_rules[name](value, name)
+
     def write(self, changes: Mapping[str, Any], accepted_at: datetime) -> list[str]:
-        """Set the fields, except those that a later command has written already; returns which are different now."""
+        """Set the fields, except those that a later command has written already; returns which are different now.
+
+        Raises:
+            Invalid: a new value breaks the rule of its field.
+        """
         newest = self.newest(changes, accepted_at)
         changed = sorted(name for name, value in newest.items() if getattr(self, name) != value)
+        self.check({name: newest[name] for name in changed})
         for name in changed:
             setattr(self, name, newest[name])
         return changed

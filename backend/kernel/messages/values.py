@@ -27,7 +27,11 @@ _ORDINARY = re.compile(rf"{_WORDS.format('[._+-]')}@(?:{_WORDS.format('-')}\.)+[
 """An address that `email-validator` accepts as it stands. To parse it would be a tenth of accepting a registration."""
 
 EmailAddress = NewType("EmailAddress", str)
-"""An address that `email_address` has normalized: two are one mailbox if, and only if, they are equal."""
+"""An address that `email_address` has normalized: two are one mailbox if, and only if, they are equal.
+
+A type for the checker only. A class of its own would need a column type and a form in messages, and would be checked
+again in the worker, on the way of each registration.
+"""
 
 
 def is_visible(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the fields of a product may be (api.md, Products: POST `/products`)."""
+"""What the fields of a product may be."""
 
 from __future__ import annotations
 

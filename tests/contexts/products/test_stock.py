@@ -1,6 +1,6 @@
 """The ledger and the stock agree, whatever is delivered, how often, and beside what else.
 
-api.md, Products: "Removing more than there is: 409 insufficient_stock, nothing changes, under any concurrency".
+Removing more than there is: 409 insufficient_stock, nothing changes, under any concurrency.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 from uuid import UUID
 
+from backend.contexts.products.domain import rules
 from backend.contexts.products.domain.errors import InsufficientStock, StockTooLarge
 from backend.contexts.products.domain.events import (
     ProductActivated,
@@ -17,8 +18,7 @@ from backend.contexts.products.domain.events import (
     StockChanged,
     StockLow,
 )
-from backend.contexts.products.domain.rules import DEFAULT_LOW_STOCK_THRESHOLD, LARGEST_COUNT, search_keys
-from backend.kernel.messages.aggregate import LastWriteWins
+from backend.kernel.messages.aggregate import FieldRules, LastWriteWins
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ProductFields:
     price: Decimal
     description: str | None = None
     sku: str | None = None
-    low_stock_threshold: int = DEFAULT_LOW_STOCK_THRESHOLD
+    low_stock_threshold: int = rules.DEFAULT_LOW_STOCK_THRESHOLD
 
 
 class ProductChanges(TypedDict, total=False):
@@ -60,6 +60,10 @@ class StockMovement:
     reason: str | None
     actor_id: UUID | None
 
+    def __post_init__(self) -> None:
+        if not self.quantity or self.balance < 0:
+            raise ValueError("a movement moves the stock, and not below zero")
+
 
 @dataclass(eq=False)
 class Product(LastWriteWins):
@@ -74,6 +78,15 @@ class Product(LastWriteWins):
         words: by which a search finds it, separated by spaces.
     """
 
+    field_rules: ClassVar[FieldRules] = {
+        "name": rules.name,
+        "price": rules.price,
+        "description": rules.description,
+        "sku": rules.sku,
+        "low_stock_threshold": rules.low_stock_threshold,
+        "stock": rules.stock,
+    }
+
     id: UUID
     name: str
     price: Decimal
@@ -87,6 +100,7 @@ class Product(LastWriteWins):
     words: str = field(init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._index()
 
     @classmethod
@@ -116,7 +130,7 @@ class Product(LastWriteWins):
         before, balance = self.stock, self.stock + quantity
         if balance < 0:
             raise InsufficientStock
-        if balance > LARGEST_COUNT:
+        if balance > rules.LARGEST_COUNT:
             raise StockTooLarge
         self.stock = balance
         self.record(StockChanged(self.id, movement_id, quantity, balance))
@@ -135,4 +149,4 @@ class Product(LastWriteWins):
             self.record(ProductDeactivated(self.id))
 
     def _index(self) -> None:
-        self.name_key, self.words = search_keys(self.name, self.description)
+        self.name_key, self.words = rules.search_keys(self.name, self.description)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import ClassVar
 from uuid import UUID
 
 from backend.contexts.users.domain import rules
@@ -27,7 +27,7 @@ from backend.contexts.users.domain.events import (
     UserSignedOut,
     UserUpdated,
 )
-from backend.kernel.messages.aggregate import LastWriteWins
+from backend.kernel.messages.aggregate import FieldRules, LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import EmailAddress, folded, nfkc
@@ -46,7 +46,7 @@ def _known_roles(roles: list[str], field: str) -> None:
         raise Invalid(errors=[FieldError(field, f"Unknown: {', '.join(sorted(unknown))}.")])
 
 
-_RULES: dict[str, Callable[[Any, str], object]] = {
+_RULES: FieldRules = {
     **dict.fromkeys(("name", *_PARTS), rules.person_name),
     **dict.fromkeys(("username", "wanted_username"), rules.username),
     "phone_number": rules.phone_number,
@@ -105,6 +105,8 @@ class User(LastWriteWins):
         Invalid: a field breaks its rule.
     """
 
+    field_rules: ClassVar[FieldRules] = _RULES
+
     id: UUID
     email: EmailAddress
     name: str
@@ -129,7 +131,7 @@ class User(LastWriteWins):
     version: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._check(_OPTIONAL)
+        self.check({name: getattr(self, name) for name in _OPTIONAL})
         self.username_key = folded(self.username) if self.username else None
         self.name_key = name_key(self.name)
         if not self.name:
@@ -188,12 +190,12 @@ class User(LastWriteWins):
             Invalid: the name would be empty or too long.
         """
         before, changes = self._profile(), self._newest(changes, accepted_at)
+        self.check(changes)
         self._rename(changes)
         if "username" in changes:
             self.take_username(_text(changes["username"]))
         for name in ("phone_number", "gender", "age"):
             setattr(self, name, changes.get(name, getattr(self, name)))
-        self._check(changes)
         if self._profile() != before:
             self.record(UserUpdated(self.id))
 
@@ -221,8 +223,8 @@ class User(LastWriteWins):
     def set_roles(self, roles: list[str], accepted_at: datetime) -> None:
         """Set exactly these roles."""
         if self.newest({"roles": roles}, accepted_at) and roles != self.roles:
+            self.check({"roles": roles})
             self.roles = roles
-            self._check(["roles"])
             self.record(UserRolesChanged(self.id, roles))
 
     def sign_out(self) -> None:
@@ -286,11 +288,6 @@ class User(LastWriteWins):
             clears = ()
         newest = self.newest({**dict.fromkeys(clears), **changes}, accepted_at)
         return {field: value for field, value in newest.items() if field in changes}
-
-    def _check(self, names: Iterable[str]) -> None:
-        for name in names:
-            if (value := getattr(self, name)) not in (None, []):
-                _RULES[name](value, name)
 
     def _rename(self, changes: Changes) -> None:
         parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)
