@@ -31,6 +31,15 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: coverage
+coverage: $(INSTALLED) ## what the tests run of backend/ and tasks/, in lines and branches; ARGS as for `make test`
+	@mkdir -p var/coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/python -m tests.covered
+
 openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do; needs Node 20
 	@$(DOCUMENT)
 	npm --prefix openapi install --silent --no-audit --no-fund --no-package-lock

@@ -29,6 +29,7 @@ from tests.deployment import defaults
 PATIENCE = 60.0
 """Seconds after which what a test waits for will never happen, on a busy machine."""
 SECRET_KEY = "w3lPmEJkqzU0b7rXo1Yt5cNfVhSdGa9iQ2uT8eKx"
+_KEPT = "PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG"
 _SCRIPTS = Path(sys.executable).parent
 _started: list[Program] = []
 
@@ -49,7 +50,7 @@ def environment(**more: str) -> dict[str, str]:
 
     Every variable has a value, so that nothing is taken from the developer's `.env` either.
     """
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return {
         **kept,
         **defaults(),
