@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.envelope import Envelope, Headers
@@ -181,6 +183,15 @@ def test_only_the_text_that_was_signed_is_accepted() -> None:
 
 def test_a_digest_stays_the_same_while_a_key_is_rolled_in() -> None:
     assert Keyring([NEW, OLD]).digest("idempotency", b"key") == Keyring([OLD]).digest("idempotency", b"key")
+
+
+def test_a_seal_of_release_0_1_is_opened() -> None:
+    """It names neither its key nor its place."""
+    (key,) = Keyring((OLD,)).derived("sealing")
+    sealed = f"sealed:{Fernet(base64.urlsafe_b64encode(key)).encrypt(b'correct horse').decode()}"
+    assert Keys(NEW, OLD).sealer.unseal(sealed, MESSAGE, "parcels.post", "password") == "correct horse"
+    with pytest.raises(UnknownKey):
+        Keys(NEW).sealer.unseal(sealed, MESSAGE, "parcels.post", "password")
 
 
 def test_what_was_never_sealed_is_not_opened() -> None:

@@ -69,6 +69,21 @@ def test_going_on_trying_does_not_make_the_block_longer() -> None:
     assert failures.plus(NOW + WINDOW, LIMIT).times == (NOW + WINDOW,)
 
 
+def test_a_block_begins_with_the_last_failure() -> None:
+    failures = Failures()
+    for minute in range(LIMIT):
+        failures = failures.plus(NOW + timedelta(minutes=minute), LIMIT)
+    assert seconds_left(failures, NOW + timedelta(minutes=LIMIT - 1)) == WINDOW.total_seconds()
+
+
+def test_a_failure_that_may_not_be_refused_is_counted() -> None:
+    assert blocked().plus(NOW, LIMIT, refusing=False).times == (NOW,) * (LIMIT + 1)
+
+
+def test_a_correct_attempt_takes_back_its_failure_and_no_block() -> None:
+    assert Failures((NOW, NOW + WINDOW), 2).minus_one() == Failures((NOW,), 2)
+
+
 def test_earlier_blocks_are_forgotten_after_a_quiet_hour() -> None:
     failures = blocked().plus(NOW + WINDOW, LIMIT)
     assert failures.blocks == 1

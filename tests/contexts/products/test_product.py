@@ -10,7 +10,9 @@ from uuid import UUID
 
 import pytest
 
+from backend.contexts.products.domain.errors import StockTooLarge
 from backend.contexts.products.domain.product import Product, ProductFields, StockMovement
+from backend.contexts.products.domain.rules import LARGEST_COUNT
 from backend.kernel.messages.refusals import Invalid
 
 ID = UUID(int=1)
@@ -63,3 +65,11 @@ def test_what_is_optional_may_be_absent() -> None:
 def test_a_movement_moves_the_stock_and_not_below_zero(quantity: int, balance: int) -> None:
     with pytest.raises(ValueError, match="a movement moves the stock"):
         StockMovement(ID, ID, quantity, balance, None, None)
+
+
+def test_the_largest_stock_can_be_reached() -> None:
+    product = Product.create(ID, LAPTOP)
+    product.move_stock(ID, LARGEST_COUNT, None, None)
+    with pytest.raises(StockTooLarge):
+        product.move_stock(ID, 1, None, None)
+    assert product.stock == LARGEST_COUNT
