@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -73,3 +73,10 @@ def test_the_largest_stock_can_be_reached() -> None:
     with pytest.raises(StockTooLarge):
         product.move_stock(ID, 1, None, None)
     assert product.stock == LARGEST_COUNT
+
+
+def test_a_change_that_was_accepted_earlier_does_not_replace_a_later_one() -> None:
+    product = Product.create(ID, LAPTOP)
+    product.change({"name": "Later"}, NOW)
+    product.change({"name": "Earlier", "sku": "EARLIER"}, NOW - timedelta(microseconds=1))
+    assert (product.name, product.sku) == ("Later", "EARLIER")
