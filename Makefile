@@ -10,7 +10,7 @@ DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint openapi client client-types e2e bench chaos attacks drill demo audit lock
+.PHONY: help run test check lint openapi client client-check client-types e2e bench chaos attacks drill demo audit lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; \
@@ -22,7 +22,7 @@ run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL i
 test: $(INSTALLED) ## run every test, in two processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: lint ## run everything that must pass before a change lands
+check: lint client-check ## run everything that must pass before a change lands
 	@$(MAKE) test
 
 lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
@@ -46,11 +46,18 @@ openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do;
 	cd openapi && npx redocly lint --config redocly.yaml --max-problems 1000 ../var/openapi/openapi.json
 	cd openapi && npx spectral lint --ruleset spectral.yaml --fail-severity warn ../var/openapi/openapi.json
 	cd openapi && npx openapi-typescript ../var/openapi/openapi.json --output ../var/openapi/schema.d.ts
+	cd openapi && npx openapi-ts --file hey-api.config.mjs
+	cd openapi && npx orval --input ../var/openapi/openapi.json --output ../var/openapi/orval.ts --client fetch
 	cd openapi && npx tsc --project tsconfig.json
 
 client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript, against a running program; needs Node 20
 	@$(DOCUMENT)
 	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent test
+
+client-check: $(INSTALLED)
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; \
+		then $(MAKE) clients/typescript/node_modules && $(DOCUMENT) && npm --prefix clients/typescript run --silent check; \
+		else echo "the checks of clients/typescript are skipped: they need Node 20"; fi
 
 client-types: $(INSTALLED) clients/typescript/node_modules ## generate the types of clients/typescript from the OpenAPI document
 	@$(DOCUMENT)

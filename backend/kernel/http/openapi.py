@@ -21,10 +21,11 @@ from backend.kernel.http.cookies import ACCESS, CrossSite
 from backend.kernel.http.document import complete
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.http.shortcuts import add_notes, notes_of
-from backend.kernel.messages.refusals import Forbidden, Refusal, StaleVersion
+from backend.kernel.messages.refusals import Cancelled, Forbidden, Refusal, StaleVersion
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
+_ETAG = '"0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10.3"'
 _COMMAND_HEADERS = [
     {
         "in": "header",
@@ -43,13 +44,13 @@ _COMMAND_HEADERS = [
 _IF_MATCH = {
     "in": "header",
     "name": "If-Match",
-    "schema": {"type": "string", "examples": ['"3"']},
+    "schema": {"type": "string", "examples": [_ETAG]},
     "description": "The ETag of the version to change. Any other version is refused with `412 stale_version`.",
 }
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
-    "schema": {"type": "string", "examples": ['"3"']},
+    "schema": {"type": "string", "examples": [_ETAG]},
     "description": "The ETag of the version you have. If it is current, the answer is 304.",
 }
 
@@ -225,7 +226,8 @@ def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str
     """A callback of flask-smorest: complete the document of one operation from what its decorators recorded."""
     responses, parameters = doc.setdefault("responses", {}), doc.setdefault("parameters", [])
     access = info.get("access", "public")
-    refusals: tuple[type[Refusal], ...] = (*info.get("refusals", ()), *_of_the_guard(access, method))
+    of_the_kind = _of_the_kind(access, method, is_command="command" in info)
+    refusals: tuple[type[Refusal], ...] = (*info.get("refusals", ()), *of_the_kind)
     doc["security"] = _SECURITY.get(access, _SIGNED_IN)
     _show_a_body(doc)
     if info.get("command"):
@@ -254,11 +256,13 @@ def _show_a_body(doc: dict[str, Any]) -> None:
         content["examples"] = {"body": {"value": getattr(schema, "EXAMPLE", of_every_field)}}
 
 
-def _of_the_guard(access: str, method: str) -> Iterator[type[Refusal]]:
+def _of_the_kind(access: str, method: str, *, is_command: bool) -> Iterator[type[Refusal]]:
     if access not in WITHOUT_ROLE:
         yield Forbidden
     if access != "none" and method != "get":
         yield CrossSite
+    if is_command:
+        yield Cancelled
 
 
 def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _WITH_PORT = re.compile(r"\[(?P<v6>[^]]*)\](:[0-9]*)?|(?P<v4>[0-9.]+):[0-9]*")
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 
 
 class TrustedProxies:

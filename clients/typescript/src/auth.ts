@@ -17,7 +17,9 @@ export function authentication(transport: Transport, api: Api, kind: SessionKind
 
   /** The same session goes on with other tokens. */
   async function renewed(id: "auth.reauthenticate" | "auth.verifyCode", request: Request): Promise<SignedIn | CodeSent> {
-    return settled((await transport.call(id, request)).body as Answers, renewed, (tokens) => session.renew(tokens));
+    const signal = transport.bound(request.signal);
+    const answer = (await transport.call(id, { ...request, signal })).body as Answers;
+    return settled(answer, (next, given) => renewed(next, { ...given, signal }), (tokens) => session.renew(tokens));
   }
 
   function settled(

@@ -5,19 +5,8 @@ import { routes } from "./generated/routes.js";
 import { type Page, Pages } from "./pages.js";
 import { isProblem } from "./problem.js";
 import { routeOf, Transport } from "./transport.js";
-import type {
-  Answer,
-  Answered,
-  ClientOptions,
-  Handle,
-  ImportOptions,
-  Operation,
-  OperationId,
-  Request,
-  RequestOf,
-  Resource,
-  UpdateOptions,
-} from "./types.js";
+import type { Answer, Answered, ClientOptions, Handle, ImportOptions, Operation } from "./types.js";
+import type { OperationId, Request, RequestOf, Resource, UpdateOptions } from "./types.js";
 
 /** The operations of the API by their names, and the session. */
 export interface Client extends Omit<Api, "auth" | "operations"> {
@@ -77,7 +66,8 @@ function method(transport: Transport, commands: Commands, id: OperationId) {
   if (marks.includes("page")) {
     return (...args: any[]) => {
       const asked = request(...args);
-      const page = (cursor?: string) => transport.call(id, { ...asked, query: { ...asked.query, cursor } });
+      const signal = transport.bound(asked.signal);
+      const page = (cursor?: string) => transport.call(id, { ...asked, signal, query: { ...asked.query, cursor } });
       return new Pages(async (cursor) => (await page(cursor)).body as Page<unknown>);
     };
   }
@@ -99,7 +89,10 @@ function resource<U extends OperationId>(
   const of = (answer: Answer) => resource(transport, commands, id, answer, path);
   const send = commands.define(id, (request: Request & { etag: string }) => ({ ...request, path }), of);
   const etag = headers.get("ETag") ?? "";
-  const update: Resource<U>["update"] = async (changes, { signal, onConflict }: UpdateOptions<U> = {}) => {
+  const whose = transport.bound();
+  const update: Resource<U>["update"] = async (changes, options: UpdateOptions<U> = {}) => {
+    const { onConflict } = options;
+    const signal = options.signal ? AbortSignal.any([whose, options.signal]) : whose;
     for (let [mine, version] = [changes, etag]; ; ) {
       try {
         return await send({ body: mine, etag: version, signal });

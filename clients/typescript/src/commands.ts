@@ -19,7 +19,9 @@ export class Commands {
     const { marks } = routeOf(id);
     const asked = (args: A): Asked => {
       const given = request(...args);
-      return { ...given, idempotencyKey: given.idempotencyKey ?? randomName(), open: given.open || marks.includes("open") };
+      const open = given.open || marks.includes("open");
+      const signal = open ? given.signal : this.transport.bound(given.signal);
+      return { ...given, signal, open, idempotencyKey: given.idempotencyKey ?? randomName() };
     };
     const send = ({ idempotencyKey, etag, ...given }: Asked, prefer: string) =>
       this.transport.call(id, {
@@ -45,14 +47,18 @@ export class Commands {
       const given = asked(args);
       const answer = await send(given, "respond-async");
       const { id: handle } = answer.body as Operation;
-      return this.#handle(handle, given.idempotencyKey, (options) => finish(given, answer, options), given.open);
+      const wait = ({ signal, ...options }: WaitOptions) => {
+        const signals = [given.signal, signal].filter((one) => one !== undefined);
+        return finish(given, answer, { ...options, signal: AbortSignal.any(signals) });
+      };
+      return this.#handle(handle, given.idempotencyKey, wait, given.open);
     };
     return Object.assign(run, { start });
   }
 
   /** The handle of a command that was started earlier, also by an earlier page. */
   resume(id: string): Handle<Operation> {
-    return this.#handle(id, "", (options) => this.outcome(id, options));
+    return this.#handle(id, "", (options) => this.outcome(id, { ...options, signal: this.transport.bound(options.signal) }));
   }
 
   /**
@@ -69,7 +75,7 @@ export class Commands {
       if (operation.error) throw new Problem(operation.error);
       if (operation.status === "succeeded") return operation;
       const pause = 1000 * (retryAfter(answer) ?? 1) - (performance.now() - asked);
-      await sleep(Math.max(pause, 0), [open ? undefined : this.transport.session.signal(), signal]);
+      await sleep(Math.max(pause, 0), signal);
     }
   }
 

@@ -30,22 +30,21 @@ export class Transport {
     open ||= marks.includes("open");
     const again = method !== "POST" || id === "auth.refresh" || call.headers?.["Idempotency-Key"] !== undefined;
     const url = this.#url(path, call);
-    const epoch = open ? undefined : this.session.signal();
-    const signals = [epoch, call.signal].filter((one) => one !== undefined);
+    const signal = open ? (call.signal ?? new AbortController().signal) : this.bound(call.signal);
     const until = performance.now() + this.#budget;
     let refreshed = false;
     for (let attempt = 0; ; attempt++) {
       const { turn, token } = open ? { turn: "", token: undefined } : await this.session.credentials();
-      signals.forEach((signal) => signal.throwIfAborted());
+      signal.throwIfAborted();
       let answer: Answer | undefined;
       let cause: unknown;
       try {
-        answer = await this.#attempt(url, method, call, token, open, signals);
+        answer = await this.#attempt(url, method, call, token, open, signal);
       } catch (error) {
         cause = error;
       }
       this.session.current(); // another tab may have signed out while the answer was on its way
-      signals.forEach((signal) => signal.throwIfAborted());
+      signal.throwIfAborted();
       if (answer && answer.status < 400) return answer;
       if (answer?.status === 401 && !open && !refreshed) {
         refreshed = true;
@@ -53,8 +52,13 @@ export class Transport {
       }
       const pause = this.#pause(answer, attempt, again);
       if (pause === undefined || performance.now() + pause > until) throw failure(answer, cause, call);
-      await sleep(pause, signals);
+      await sleep(pause, signal);
     }
+  }
+
+  /** The signal of a caller, also aborted when somebody else signs in: a sequence of requests is one person's. */
+  bound(signal?: AbortSignal): AbortSignal {
+    return AbortSignal.any([this.session.signal(), signal].filter((one) => one !== undefined));
   }
 
   async #attempt(
@@ -63,7 +67,7 @@ export class Transport {
     { body, file, headers, onSent }: Request,
     token: string | undefined,
     open: boolean,
-    signals: AbortSignal[],
+    signal: AbortSignal,
   ): Promise<Answer> {
     const byCookie = this.options.session === "cookie";
     const all = new Headers();
@@ -73,9 +77,9 @@ export class Transport {
     set("X-CSRF", byCookie && method !== "GET" ? "1" : undefined);
     set("X-Session", byCookie && open ? "cookie" : undefined);
     Object.entries(headers ?? {}).forEach(([name, value]) => set(name, value));
-    const signal = AbortSignal.any([...signals, AbortSignal.timeout(file ? UPLOAD_MS : ATTEMPT_MS)]);
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(file ? UPLOAD_MS : ATTEMPT_MS)]);
     const content = file ?? (body === undefined ? null : JSON.stringify(body));
-    const init = { method, headers: all, signal, credentials: byCookie ? "include" : "omit", body: content } as const;
+    const init = { method, headers: all, signal: inTime, credentials: byCookie ? "include" : "omit", body: content } as const;
     const response =
       onSent && file && globalThis.XMLHttpRequest
         ? await upload(url, init, file, onSent)
@@ -109,14 +113,15 @@ export function routeOf(id: OperationId) {
   return { method, path, marks };
 }
 
-/** Wait.
- *  @throws the reason of the first signal that is aborted. */
-export function sleep(ms: number, signals: (AbortSignal | undefined)[]): Promise<void> {
-  const any = AbortSignal.any(signals.filter((one) => one !== undefined));
+/**
+ * Wait.
+ * @throws the reason of the signal.
+ */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    const stop = () => (clearTimeout(timer), reject(any.reason));
-    any.aborted ? stop() : any.addEventListener("abort", stop, { once: true });
+    const stop = () => (clearTimeout(timer), reject(signal?.reason));
+    const timer = setTimeout(() => (signal?.removeEventListener("abort", stop), resolve()), ms);
+    signal?.aborted ? stop() : signal?.addEventListener("abort", stop, { once: true });
   });
 }
 

@@ -12,6 +12,8 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from backend.contexts.products.application.commands import CreateProduct, ImportProducts
@@ -21,6 +23,7 @@ from backend.contexts.products.infrastructure.rows import Unreadable, csv_rows, 
 from backend.contexts.products.infrastructure.tables import imports
 from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.outbox import outbox
+from backend.kernel.http.spreadsheets import guarded, unguarded
 from backend.kernel.messages.refusals import Invalid
 from backend.program import Process
 from tests.client import Answer, Client
@@ -44,6 +47,10 @@ def finished(client: Client, queue: InlineQueue, answer: Answer) -> dict[str, An
     queue.drain()
     operation: dict[str, Any] = client.get(answer.headers["Location"]).json
     return operation
+
+
+def shown(client: Client, *fields: str) -> list[list[Any]]:
+    return [[item[name] for name in fields] for item in client.get("/products?limit=100&sort=name").json["items"]]
 
 
 def stocks(client: Client) -> dict[str, int]:
@@ -298,6 +305,37 @@ def test_a_cell_that_holds_no_formula_is_exported_as_it_is(admin: Client, harmle
     new_product(admin, description=harmless)
     [row] = csv.DictReader(StringIO(admin.get("/products/export").text, newline=""))
     assert row["description"] == harmless
+
+
+@given(st.text(alphabet="a'=+ ;\t\r\n\uff1d", max_size=8))
+def test_a_text_is_the_same_after_it_was_a_cell(text: str) -> None:
+    assert unguarded(guarded(text)) == text
+
+
+def test_an_export_is_imported_as_it_is(admin: Client, queue: InlineQueue, process: Process) -> None:
+    new_product(admin, name="=1+1", description="a;=2", price="1.50", stock=3, sku="-1", low_stock_threshold=2)
+    new_product(admin, name="'=1+1", description="'tis", stock=0)
+    fields = ("name", "description", "price", "stock", "sku", "low_stock_threshold")
+    before = shown(admin, *fields)
+    export = admin.get("/products/export").text
+    with process.bus.database.transaction() as connection:
+        connection.execute(sa.text("delete from stock_movements"))
+        connection.execute(sa.text("delete from products"))
+
+    assert finished(admin, queue, upload(admin, export))["progress"]["failures"] == []
+
+    assert shown(admin, *fields) == before
+
+
+def test_an_export_has_times_as_json_has_them(admin: Client) -> None:
+    created_at = new_product(admin)["created_at"]
+    [row] = csv.DictReader(StringIO(admin.get("/products/export").text, newline=""))
+    assert row["created_at"] == created_at
+
+
+def test_columns_and_rows_without_a_value_are_skipped() -> None:
+    rows = list(csv_rows(b"name,price,stock,,\nA,1,1,,\n,,,,\nB,1,1\n"))
+    assert rows == [(2, {"name": "A", "price": "1", "stock": 1}), (4, {"name": "B", "price": "1", "stock": 1})]
 
 
 def test_an_upload_is_kept_as_long_as_its_operation(admin: Client, process: Process, queue: InlineQueue) -> None:

@@ -148,6 +148,7 @@ def test_changing_a_part_recomposes_the_name_and_changing_the_name_clears_the_pa
         ({"phone_number": "0987654321"}, "/phone_number"),
         ({"phone_number": "+123456"}, "/phone_number"),
         ({"gender": "x" * 33}, "/gender"),
+        ({"gender": "\u200b\u2060"}, "/gender"),
         ({"age": -1}, "/age"),
         ({"age": 151}, "/age"),
         ({"age": "26"}, "/age"),

@@ -65,6 +65,7 @@ class SignInView(MethodView):
 
     @without_token
     @blueprint.arguments(schemas.Credentials)
+    @blueprint.doc(parameters=[schemas.IN_COOKIES])
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
     def post(self, credentials: dict[str, Any]) -> Response:
@@ -80,7 +81,7 @@ class ShortSignInView(MethodView):
     """Sign-in, at the shorter address."""
 
     @without_token
-    @blueprint.doc(operationId="auth.signIn")
+    @blueprint.doc(operationId="auth.signIn", parameters=[schemas.IN_COOKIES])
     @blueprint.arguments(schemas.Credentials)
     @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
@@ -114,7 +115,8 @@ class CodeView(MethodView):
 
     @without_token
     @blueprint.arguments(schemas.ChallengeAnswer)
-    @blueprint.response(200, schemas.TokenPairSchema)
+    @blueprint.doc(parameters=[schemas.IN_COOKIES])
+    @blueprint.response(200, schemas.SIGNED_IN)
     @refuses(InvalidCode, TooManyAttempts)
     def post(self, answer: dict[str, Any]) -> Response:
         """Complete a sign-in or a reauthentication with the mailed code
@@ -148,7 +150,7 @@ class RefreshView(MethodView):
     @without_token
     @cookies.refreshed_by_cookie(refresh)
     @blueprint.arguments(schemas.RefreshRequest, required=False)
-    @blueprint.response(200, schemas.TokenPairSchema)
+    @blueprint.response(200, schemas.SIGNED_IN)
     @refuses(InvalidRefreshToken)
     def post(self, given: dict[str, Any]) -> Response:
         """Exchange a refresh token for new tokens

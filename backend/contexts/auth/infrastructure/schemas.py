@@ -10,6 +10,10 @@ from backend.kernel.http.schemas import SecretText, Text, example
 
 _ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
+_EXPIRES_IN = example(900, "Seconds until the access token expires.")
+_TWO_STEP_MISSING = example(
+    value=True, text="Only for an administrator without two-step sign-in: turn it on at /auth/two-step."
+)
 
 
 def _without_spaces(code: str) -> str:
@@ -74,13 +78,9 @@ class TokenPairSchema(ma.Schema):
 
     access_token = ma.fields.String(required=True, metadata=example("eyJhbGciOi…", "A JWT (RFC 9068)."))
     token_type = ma.fields.String(required=True, validate=ma.validate.OneOf(["Bearer"]))
-    expires_in = ma.fields.Integer(required=True, metadata=example(900, "Seconds until the access token expires."))
+    expires_in = ma.fields.Integer(required=True, metadata=_EXPIRES_IN)
     refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Works for one exchange."))
-    two_step_missing = ma.fields.Boolean(
-        metadata=example(
-            True, "Only at the sign-in of an administrator without two-step sign-in: switch it on at /auth/two-step."
-        )
-    )
+    two_step_missing = ma.fields.Boolean(metadata=_TWO_STEP_MISSING)
 
 
 class CodeSentSchema(ma.Schema):
@@ -91,7 +91,26 @@ class CodeSentSchema(ma.Schema):
     expires_in = ma.fields.Integer(required=True, metadata=example(300, "Seconds."))
 
 
-SIGNED_IN_OR_CODE_SENT = {"oneOf": [TokenPairSchema, CodeSentSchema]}
+class CookieSessionSchema(ma.Schema):
+    """Signed in, with the tokens in cookies: the request had `X-Session: cookie`, or a cookie of ours."""
+
+    class Meta:
+        """Tokens in the answer tell the two kinds apart."""
+
+        unknown = ma.RAISE  # in the document: no other fields
+
+    expires_in = ma.fields.Integer(required=True, metadata=_EXPIRES_IN)
+    two_step_missing = ma.fields.Boolean(metadata=_TWO_STEP_MISSING)
+
+
+SIGNED_IN = {"oneOf": [TokenPairSchema, CookieSessionSchema]}
+SIGNED_IN_OR_CODE_SENT = {"oneOf": [TokenPairSchema, CookieSessionSchema, CodeSentSchema]}
+IN_COOKIES: dict[str, Any] = {
+    "in": "header",
+    "name": "X-Session",
+    "schema": {"type": "string", "enum": ["cookie"]},
+    "description": "Puts the tokens into cookies that no script can read, and not into the answer.",
+}
 
 
 class SessionSchema(ma.Schema):

@@ -13,7 +13,7 @@ LARGEST_COUNT = 2**31 - 1
 """The largest stock, threshold or quantity: PostgreSQL's integer."""
 DEFAULT_LOW_STOCK_THRESHOLD = 5
 _CENT = Decimal("0.01")
-_HIGHEST_PRICE = Decimal("9999999999.99")
+HIGHEST_PRICE = Decimal("9999999999.99")
 _PRICE = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
 _LONGEST_NAME = 200
 _LONGEST_DESCRIPTION = 5000
@@ -49,8 +49,8 @@ def price(value: str | int | Decimal, field: str = "price") -> Decimal:
     if isinstance(value, str) and not _PRICE.fullmatch(value):
         raise _invalid(field, "Must be a decimal such as 899.99, with at most two decimal places.")
     amount = Decimal(value)
-    if not 0 <= amount <= _HIGHEST_PRICE:
-        raise _invalid(field, f"Must be 0 to {_HIGHEST_PRICE}.")
+    if not 0 <= amount <= HIGHEST_PRICE:
+        raise _invalid(field, f"Must be 0 to {HIGHEST_PRICE}.")
     if _places(amount) > _places(_CENT):
         raise _invalid(field, "Must have at most two decimal places.")
     return abs(amount.quantize(_CENT))  # -0 is 0

@@ -15,7 +15,9 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.products.application.commands import CreateProduct
 from backend.contexts.products.application.ports import ImportedRow
+from backend.contexts.products.application.queries import ProductView
 from backend.contexts.products.infrastructure.schemas import NewProduct
+from backend.kernel.http.spreadsheets import unguarded
 from backend.kernel.messages.refusals import FieldError, Invalid
 
 Row = tuple[int, Any]
@@ -25,6 +27,8 @@ _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 _WHOLE_NUMBERS = {"stock", "low_stock_threshold"}
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _SCHEMA = NewProduct()
+_IGNORED = {*ProductView.__dataclass_fields__} - {*_SCHEMA.fields}
+"""What an export has beside the fields of a new product."""
 
 
 class Unreadable(Exception):
@@ -34,16 +38,18 @@ class Unreadable(Exception):
 def csv_rows(content: bytes) -> Iterator[Row]:
     """The rows of a CSV file (RFC 4180) whose first line names the fields. An empty cell is an absent field.
 
+    Rows without any are skipped, and so are the other columns of an export.
+
     Raises:
         Unreadable: it is not UTF-8, has no header, or one with unknown, missing or repeated fields.
     """
     reader = csv.reader(StringIO(_text(content), newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = _without_empty_end([name.strip() for name in next(reader, [])])
         _check(header)
         begins = reader.line_num + 1
         for cells in reader:
-            if cells:
+            if any(cells):
                 yield begins, _fields(header, cells)
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -90,7 +96,7 @@ def _text(content: bytes) -> str:
 
 
 def _check(header: list[str]) -> None:
-    unknown = sorted(set(header) - set(_SCHEMA.fields))
+    unknown = set(header) - set(_SCHEMA.fields) - _IGNORED
     missing = sorted({name for name, field in _SCHEMA.fields.items() if field.required} - set(header))
     if missing:
         raise Unreadable(f"The header must name {', '.join(missing)}.")
@@ -99,9 +105,17 @@ def _check(header: list[str]) -> None:
 
 
 def _fields(header: list[str], cells: list[str]) -> dict[str, Any] | Invalid:
-    if len(cells) > len(header):
+    if len(_without_empty_end(cells)) > len(header):
         return Invalid("The line has more cells than the header.")
-    return {name: _value(name, cell) for name, cell in zip(header, cells, strict=False) if cell}
+    given = {name: cell for name, cell in zip(header, cells, strict=False) if cell and name not in _IGNORED}
+    return {name: _value(name, unguarded(cell)) for name, cell in given.items()}
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Spreadsheets write commas for columns that are empty."""
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
 
 
 def _value(name: str, cell: str) -> str | int:

@@ -13,6 +13,10 @@ from backend.contexts.products.domain import rules
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Text, WholeNumber, apply_rule, example
 
+_PRICE: dict[str, Any] = {"pattern": "^[0-9]{1,10}(\\.[0-9]{1,2})?$"}
+_EXACT: dict[str, Any] = {"pattern": "^[0-9]+\\.[0-9]{2}$"}
+_NUMBER: dict[str, Any] = {"type": ["string", "number"], "minimum": 0, "maximum": float(rules.HIGHEST_PRICE)}
+
 
 class Price(ma.fields.String):
     """An exact decimal: a string or a number."""
@@ -30,13 +34,16 @@ class ProductFields(ma.Schema):
 
     name = Text(rules.name, required=True, metadata=example("Laptop HP", minLength=1, maxLength=200))
     description = Text(rules.description, allow_none=True, metadata=example("Laptop HP 15 pulgadas", maxLength=5000))
-    price = Price(
-        required=True, metadata={**example("899.99", "Up to two decimal places."), "type": ["string", "number"]}
-    )
+    price = Price(required=True, metadata=example("899.99", "Up to two decimal places.", **_PRICE, **_NUMBER))
     sku = Text(rules.sku, allow_none=True, metadata=example("HP-15", "Unique.", minLength=1, maxLength=64))
     low_stock_threshold = WholeNumber(
         rules.low_stock_threshold,
-        metadata=example(rules.DEFAULT_LOW_STOCK_THRESHOLD, "When the stock falls to this, administrators get a mail."),
+        metadata=example(
+            rules.DEFAULT_LOW_STOCK_THRESHOLD,
+            "When the stock falls to this, administrators get a mail.",
+            minimum=0,
+            maximum=rules.LARGEST_COUNT,
+        ),
     )
 
 
@@ -60,7 +67,7 @@ class ProductSchema(ma.Schema):
     sku = ma.fields.String(required=True, allow_none=True, metadata=example("HP-15"))
     name = ma.fields.String(required=True, metadata=example("Laptop HP"))
     description = ma.fields.String(required=True, allow_none=True, metadata=example("Laptop HP 15 pulgadas"))
-    price = ma.fields.String(required=True, metadata=example("899.99", "With two decimal places."))
+    price = ma.fields.String(required=True, metadata=example("899.99", "With two decimal places.", **_EXACT))
     stock = ma.fields.Integer(required=True, metadata=example(10))
     low_stock_threshold = ma.fields.Integer(required=True, metadata=example(rules.DEFAULT_LOW_STOCK_THRESHOLD))
     is_active = ma.fields.Boolean(required=True)
@@ -80,8 +87,8 @@ class ProductFilter(PageArguments):
     """Filters and order of the list of products."""
 
     q = Text(metadata={"description": "Words that must all occur in name or description, in any case and order."})
-    min_price = Price(metadata=example("100"))
-    max_price = Price(metadata=example("899.99"))
+    min_price = Price(metadata=example("100", **_PRICE))
+    max_price = Price(metadata=example("899.99", **_PRICE))
     in_stock = ma.fields.Boolean(metadata={"description": "Whether the stock is above zero."})
     is_active = ma.fields.Boolean(metadata={"description": "Only administrators see inactive products."})
     sort = ma.fields.String(load_default=NEWEST_FIRST, validate=ma.validate.OneOf(SORTS))

@@ -47,10 +47,12 @@ def phone_number(text: str, field: str = "phone_number") -> str:
 
 
 def gender(text: str, field: str = "gender") -> str:
-    """Free text, 1 to 32 characters."""
+    """Free text, 1 to 32 characters, something of it visible."""
     trimmed = unicodedata.normalize("NFC", text).strip()
     if not 1 <= len(trimmed) <= _LONGEST_GENDER:
         raise _invalid(field, f"Must have 1 to {_LONGEST_GENDER} characters.")
+    if not is_visible(trimmed):
+        raise _invalid(field, "Must hold something visible.")
     return _printable(trimmed, field)
 
 

@@ -16,7 +16,16 @@ import type {
 
 /** The operations of the API by their names. */
 export interface Api {
+  /** Show what this process runs
+   *
+   * Version, commit, contexts, limits, the ids of its keys, and migrations. No text of a setting is shown. */
+  about(options?: CallOptions): Promise<Answered<"about">>;
   audit: {
+    /** Export the audit log as CSV
+     *
+     * The entries that match, newest first, at most 100,000. An apostrophe precedes a cell that a spreadsheet would
+     * take for a formula. */
+    export(query?: Query<"audit.export">, options?: CallOptions): Promise<Answered<"audit.export">>;
     /** List the audit log
      *
      * Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days. Nobody can
@@ -241,6 +250,10 @@ export interface Api {
        *
        * The user may sign in again. */
       delete: Command<[userId: string, options?: CommandOptions], Answered<"users.sessions.delete">>;
+      /** List the sessions of a user
+       *
+       * The active ones, the most recently used first. */
+      list(userId: string, options?: CallOptions): Promise<Answered<"users.sessions.list">>;
     };
   };
   workers: {
@@ -256,6 +269,7 @@ export type ProblemCode =
   | "bad_request"
   | "body_too_large"
   | "busy"
+  | "cancelled"
   | "command_not_found"
   | "cross_site"
   | "dead_letter_not_found"

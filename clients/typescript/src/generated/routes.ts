@@ -7,6 +7,8 @@ import type { operations } from "./schema.js";
  * an `empty` one answers 204, a `page` is one of a listing, and `update` names the operation that changes the result.
  */
 export const routes = {
+  "about": "GET /api/v1/about bare",
+  "audit.export": "GET /api/v1/audit/export query",
   "audit.list": "GET /api/v1/audit page query",
   "auth.changeEmail": "PUT /api/v1/auth/change-email body",
   "auth.changePassword": "PUT /api/v1/auth/change-password command empty body",
@@ -74,5 +76,6 @@ export const routes = {
   "users.me.update": "PATCH /api/v1/users/me command body update:users.me.update",
   "users.roles": "PUT /api/v1/users/{user_id}/roles command body",
   "users.sessions.delete": "DELETE /api/v1/users/{user_id}/sessions command empty bare",
+  "users.sessions.list": "GET /api/v1/users/{user_id}/sessions bare",
   "workers.list": "GET /api/v1/workers bare",
 } as const satisfies Record<keyof operations, string>;

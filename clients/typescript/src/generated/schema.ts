@@ -1,6 +1,26 @@
 // Generated from the OpenAPI document by `make client-types`. Do not edit.
 
 export interface paths {
+    "/api/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what this process runs
+         * @description Version, commit, contexts, limits, the ids of its keys, and migrations. No text of a setting is shown.
+         */
+        get: operations["about"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -14,6 +34,27 @@ export interface paths {
          *     change or delete one earlier.
          */
         get: operations["audit.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export the audit log as CSV
+         * @description The entries that match, newest first, at most 100,000. An apostrophe precedes a cell that a spreadsheet would
+         *     take for a formula.
+         */
+        get: operations["audit.export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1242,7 +1283,11 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
+        /**
+         * List the sessions of a user
+         * @description The active ones, the most recently used first.
+         */
+        get: operations["users.sessions.list"];
         put?: never;
         post?: never;
         /**
@@ -1314,6 +1359,31 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        About: {
+            /** @description Empty if COMMIT is not set. */
+            commit: string;
+            /** @description Whose routes it serves. */
+            contexts: string[];
+            /** @enum {string} */
+            environment: "development" | "production";
+            keys: components["schemas"]["Key"][];
+            /**
+             * @description Every setting that is a number or a switch.
+             * @example {
+             *       "spool_limit": 10000,
+             *       "require_email_verification": false
+             *     }
+             */
+            limits: {
+                [key: string]: unknown;
+            };
+            /** @description Revisions that this code has and the database has not. */
+            migrations_pending: string[];
+            /** @description Revisions of the database that this code does not have: a newer release was here. */
+            migrations_unknown: string[];
+            /** @example 0.2.0 */
+            version: string;
+        };
         Address: {
             /**
              * Format: email
@@ -1451,6 +1521,18 @@ export interface components {
              */
             since: string;
         };
+        CookieSession: {
+            /**
+             * @description Seconds until the access token expires.
+             * @example 900
+             */
+            expires_in: number;
+            /**
+             * @description Only for an administrator without two-step sign-in: turn it on at /auth/two-step.
+             * @example true
+             */
+            two_step_missing?: boolean;
+        };
         Credentials: {
             /**
              * @description Or `username`.
@@ -1534,6 +1616,8 @@ export interface components {
              */
             last_dead_at: string;
             number: number;
+            /** @description How many failed last in each of the last 24 hours, the oldest first. */
+            per_hour: number[];
             reason: string;
             task: string;
         };
@@ -1623,6 +1707,15 @@ export interface components {
             reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
             /** @example users.create_user */
             task?: string;
+        };
+        Key: {
+            /**
+             * @description As messages name it.
+             * @example fe4bf143
+             */
+            id: string;
+            /** @enum {string} */
+            use: "signs" | "verifies";
         };
         Lane: {
             /** @description null while messages are taken within five seconds. */
@@ -2147,7 +2240,7 @@ export interface components {
             /** @enum {string} */
             token_type: "Bearer";
             /**
-             * @description Only at the sign-in of an administrator without two-step sign-in: switch it on at /auth/two-step.
+             * @description Only for an administrator without two-step sign-in: turn it on at /auth/two-step.
              * @example true
              */
             two_step_missing?: boolean;
@@ -2360,6 +2453,108 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    about: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of the version you have. If it is current, the answer is 304. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["About"];
+                };
+            };
+            /** @description You have this version. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "invalid_token";
+                    };
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "forbidden";
+                    };
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "not_found";
+                    };
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "internal_error";
+                    };
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unavailable";
+                    };
+                };
+            };
+            default: components["responses"]["DEFAULT_ERROR"];
+        };
+    };
     "audit.list": {
         parameters: {
             query?: {
@@ -2482,10 +2677,131 @@ export interface operations {
             default: components["responses"]["DEFAULT_ERROR"];
         };
     };
+    "audit.export": {
+        parameters: {
+            query?: {
+                /** @description The user or resource that was changed. */
+                about?: string;
+                /** @description Exactly this action. */
+                action?: string;
+                /** @description The user who asked. */
+                actor?: string;
+                /** @description `succeeded`, or a problem's code. */
+                outcome?: string;
+                /** @description The `X-Request-ID` of the request. */
+                request_id?: string;
+                /** @description At or after this time. */
+                since?: string;
+                /** @description Before this time. */
+                until?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest entries. */
+            200: {
+                headers: {
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "invalid_token";
+                    };
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "forbidden";
+                    };
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "not_found";
+                    };
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "validation_failed";
+                    };
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "internal_error";
+                    };
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unavailable";
+                    };
+                };
+            };
+            default: components["responses"]["DEFAULT_ERROR"];
+        };
+    };
     "auth.signIn": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Puts the tokens into cookies that no script can read, and not into the answer. */
+                "X-Session"?: "cookie";
+            };
             path?: never;
             cookie?: never;
         };
@@ -2502,7 +2818,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CodeSent"];
+                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CookieSession"] | components["schemas"]["CodeSent"];
                 };
             };
             /** @description Bad Request */
@@ -2882,6 +3198,19 @@ export interface operations {
                     };
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cancelled";
+                    };
+                };
+            };
             /** @description Precondition Failed */
             412: {
                 headers: {
@@ -3099,7 +3428,10 @@ export interface operations {
     "auth.login": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Puts the tokens into cookies that no script can read, and not into the answer. */
+                "X-Session"?: "cookie";
+            };
             path?: never;
             cookie?: never;
         };
@@ -3116,7 +3448,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CodeSent"];
+                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CookieSession"] | components["schemas"]["CodeSent"];
                 };
             };
             /** @description Bad Request */
@@ -3612,7 +3944,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "username_taken";
+                        code: "cancelled" | "username_taken";
                     };
                 };
             };
@@ -3718,7 +4050,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CodeSent"];
+                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CookieSession"] | components["schemas"]["CodeSent"];
                 };
             };
             /** @description Bad Request */
@@ -3877,7 +4209,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenPair"];
+                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CookieSession"];
                 };
             };
             /** @description Bad Request */
@@ -4068,7 +4400,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "email_taken" | "username_taken";
+                        code: "cancelled" | "email_taken" | "username_taken";
                     };
                 };
             };
@@ -5067,7 +5399,10 @@ export interface operations {
     "auth.verifyCode": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Puts the tokens into cookies that no script can read, and not into the answer. */
+                "X-Session"?: "cookie";
+            };
             path?: never;
             cookie?: never;
         };
@@ -5084,7 +5419,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenPair"];
+                    "application/json": components["schemas"]["TokenPair"] | components["schemas"]["CookieSession"];
                 };
             };
             /** @description Bad Request */
@@ -7359,7 +7694,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "sku_taken";
+                        code: "cancelled" | "sku_taken";
                     };
                 };
             };
@@ -7632,7 +7967,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "sku_taken";
+                        code: "cancelled" | "sku_taken";
                     };
                 };
             };
@@ -7827,7 +8162,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "sku_taken";
+                        code: "cancelled" | "sku_taken";
                     };
                 };
             };
@@ -7996,6 +8331,19 @@ export interface operations {
                     };
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cancelled";
+                    };
+                };
+            };
             /** @description Precondition Failed */
             412: {
                 headers: {
@@ -8132,6 +8480,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_found" | "product_not_found";
+                    };
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cancelled";
                     };
                 };
             };
@@ -8300,7 +8661,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "stock_too_large";
+                        code: "cancelled" | "stock_too_large";
                     };
                 };
             };
@@ -8605,7 +8966,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "insufficient_stock";
+                        code: "cancelled" | "insufficient_stock";
                     };
                 };
             };
@@ -8863,7 +9224,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "sku_taken";
+                        code: "cancelled" | "sku_taken";
                     };
                 };
             };
@@ -9520,7 +9881,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "email_taken" | "username_taken";
+                        code: "cancelled" | "email_taken" | "username_taken";
                     };
                 };
             };
@@ -9787,7 +10148,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "last_admin";
+                        code: "cancelled" | "last_admin";
                     };
                 };
             };
@@ -9927,6 +10288,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_found" | "user_not_found";
+                    };
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cancelled";
                     };
                 };
             };
@@ -10078,7 +10452,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "last_admin";
+                        code: "cancelled" | "last_admin";
                     };
                 };
             };
@@ -10247,7 +10621,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "last_admin";
+                        code: "cancelled" | "last_admin";
                     };
                 };
             };
@@ -10300,6 +10674,97 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "idempotency_key_reused" | "validation_failed";
+                    };
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "internal_error";
+                    };
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unavailable";
+                    };
+                };
+            };
+            default: components["responses"]["DEFAULT_ERROR"];
+        };
+    };
+    "users.sessions.list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "invalid_token";
+                    };
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "forbidden";
+                    };
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "not_found";
                     };
                 };
             };
@@ -10410,6 +10875,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_found" | "user_not_found";
+                    };
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cancelled";
                     };
                 };
             };
@@ -10665,7 +11143,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "username_taken";
+                        code: "cancelled" | "username_taken";
                     };
                 };
             };
@@ -10838,7 +11316,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "last_admin";
+                        code: "cancelled" | "last_admin";
                     };
                 };
             };
@@ -11005,7 +11483,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
-                        code: "username_taken";
+                        code: "cancelled" | "username_taken";
                     };
                 };
             };
