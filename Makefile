@@ -49,6 +49,7 @@ openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do;
 	cd openapi && npx openapi-ts --file hey-api.config.mjs
 	cd openapi && npx orval --input ../var/openapi/openapi.json --output ../var/openapi/orval.ts --client fetch
 	cd openapi && npx tsc --project tsconfig.json
+	$(BIN)/python openapi/changes.py
 
 client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript, against a running program; needs Node 20
 	@$(DOCUMENT)

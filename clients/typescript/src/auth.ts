@@ -9,9 +9,9 @@ type Answers = Schemas["TokenPair"] | Schemas["CodeSent"];
 export function authentication(transport: Transport, api: Api, kind: SessionKind) {
   const { session } = transport;
 
-  /** Cookies change with the answer, so the other tabs stop using them before. */
+  /** Cookies change with the answer: whoever is signed in by them is signed out before, in all tabs. */
   async function signedIn(id: "auth.login" | "auth.verifyCode", request: Request): Promise<SignedIn | CodeSent> {
-    if (kind === "cookie") session.begin(false);
+    if (kind === "cookie" && session.current().signedIn) await signedOut("auth.logout");
     return settled((await transport.call(id, request)).body as Answers, signedIn, (tokens) => session.begin(true, tokens));
   }
 

@@ -106,8 +106,8 @@ export class Session {
     try {
       tokens = await this.send(before.tokens.refresh_token);
     } catch (error) {
-      if (!(error instanceof Problem && error.status === 401)) throw error;
-      signedIn = false;
+      if (!(error instanceof Problem && [401, 415].includes(error.status))) throw error;
+      signedIn = false; // 415: there is neither a body nor a cookie
     }
     if (this.current().turn !== turn) return this.#kept.signedIn; // signed out meanwhile: the answer is dropped
     if (signedIn) this.renew(tokens);

@@ -249,8 +249,11 @@ test("cookies carry a session", async () => {
   expect((await (await api.users.me()).update({ age: 36 })).data).toMatchObject({ email, age: 36 });
   jar.set("access", "stale");
   expect((await api.users.me()).data.email).toBe(email);
+  await api.auth.signIn({ email: backend.place.email, password: backend.place.password });
+  expect((await api.users.me()).data.email).toBe(backend.place.email);
   await api.auth.signOut();
   expect(jar.size).toBe(0);
+  await expect(api.users.me()).rejects.toMatchObject({ code: "invalid_token" });
   api.close();
 }, 60_000);
 
