@@ -6,8 +6,8 @@ const { CHROMIUM = "/usr/bin/chromium", WEB = "http://127.0.0.1:5173", SCREENSHO
 export default defineConfig({
   testDir: "e2e",
   outputDir: `${SCREENSHOTS}/failures`,
-  timeout: 60_000,
-  expect: { timeout: 15_000 },
+  timeout: 120_000, // a busy machine: every step waits for a condition, so a quick one is quick
+  expect: { timeout: 30_000 },
   workers: 1,
   reporter: "list",
   use: {
