@@ -49,7 +49,7 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
     bind_request(headers.request_id, task=handler.name, operation_id=task.request.id)
     hand_back_at = monotonic() + _HOLD * handler.limit
     for tries in count():
-        with continued(headers.traceparent, handler.name, SpanKind.CONSUMER):
+        with continued(headers.traceparent, f"process {handler.name}", SpanKind.CONSUMER, _traced(envelope)):
             error = _received(task, envelope)
         # Raise what Celery needs here, where no exception is being handled: Celery publishes the text of
         # the whole chain to Flower, and the text of a fault may contain values.
@@ -78,6 +78,16 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
         bind_request("", operation_id=str(task.request.id)[:100])
         log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign
     raise Reject(Reason.FORGED, requeue=False)
+
+
+def _traced(envelope: Envelope) -> dict[str, str]:
+    """The attributes of its span, as OpenTelemetry's conventions for messaging name them."""
+    return {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": envelope.lane,
+        "messaging.message.id": str(envelope.id),
+    }
 
 
 def _received(task: Task, envelope: Envelope) -> BaseException | None:

@@ -23,16 +23,19 @@ import msgspec
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
 from kombu import Connection
+from opentelemetry.trace import SpanKind
 
 from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
 from backend.kernel.observe import metrics
+from backend.kernel.observe.tracing import part
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers
 
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
+_SENDS = {"messaging_system": "rabbitmq", "messaging_operation_type": "send"}
 _DEPTHS_SECONDS = 2.0
 """How long the depths of lanes are cached."""
 
@@ -82,23 +85,27 @@ class CeleryQueue:
 
     def send(self, envelope: Envelope, deadline: float) -> None:
         """Send the message to its lane, as a Celery task."""
-        self._await(self._begun(self._message(envelope)), monotonic() + deadline)
+        with part(f"send {envelope.name}", SpanKind.PRODUCER, **_SENDS, messaging_destination_name=envelope.lane):
+            self._await(self._begun(self._message(envelope)), monotonic() + deadline)
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
         """Send several at once, and events: no queue may be bound for them, so none of these is mandatory."""
         until = monotonic() + deadline
         begun: dict[UUID, Publication] = {}
         confirmed: set[UUID] = set()
-        for envelope in envelopes:
-            if envelope.lane == EVENTS_EXCHANGE and not self._app.conf.broker_transport_options.get("confirm_publish"):
-                confirmed.add(envelope.id)  # the embedded broker has no other programs
-                continue
-            with suppress(QueueUnavailable):
-                begun[envelope.id] = self._begun(self._message(envelope))
-        for message_id, publication in begun.items():
-            with suppress(QueueUnavailable):
-                self._await(publication, until)
-                confirmed.add(message_id)
+        with part("send messages", SpanKind.PRODUCER, **_SENDS, messaging_destination_name=COMMANDS):
+            for envelope in envelopes:
+                if envelope.lane == EVENTS_EXCHANGE and not self._app.conf.broker_transport_options.get(
+                    "confirm_publish"
+                ):
+                    confirmed.add(envelope.id)  # the embedded broker has no other programs
+                    continue
+                with suppress(QueueUnavailable):
+                    begun[envelope.id] = self._begun(self._message(envelope))
+            for message_id, publication in begun.items():
+                with suppress(QueueUnavailable):
+                    self._await(publication, until)
+                    confirmed.add(message_id)
         return confirmed
 
     def depths(self, lanes: Sequence[str], deadline: float) -> Mapping[str, Depth]:

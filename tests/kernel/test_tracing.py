@@ -4,14 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import SpanKind
 from structlog.contextvars import get_contextvars
 
@@ -21,52 +16,18 @@ from backend.kernel.observe.tracing import (
     current_traceparent,
     shutdown_tracing,
 )
+from tests.collector import Collector, collecting
 from tests.settings import settings_with
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 INCOMING = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 
 
-@dataclass
-class Collector:
-    """An OTLP/HTTP collector that keeps what it receives."""
-
-    endpoint: str
-    received: list[ExportTraceServiceRequest]
-
-    def spans(self) -> list[Any]:
-        return [
-            span
-            for request in self.received
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    received: list[ExportTraceServiceRequest] = []
-
-    class Receive(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/v1/traces":
-                received.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield Collector(f"http://127.0.0.1:{server.server_port}", received)
-    shutdown_tracing()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with collecting() as collector:
+        yield collector
+        shutdown_tracing()
 
 
 def test_without_a_collector_an_incoming_trace_is_passed_on_unchanged() -> None:
@@ -168,6 +129,7 @@ def test_a_failed_span_names_the_error_and_not_its_message(collector: Collector)
 
 PREFORK = """
 import os, sys
+from tests.collector import Collector, collecting
 from tests.settings import settings_with
 from backend.kernel.observe.tracing import configure_tracing, continued, shutdown_tracing
 settings = settings_with(otlp_endpoint=sys.argv[1])

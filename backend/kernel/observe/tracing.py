@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,11 @@ def configure_tracing(settings: Settings, service: str) -> None:
     _Exporting.pid = os.getpid()
 
 
+def exports_spans() -> bool:
+    """Whether this process sends spans to a collector."""
+    return _Exporting.tracer is not None
+
+
 def shutdown_tracing() -> None:
     """Send what is buffered and stop exporting. For a process that exits without `atexit`."""
     if _Exporting.provider is not None and _Exporting.pid == os.getpid():
@@ -88,7 +93,12 @@ def current_traceparent() -> str | None:
     return f"00-{format_trace_id(span.trace_id)}-{format_span_id(span.span_id)}-{span.trace_flags:02x}"
 
 
-def continued(traceparent: str | None, name: str, kind: SpanKind = SpanKind.SERVER) -> AbstractContextManager[None]:
+def continued(
+    traceparent: str | None,
+    name: str,
+    kind: SpanKind = SpanKind.SERVER,
+    attributes: Mapping[str, str] | None = None,
+) -> AbstractContextManager[None]:
     """Do some work as part of the trace that `traceparent` names.
 
     A malformed or missing one starts a new trace if spans are exported, and nothing otherwise. In the
@@ -98,11 +108,28 @@ def continued(traceparent: str | None, name: str, kind: SpanKind = SpanKind.SERV
         traceparent: the unchanged incoming header.
         name: the span's name, one of few: a route's rule or a message's name, never a path.
         kind: SERVER for a request, CONSUMER for a message.
+        attributes: of the span, by the names of OpenTelemetry's semantic conventions.
     """
     parent = _parsed(traceparent) if traceparent else None
     if _Exporting.tracer is not None:
-        return _in_span(_Exporting.tracer, parent, name, kind)
+        # An empty context, not the current one: earlier work of this thread is not the parent.
+        before = otel_context.Context()
+        context = set_span_in_context(NonRecordingSpan(parent), before) if parent else before
+        return _in_span(_Exporting.tracer, context, name, kind, attributes)
     return _passed_on(parent) if parent else _NOTHING
+
+
+def part(name: str, kind: SpanKind, **attributes: str) -> AbstractContextManager[None]:
+    """A span for a part of the current work; nothing if no spans are exported, or the work is no part of a trace.
+
+    Args:
+        name: one of few, as for `continued`.
+        attributes: with `_` for the dots of OpenTelemetry's semantic conventions, and without values of users.
+    """
+    if _Exporting.tracer is None or not get_current_span().get_span_context().is_valid:
+        return _NOTHING
+    named = {key.replace("_", "."): value for key, value in attributes.items()}
+    return _in_span(_Exporting.tracer, otel_context.get_current(), name, kind, named)
 
 
 @contextmanager
@@ -116,13 +143,12 @@ def _passed_on(parent: SpanContext) -> Iterator[None]:
 
 
 @contextmanager
-def _in_span(tracer: Tracer, parent: SpanContext | None, name: str, kind: SpanKind) -> Iterator[None]:
-    # An empty context, not the current one: earlier work of this thread is not the parent.
-    before = otel_context.Context()
-    context = set_span_in_context(NonRecordingSpan(parent), before) if parent else before
+def _in_span(
+    tracer: Tracer, context: otel_context.Context, name: str, kind: SpanKind, attributes: Mapping[str, str] | None
+) -> Iterator[None]:
     # Recording the exception would send its message, which may carry values, to the collector.
     with tracer.start_as_current_span(
-        name, context, kind, record_exception=False, set_status_on_exception=False
+        name, context, kind, attributes, record_exception=False, set_status_on_exception=False
     ) as span:
         try:
             with bound(trace_id=format_trace_id(span.get_span_context().trace_id)):

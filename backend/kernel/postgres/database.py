@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import sqlalchemy as sa
+from opentelemetry.trace import SpanKind
 from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.observe import metrics
+from backend.kernel.observe import metrics, tracing
 from backend.kernel.postgres.connecting import is_writable, local, parameters_of, prepare
 from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away, is_read_only
 from backend.kernel.postgres.replica import Replica, ReplicaState
@@ -57,6 +58,10 @@ class Database:
         )
         sa.event.listen(engine, "connect", _prepare_for_writes)
         sa.event.listen(engine, "begin", _set_again)
+        if tracing.exports_spans():
+            sa.event.listen(engine, "begin", _begin_part)
+            sa.event.listen(engine, "commit", _end_part)
+            sa.event.listen(engine, "rollback", _end_part)
         sa.event.listen(engine, "checkin", _note_return)
         sa.event.listen(engine, "checkout", _test_if_idle)
         pool: Any = engine.pool
@@ -183,6 +188,16 @@ def _prepare_for_writes(driver: ReadConnection, record: PoolEntry) -> None:
 def _set_again(connection: sa.Connection) -> None:
     if connection.info.get("pooled"):
         connection.exec_driver_sql(local())
+
+
+def _begin_part(connection: sa.Connection) -> None:
+    traced = ExitStack()
+    traced.enter_context(tracing.part("transaction", SpanKind.CLIENT, db_system_name="postgresql"))
+    connection.info["traced"] = traced
+
+
+def _end_part(connection: sa.Connection) -> None:
+    connection.info.pop("traced").close()
 
 
 def _note_return(driver: ReadConnection | None, record: PoolEntry) -> None:

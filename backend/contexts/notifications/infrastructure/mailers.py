@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from backend.addresses import is_loopback
 from backend.contexts.notifications.application.ports import (
@@ -30,6 +31,7 @@ from backend.contexts.notifications.application.ports import (
 from backend.contexts.notifications.infrastructure.composing import ascii_domain
 from backend.contexts.notifications.infrastructure.mail_server import MailServer, Tls, mail_server
 from backend.kernel.breaker import Breaker
+from backend.kernel.observe.tracing import part
 from backend.settings import ROOT
 
 Compose = Callable[[Mail], EmailMessage]
@@ -90,7 +92,8 @@ class SmtpMailer:
             raise ServerAway("the mail server was away a moment ago")
         message = self._compose(mail)
         recipient = ascii_domain(mail.to)
-        with self._watched(), self._connected() as server:
+        server_span = part("send mail", SpanKind.CLIENT, network_protocol_name="smtp", server_address=self._server.host)
+        with server_span, self._watched(), self._connected() as server:
             with _before_the_text():
                 self._address(server, str(message["From"].addresses[0].addr_spec), recipient)
             with last_step:

@@ -1,0 +1,55 @@
+"""One trace from a request to the mail that it caused, as a collector receives it from the program's processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.collector import collecting
+from tests.flow.programs import ApiProcess
+from tests.smtp import HangingServer
+from tests.worker import WorkerProcess, environment, eventually
+
+TRACE_ID, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def test_a_trace_leads_from_the_request_to_the_mail(rabbitmq_url: str, clean_database: str, tmp_path: Path) -> None:
+    """The last spans are sent when a process ends."""
+    with collecting() as collector, HangingServer() as mail_server:
+        settings = environment(
+            BROKER_URL=rabbitmq_url,
+            DATABASE_URL=clean_database,
+            MAIL_URL=f"smtp://127.0.0.1:{mail_server.port}?tls=none",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        )
+        with ApiProcess(settings) as api, WorkerProcess(settings, "--pool", "prefork", "--concurrency", "1") as worker:
+            body = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+            accepted = api.client.post("/api/v1/users", body, traceparent=f"00-{TRACE_ID}-{CALLER}-01")
+            assert api.client.outcome(accepted)["status"] == "succeeded"
+            eventually(lambda: mail_server.texts)
+            worker.terminate()
+            api.terminate()
+        spans = [span for span in collector.spans() if span.trace_id.hex() == TRACE_ID]
+
+    assert _below(spans, CALLER) == {
+        "/api/v1/users": {
+            "send users.create_user": {},
+            "process users.create_user": {
+                "transaction": {},
+                "send messages": {},
+                "process notifications.send_mail": {"transaction": {}, "send mail": {}},
+            },
+        }
+    }
+    (sent,) = (span for span in spans if span.name == "send users.create_user")
+    assert {one.key: one.value.string_value for one in sent.attributes} == {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "users.hashing.anonymous",
+    }
+
+
+def _below(spans: list[Any], parent: str) -> dict[str, Any]:
+    """The names of the spans below a span, as a tree; those of the same name and parent count once."""
+    children = [span for span in spans if span.parent_span_id.hex() == parent]
+    return {span.name: _below(spans, span.span_id.hex()) for span in children}
