@@ -13,17 +13,16 @@ from uuid import UUID
 import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
-from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
+from backend.kernel.delivery.receive import in_its_trace
 from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.away import Away
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
-from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 
 _TRIES_WITHOUT_KEY = 12
@@ -49,7 +48,7 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
     bind_request(headers.request_id, task=handler.name, operation_id=task.request.id)
     hand_back_at = monotonic() + _HOLD * handler.limit
     for tries in count():
-        with continued(headers.traceparent, f"process {handler.name}", SpanKind.CONSUMER, _traced(envelope)):
+        with in_its_trace(envelope):
             error = _received(task, envelope)
         # Raise what Celery needs here, where no exception is being handled: Celery publishes the text of
         # the whole chain to Flower, and the text of a fault may contain values.
@@ -78,16 +77,6 @@ def _envelope(task: Task, handler: Handler, body: dict[str, Any]) -> Envelope:
         bind_request("", operation_id=str(task.request.id)[:100])
         log.error("message dead-lettered", reason=Reason.FORGED, task=handler.name)  # noqa: TRY400 - its text is foreign
     raise Reject(Reason.FORGED, requeue=False)
-
-
-def _traced(envelope: Envelope) -> dict[str, str]:
-    """The attributes of its span, as OpenTelemetry's conventions for messaging name them."""
-    return {
-        "messaging.system": "rabbitmq",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": envelope.lane,
-        "messaging.message.id": str(envelope.id),
-    }
 
 
 def _received(task: Task, envelope: Envelope) -> BaseException | None:

@@ -16,18 +16,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
-from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, goes_on, write
-from backend.kernel.delivery.receive import Receiver, log_end, observe_end, observe_wait
+from backend.kernel.delivery.receive import Receiver, in_its_trace, log_end, observe_end, observe_wait
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import audit, metrics
 from backend.kernel.observe.logging import bind_request, bound, bound_values
-from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.statements import run
 
 # A batch that waits for a lock holds others. It ends before PostgreSQL looks for a deadlock (after a second).
@@ -129,7 +127,7 @@ class BatchReceiver:
         token = current_origin.set(headers.origin)
         try:
             with (
-                continued(headers.traceparent, handler.name, SpanKind.CONSUMER),
+                in_its_trace(envelope),
                 UnitOfWork(self.receiver.database, first, envelope.id, headers.accepted_at, connection) as unit,
             ):
                 handled = self.receiver.handling.run(handler, message, unit)

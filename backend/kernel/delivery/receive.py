@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries
 from backend.kernel.delivery.codec import Codec, Undecodable
@@ -29,6 +31,7 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit, metrics
+from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 from backend.kernel.postgres.statements import driver_of
@@ -280,6 +283,17 @@ class Receiver:
 
 def _was_tried(envelope: Envelope) -> bool:
     return envelope.taken is not None and envelope.taken.tries > 0
+
+
+def in_its_trace(envelope: Envelope) -> AbstractContextManager[None]:
+    """Process a message as part of its trace. The span is named as OpenTelemetry's conventions for messaging say."""
+    attributes = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": envelope.lane,
+        "messaging.message.id": str(envelope.id),
+    }
+    return continued(envelope.headers.traceparent, f"process {envelope.name}", SpanKind.CONSUMER, attributes)
 
 
 def observe_wait(envelope: Envelope) -> None:
