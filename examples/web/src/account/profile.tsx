@@ -15,23 +15,28 @@ const NAMES = ["name", "phone_number"] as const;
 
 export function Profile() {
   const t = useTexts(account);
-  const { me, reload } = useMe();
+  const { me: loaded, reload } = useMe();
+  const [saved, keep] = useState<typeof loaded>();
+  const [said, say] = useState("");
+  const me = saved ?? loaded;
   const [conflict, setConflict] = useState<{ mine: Changes; theirs: Fields }>();
 
   /** The fields that the user changed; whoever changed others meanwhile loses nothing. */
-  async function save(wanted: Fields): Promise<string> {
+  async function save(wanted: Fields): Promise<void> {
+    say("");
     const mine: Changes = Object.fromEntries(NAMES.filter((name) => wanted[name] !== me.data[name]).map((name) => [name, wanted[name]]));
-    if (Object.keys(mine).length === 0) return t.saved;
-    await me.update(mine, {
-      onConflict: (_, theirs) => {
-        const both = NAMES.filter((name) => name in mine && theirs[name] !== me.data[name] && theirs[name] !== mine[name]);
-        if (both.length === 0) return mine;
-        setConflict({ mine, theirs });
-        return undefined;
-      },
-    });
-    reload();
-    return t.saved;
+    if (Object.keys(mine).length > 0) {
+      const changed = await me.update(mine, {
+        onConflict: (_, theirs) => {
+          const both = NAMES.filter((name) => name in mine && theirs[name] !== me.data[name] && theirs[name] !== mine[name]);
+          if (both.length === 0) return mine;
+          setConflict({ mine, theirs });
+          return undefined;
+        },
+      });
+      keep(changed);
+    }
+    say(t.saved);
   }
 
   return (
@@ -55,12 +60,14 @@ export function Profile() {
           autoComplete="tel"
         />
       </Form>
+      <p role="status">{said}</p>
       {conflict && (
         <Conflict
           {...conflict}
           settle={async (chosen) => {
             if (chosen) await api.users.me.update(chosen);
             setConflict(undefined);
+            keep(undefined);
             reload();
           }}
         />
