@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytest
@@ -107,6 +108,7 @@ def test_the_version_of_the_image_is_pinned() -> None:
     (kustomization,) = (one for one in MANIFESTS if one["kind"] == "Kustomization")
     (image,) = kustomization["images"]
     job = container("migrate")["image"]
+    assert image["newTag"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert job == f"{image['newName']}:{image['newTag']}"
     assert set(kustomization["resources"]) | {"kustomization.yaml", "migrate.yaml"} == {
         file.name for file in FOLDER.glob("*.yaml")
