@@ -192,7 +192,7 @@ def test_more_waiting_messages_than_bearable_are_refused(queue_to: MakeQueue, br
 
 def test_while_open_one_call_at_a_time_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("tasks.queue.monotonic", lambda: now)
+    monkeypatch.setattr("backend.kernel.breaker.monotonic", lambda: now)
     breaker = Breaker("broker", 1.0)
     breaker.failed()
     assert not breaker.allows()
