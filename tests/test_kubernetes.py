@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from backend.kernel.messages.registry import Kind
 from backend.program import Program
 from backend.settings import ROOT, listed
 from tasks.lanes import lanes_of
@@ -44,7 +45,7 @@ def workers() -> dict[str, set[str]]:
 
 def test_every_kind_of_work_has_one_worker() -> None:
     kinds = [kind for of_worker in workers().values() for kind in of_worker]
-    assert sorted(kinds) == sorted({kind.value for kind in LANES.values()})
+    assert sorted(kinds) == sorted(kind.value for kind in Kind)
 
 
 def test_every_worker_but_that_of_housekeeping_is_scaled_by_each_of_its_lanes() -> None:
