@@ -32,6 +32,7 @@ from tests.broker import RabbitMQ
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, administrator, beat, free_port
 from tests.postgres import Postgres, migrate
+from tests.smtp import HangingServer
 from tests.worker import Program, WorkerProcess, environment, eventually
 
 USERS, LANE = "/api/v1/users", "users.hashing.anonymous"
@@ -46,6 +47,8 @@ class Stack:
     Attributes:
         operator: the headers of an administrator's requests.
         alerts: Alertmanager.
+        mail_servers: the one that is there; none while it is away.
+        mail_port: where it listens.
     """
 
     api: ApiProcess
@@ -55,6 +58,8 @@ class Stack:
     postgres: Postgres
     operator: Mapping[str, str]
     alerts: Client
+    mail_servers: list[HangingServer]
+    mail_port: int
 
     def register(self, times: int) -> None:
         """Anonymous registrations, whether they are accepted or not."""
@@ -152,6 +157,17 @@ def neither(stack: Stack) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_mail_server(stack: Stack) -> Iterator[None]:
+    """The mail server is away, and users register."""
+    stack.mail_servers.pop().__exit__()
+    try:
+        with _repeated(lambda: stack.register(1)):
+            yield
+    finally:
+        stack.mail_servers.append(HangingServer(port=stack.mail_port).__enter__())
+
+
 FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsLate": late_commands,
     "LaneNotMoving": frozen_worker,
@@ -161,6 +177,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "OutboxGrowing": no_broker,
     "CommandsRefused": neither,
     "DatabaseAway": no_database,
+    "MailServerAway": no_mail_server,
 }
 
 
@@ -179,10 +196,13 @@ def running() -> Iterator[Stack]:
         stack.callback(rabbitmq.stop)
         rabbitmq.start()
         broker_url = stack.enter_context(rabbitmq.vhost())
+        mail_servers = [HangingServer().__enter__()]
+        stack.callback(lambda: mail_servers.pop().__exit__())
+        mail_port = mail_servers[0].port
         settings = environment(
             BROKER_URL=broker_url,
             DATABASE_URL=postgres.url,
-            MAIL_URL=f"file:{directory / 'mail'}",
+            MAIL_URL=f"smtp://127.0.0.1:{mail_port}?tls=none",
             REGISTRATIONS_PER_ADDRESS="1000000",
         )
         api = stack.enter_context(ApiProcess(settings))
@@ -193,7 +213,17 @@ def running() -> Iterator[Stack]:
         stack.enter_context(beat(settings, directory))
         targets = {"api": api.url.removeprefix("http://"), "worker": f"127.0.0.1:{health['HEALTH_PORT']}"}
         alerts = stack.enter_context(_watched(directory, targets))
-        yield Stack(api, worker, rabbitmq, broker_url, postgres, administrator(api.client, settings), alerts)
+        yield Stack(
+            api,
+            worker,
+            rabbitmq,
+            broker_url,
+            postgres,
+            administrator(api.client, settings),
+            alerts,
+            mail_servers,
+            mail_port,
+        )
 
 
 @contextmanager

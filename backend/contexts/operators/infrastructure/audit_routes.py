@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -124,11 +123,7 @@ def csv_of(bus: Bus, wanted: Mapping[str, Any]) -> Iterator[str]:
     after: tuple[Any, ...] | None = None
     for _ in range(_MOST_EXPORTED // _PER_PAGE):
         page = bus.database.read(partial(audit.entries, limit=_PER_PAGE, after=after, **wanted), fresh=True)
-        yield "".join(line(_written(getattr(entry, name)) for name in names) for entry in page.items)
+        yield "".join(line(getattr(entry, name) for name in names) for entry in page.items)
         after = page.after
         if after is None:
             return
-
-
-def _written(value: Any) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
