@@ -175,8 +175,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
     @property
     def _slots(self) -> Any:
-        """The free processes of a prefork pool, and who waits for one; None for another pool."""
-        return getattr(self.controller, "semaphore", None)
+        """The free processes of a prefork pool, and who waits for one; None for another pool, which frees none."""
+        return self.controller.semaphore if self.controller.pool_cls.uses_semaphore else None
 
     def _ask_for_a_look(self) -> None:
         """Make the main thread apply the pauses: it owns the connection."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,15 @@ def _waiting(database_url: str) -> set[str]:
 
 
 def _queue(broker_url: str) -> None:
-    """Put the messages back into their lanes, as they were taken out."""
+    """Put the messages back into their lanes, as they were taken out; accepted just now, so that mails are of use."""
+    accepted_at = datetime.now(UTC).isoformat()
     with Connection(broker_url) as connection, Producer(connection, auto_declare=False) as producer:
         for message in _QUEUED:
             body = json.dumps(message["body"])
             where = {"exchange": "commands", "routing_key": message["queue"]}
-            producer.publish(body, **where, headers=message["headers"], **message["properties"])
+            headers = message["headers"]
+            headers = {**headers, "envelope": {**headers["envelope"], "accepted_at": accepted_at}}
+            producer.publish(body, **where, headers=headers, **message["properties"])
 
 
 def _succeeded(database_url: str) -> set[str]:
