@@ -154,10 +154,14 @@ class Process:
 
     def sweep(self) -> int:
         """Publish what is due, and what a crash or an absent broker left in the outbox; returns how many messages."""
-        database = self.resources.database
-        timers.move_due(database)
+        database, total = self.resources.database, 0
         schedule.start_due(database, self.registry.queued().values(), self.resources.codec)
-        return outbox.sweep(database, self.queue)
+        while True:
+            more = timers.move_due(database) == timers.BATCH
+            sent = outbox.sweep(database, self.queue)
+            total += sent
+            if not (more and sent):
+                return total
 
     def note_run(self, name: str, rule: str, started_at: datetime, result: str) -> None:
         """Record how a run of housekeeping ended."""

@@ -17,6 +17,7 @@ from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
+from backend.kernel.delivery.pauses import Paused
 from backend.kernel.delivery.receive import in_its_trace
 from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.away import Away
@@ -54,7 +55,8 @@ def process(task: Task, handler: Handler, body: dict[str, Any]) -> None:
         # the whole chain to Flower, and the text of a fault may contain values.
         if error is None:
             return
-        if (ending := _ending(task, handler, envelope, error)) is not None:
+        end = _set_aside if isinstance(error, Paused) else _ending
+        if (ending := end(task, handler, envelope, error)) is not None:
             raise ending
         pause = _pause(tries, DatabaseAway.longest_pause)
         if monotonic() + pause > hand_back_at:
@@ -104,6 +106,15 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
     if isinstance(error, Undecodable):
         return _given_up(task, envelope, Reason.UNDECODABLE, error)
     return _after_fault(task, handler, envelope, error)
+
+
+def _set_aside(task: Task, handler: Handler, envelope: Envelope, _paused: BaseException) -> Retry | Reject | None:
+    try:
+        task.app.process().receiver.set_aside(envelope)
+    except Exception as error:  # noqa: BLE001 - the delivery ends as that of any other message
+        return _ending(task, handler, envelope, error)
+    metrics.message_ended(envelope.name, "retried")
+    return Retry("once its pause has ended", when=0)
 
 
 def _while_away(task: Task, envelope: Envelope, error: Away) -> Retry | None:

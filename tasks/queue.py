@@ -35,7 +35,7 @@ from tasks.publisher import Message, Publication, Publishers
 
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
-_SENDS = {"messaging_system": "rabbitmq", "messaging_operation_type": "send"}
+_SENDS = {"messaging_system": "rabbitmq", "messaging_operation_name": "send", "messaging_operation_type": "send"}
 _DEPTHS_SECONDS = 2.0
 """How long the depths of lanes are cached."""
 

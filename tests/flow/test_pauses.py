@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from kombu import Connection
+from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from tests.broker import waiting
 from tests.flow.client import Answer, Client
-from tests.flow.programs import administrator
+from tests.flow.programs import administrator, beat
 from tests.worker import WorkerProcess, eventually
 
 LANE = "users.hashing.anonymous"
@@ -109,6 +112,13 @@ def waiting_for_locks(database_url: str) -> int:
         return connection.execute(waits).rowcount
 
 
+def delayed_in(rabbitmq_url: str) -> int:
+    """How many messages RabbitMQ keeps until their next try."""
+    with Connection(rabbitmq_url) as connection:
+        names = (level_name(level) for level in range(MAX_LEVEL + 1))
+        return sum(connection.default_channel.queue_declare(name, passive=True).message_count for name in names)
+
+
 def test_a_worker_is_listed_with_its_memory_and_is_gone_when_it_has_ended(
     api: Client, admin: Mapping[str, str], settings: dict[str, str]
 ) -> None:
@@ -133,8 +143,15 @@ def test_a_lane_tells_when_work_last_began_there(api: Client, admin: Mapping[str
     assert found["wait_seconds"]["p95"] >= 0
 
 
+@pytest.fixture
+def beat_process(settings: dict[str, str], tmp_path: Path) -> Iterator[None]:
+    with beat(settings, tmp_path):
+        yield
+
+
+@pytest.mark.usefixtures("beat_process")
 def test_one_command_is_paused_while_the_others_go_on(
-    api: Client, admin: Mapping[str, str], worker: WorkerProcess
+    api: Client, admin: Mapping[str, str], worker: WorkerProcess, rabbitmq_url: str
 ) -> None:
     assert api.post("/api/v1/commands/users.create_user/pause", {"reason": "a test"}, **admin).status == 204
     accepted: list[Answer] = []
@@ -148,6 +165,8 @@ def test_one_command_is_paused_while_the_others_go_on(
     assert api.outcome(other, **admin)["status"] == "failed"
     worker.restart()
     assert pending(api, accepted[-1])
+    assert waiting(rabbitmq_url, LANE) == []
+    assert delayed_in(rabbitmq_url) == 0  # what RabbitMQ delays comes back when it is due, not when the pause ends
     assert api.post("/api/v1/commands/users.create_user/resume", {}, **admin).status == 204
     assert {api.outcome(one)["status"] for one in accepted} == {"succeeded"}
     eventually(lambda: lane(api, admin)["delayed"] == 0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from tests.broker import RabbitMQ
 from tests.collector import collecting
 from tests.flow.programs import ApiProcess
 from tests.smtp import HangingServer
@@ -14,11 +14,11 @@ from tests.worker import WorkerProcess, environment, eventually
 TRACE_ID, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-def test_a_trace_leads_from_the_request_to_the_mail(rabbitmq_url: str, clean_database: str, tmp_path: Path) -> None:
+def test_a_trace_leads_from_the_request_to_the_mail(private_rabbitmq: RabbitMQ, clean_database: str) -> None:
     """The last spans are sent when a process ends."""
-    with collecting() as collector, HangingServer() as mail_server:
+    with private_rabbitmq.vhost() as broker_url, collecting() as collector, HangingServer() as mail_server:
         settings = environment(
-            BROKER_URL=rabbitmq_url,
+            BROKER_URL=broker_url,
             DATABASE_URL=clean_database,
             MAIL_URL=f"smtp://127.0.0.1:{mail_server.port}?tls=none",
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
@@ -33,10 +33,8 @@ def test_a_trace_leads_from_the_request_to_the_mail(rabbitmq_url: str, clean_dat
         spans = [span for span in collector.spans() if span.trace_id.hex() == TRACE_ID]
 
     request = "/api/v1/users"
-    hashing, mail = (
-        f"{request} > process users.create_user",
-        f"{request} > process notifications.mail_verification_link",
-    )
+    hashing = f"{request} > process users.create_user"
+    mail = f"{hashing} > process notifications.mail_verification_link"
     assert set(_paths(spans, CALLER)) == {
         request,
         f"{request} > send users.create_user",
@@ -51,6 +49,7 @@ def test_a_trace_leads_from_the_request_to_the_mail(rabbitmq_url: str, clean_dat
     (sent,) = (span for span in spans if span.name == "send users.create_user")
     assert {one.key: one.value.string_value for one in sent.attributes} == {
         "messaging.system": "rabbitmq",
+        "messaging.operation.name": "send",
         "messaging.operation.type": "send",
         "messaging.destination.name": "users.hashing.anonymous",
     }

@@ -20,7 +20,14 @@ import structlog
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, goes_on, write
-from backend.kernel.delivery.receive import Receiver, in_its_trace, log_end, observe_end, observe_wait
+from backend.kernel.delivery.receive import (
+    Receiver,
+    in_its_trace,
+    log_end,
+    observe_end,
+    observe_wait,
+    origin_in_trace,
+)
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
@@ -124,19 +131,17 @@ class BatchReceiver:
         if handler.may is not None:
             first = partial(self.receiver.check_authority, envelope=envelope, handler=handler, message=message)
         bind_request(headers.request_id, task=handler.name, operation_id=str(envelope.id))
-        token = current_origin.set(headers.origin)
-        try:
-            with (
-                in_its_trace(envelope),
-                UnitOfWork(self.receiver.database, first, envelope.id, headers.accepted_at, connection) as unit,
-            ):
-                handled = self.receiver.handling.run(handler, message, unit)
-                if goes_on(handled.answer):
-                    raise _NotAtOnce
-                unit.commit()
-                return _Done(member, handled, bound_values())
-        finally:
-            current_origin.reset(token)
+        with in_its_trace(envelope):
+            token = current_origin.set(origin_in_trace(envelope))
+            try:
+                with UnitOfWork(self.receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
+                    handled = self.receiver.handling.run(handler, message, unit)
+                    if goes_on(handled.answer):
+                        raise _NotAtOnce
+                    unit.commit()
+                    return _Done(member, handled, bound_values())
+            finally:
+                current_origin.reset(token)
 
 
 def _tell(done: _Done, seconds: float) -> None:

@@ -26,7 +26,7 @@ from backend.kernel.postgres.tables import metadata
 
 _SWEEP_DEADLINE = 5.0
 """Seconds that a sweep waits for the confirms of a batch: nobody waits for a sweep."""
-_LEFTOVER_AFTER = 3
+LEFTOVER_AFTER = 3
 """Seconds after which a row counts as left behind by the process that wrote it."""
 _BATCH = 200
 _FRUITLESS_BATCHES = 3
@@ -195,7 +195,7 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
     total, fruitless = 0, 0
     refusing: set[str] = set()
     while not expired() and fruitless < _FRUITLESS_BATCHES:
-        which = {"seconds": _LEFTOVER_AFTER, "most": _BATCH, "refusing": sorted(refusing)}
+        which = {"seconds": LEFTOVER_AFTER, "most": _BATCH, "refusing": sorted(refusing)}
         batch = _publish(database, queue, _LOCK_LEFTOVERS, which, _SWEEP_DEADLINE)
         total += batch.sent
         refusing |= batch.refusing

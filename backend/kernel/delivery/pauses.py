@@ -1,7 +1,7 @@
 """Pauses of one kind of message: `users.create_user`, while the rest of its lane goes on.
 
 A pause is a row in the table `lanes`, as that of a lane is, under the name of the task. A worker that takes such a
-message has RabbitMQ keep it for a while, and counts no attempt.
+message sets it aside in the table `timers`. The sweep sends it again once the pause has ended. No attempt is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from time import monotonic
 from uuid import UUID
 
 from backend.kernel.delivery import lanes
-from backend.kernel.messages.away import Away
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway
 
@@ -21,10 +20,8 @@ PREFIX = "task:"
 """Of the names of tasks in the table `lanes`."""
 
 
-class Paused(Away):
+class Paused(Exception):
     """An operator paused this kind of message."""
-
-    longest_pause = 30
 
 
 class Pauses:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from opentelemetry.trace import SpanKind
 
-from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries
+from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries, timers
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.envelope import Envelope
@@ -27,11 +27,11 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit, metrics
-from backend.kernel.observe.tracing import continued
+from backend.kernel.observe.tracing import continued, current_traceparent
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 from backend.kernel.postgres.statements import driver_of
@@ -81,7 +81,7 @@ class Receiver:
             self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
-        token = current_origin.set(envelope.headers.origin)
+        token = current_origin.set(origin_in_trace(envelope))
         started = perf_counter()
         try:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
@@ -106,9 +106,21 @@ class Receiver:
         """Check that operators have not paused this kind of message.
 
         Raises:
-            Paused: they have; redeliver the message later.
+            Paused: they have; set the message aside.
         """
         self.pauses.check(task)
+
+    def set_aside(self, envelope: Envelope) -> None:
+        """Keep a message whose kind is paused. The sweep sends it again when the pause has ended.
+
+        Raises:
+            Forged, UnknownKey: as `receive`.
+            DatabaseAway: PostgreSQL cannot be reached; redeliver the message later.
+        """
+        self.sealer.check(envelope)
+        with self.database.transaction() as connection:
+            timers.set_aside(connection, envelope)
+            retries.forget(connection, envelope)
 
     def failed_again(self, envelope: Envelope) -> Envelope:
         """The message to redeliver after a fault, with one more attempt counted."""
@@ -289,11 +301,18 @@ def in_its_trace(envelope: Envelope) -> AbstractContextManager[None]:
     """Process a message as part of its trace. The span is named as OpenTelemetry's conventions for messaging say."""
     attributes = {
         "messaging.system": "rabbitmq",
+        "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.destination.name": envelope.lane,
         "messaging.message.id": str(envelope.id),
     }
     return continued(envelope.headers.traceparent, f"process {envelope.name}", SpanKind.CONSUMER, attributes)
+
+
+def origin_in_trace(envelope: Envelope) -> Origin:
+    """The origin of a message that is being processed. What it causes is part of its span, not of the request's."""
+    origin = envelope.headers.origin
+    return origin._replace(traceparent=current_traceparent() or origin.traceparent)
 
 
 def observe_wait(envelope: Envelope) -> None:

@@ -38,8 +38,12 @@ values (%(id)s, %(name)s, %(lane)s, %(request_id)s, %(address)s, %(tries)s, %(re
 on conflict (id) do update set tries = excluded.tries, reason = excluded.reason, next_try_at = excluded.next_try_at
 """
 # What is long overdue waits in its lane again, or was removed from the broker by hand.
+# What is due in `timers` and still there is of a kind that is paused.
 _DELAYED = """
-select lane, count(*) from retries where next_try_at > now() - make_interval(mins => 10) group by lane
+select lane, count(*) from (
+    select lane from retries where next_try_at > now() - make_interval(mins => 10)
+    union all select queue from timers where due_at <= now()
+) waiting group by lane
 """
 
 
@@ -62,7 +66,7 @@ def forget(connection: sa.Connection, envelope: Envelope) -> None:
 
 
 def delayed(connection: ReadConnection) -> dict[str, int]:
-    """By lane, how many messages wait for their next try."""
+    """By lane, how many messages wait for their next try, or for the end of a pause of their kind."""
     return dict(connection.execute(_DELAYED).fetchall())
 
 

@@ -160,6 +160,9 @@ def _of_waiting(row: Any) -> Step:
 
 
 def _of_timer(row: Any) -> Step:
+    if row.due_at <= datetime.now(UTC):
+        detail = f"{row.id} · until operators resume {row.name} · lane {row.queue}"
+        return Step(row.due_at, "waits", row.name, detail)
     return Step(row.due_at, "due", row.name, f"{row.id} · waits until then, for {row.queue}")
 
 

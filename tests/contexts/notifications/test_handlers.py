@@ -10,7 +10,14 @@ from uuid_utils.compat import uuid7
 
 from backend.contexts.auth.domain.events import RefreshTokenReused, SignInCodeRequested
 from backend.contexts.notifications.application import handlers
-from backend.contexts.notifications.application.ports import Mail, NotTaken, ServerAway, Template, Undeliverable
+from backend.contexts.notifications.application.ports import (
+    Deferred,
+    Mail,
+    NotTaken,
+    ServerAway,
+    Template,
+    Undeliverable,
+)
 from backend.contexts.notifications.application.readings import StockLow
 from backend.contexts.users.application.queries import AdminContact
 from backend.contexts.users.domain import links
@@ -175,6 +182,18 @@ def test_an_administrator_is_not_told_again_because_another_could_not_be(office:
         tell(office, STOCK_LOW, message_id)
     tell(office, STOCK_LOW, message_id)
     assert office.mailer.recipients == ["one@example.com", "two@example.com"]
+
+
+def test_a_mail_that_one_administrator_cannot_get_delays_no_other_one(office: Office) -> None:
+    office.admins = [AdminContact(f"{name}@example.com", "en") for name in ("one", "two", "three")]
+    office.mailer.failures["one@example.com"] = NotTaken("the mail server answered 554")
+    office.mailer.failures["two@example.com"] = Deferred("the mail server answered 450")
+    message_id = uuid7()
+    with pytest.raises(Deferred):  # which counts no attempt: that mail is worth a day of tries
+        tell(office, STOCK_LOW, message_id)
+    assert office.mailer.recipients == ["three@example.com"]
+    tell(office, STOCK_LOW, message_id)
+    assert office.mailer.recipients == ["three@example.com", "one@example.com", "two@example.com"]
 
 
 def test_codes_never_queue_behind_other_mail() -> None:

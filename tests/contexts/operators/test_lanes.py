@@ -9,9 +9,12 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from uuid_utils.compat import uuid7
 
-from backend.kernel.delivery import lanes
-from backend.kernel.delivery.envelope import Depth
+from backend.kernel.delivery import lanes, timers
+from backend.kernel.delivery.envelope import Depth, Envelope, Headers
+from backend.kernel.delivery.pauses import Paused
+from backend.kernel.delivery.sealing import Forged
 from backend.kernel.observe import workers
 from backend.kernel.observe.workers import Report
 from backend.program import Process
@@ -195,6 +198,54 @@ def test_the_last_hour_of_a_lane_is_told_by_minute(
     assert found["per_minute"] == 0.4
     (line,) = [one for one in flask("lanes", "history").splitlines() if one.startswith("users.hashing.anonymous ")]
     assert line.split()[1:3] == ["0.4", "2"]
+
+
+def test_messages_of_a_paused_command_are_set_aside_and_sent_by_the_first_sweep_after_the_pause(
+    admin: Client, process: Process, queue: InlineQueue
+) -> None:
+    queue.down = True
+    accepted = admin.post("/users", ADA, Prefer="respond-async").json
+    (message,) = process.resources.database.read(
+        lambda primary: primary.execute("delete from outbox returning id, name, queue, body, headers").fetchall()
+    )
+    message_id, name, queue_name, body, headers = message
+    envelope = Envelope(message_id, name, queue_name, body, Headers.parse(headers))
+    queue.down = False
+    assert admin.post("/commands/users.create_user/pause", {"reason": "a test"}).status_code == 204
+    with pytest.raises(Paused):
+        process.receiver.check_pause("users.create_user")
+    for _ in range(2):  # its acknowledgement was lost
+        process.receiver.set_aside(envelope)
+
+    queue.sweep()
+    assert queue.sent == []
+    assert lane(admin.get("/lanes"), envelope.lane)["delayed"] == 1
+    (step,) = admin.get(f"/traces/{accepted['id']}").json["steps"]
+    assert (step["what"], "until operators resume users.create_user" in step["detail"]) == ("waits", True)
+
+    assert admin.post("/commands/users.create_user/resume").status_code == 204
+    process.sweep()
+    queue.drain()
+    assert admin.get(f"/operations/{accepted['id']}").json["status"] == "succeeded"
+    assert lane(admin.get("/lanes"), envelope.lane)["delayed"] == 0
+
+
+def test_a_message_that_nobody_of_us_wrote_is_not_set_aside(process: Process) -> None:
+    with pytest.raises(Forged):
+        process.receiver.set_aside(Envelope(uuid7(), "users.create_user", LANE, {}, Headers()))
+
+
+def test_what_is_due_waits_for_the_end_of_a_pause(admin: Client, process: Process) -> None:
+    """More of it than one statement moves."""
+    timer = """
+        insert into timers (id, due_at, queue, name, body, headers)
+        select gen_random_uuid(), now(), 'users.commands', 'users.delete_user', '{}', '{}' from generate_series(1, 1200)
+    """
+    process.resources.database.read(lambda primary: primary.execute(timer), fresh=True)
+    assert admin.post("/commands/users.delete_user/pause", {"reason": "a test"}).status_code == 204
+    assert process.sweep() == 0
+    assert admin.post("/commands/users.delete_user/resume").status_code == 204
+    assert timers.move_due(process.resources.database) == timers.BATCH
 
 
 def test_one_command_is_paused_and_shown_as_such(admin: Client, flask: Callable[..., str]) -> None:

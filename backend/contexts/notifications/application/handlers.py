@@ -92,10 +92,17 @@ def mail_notice_of_ended_session(event: RefreshTokenReused, ports: Notifications
 
 @handlers.on(StockLow, kind=Kind.MAIL)
 def mail_low_stock(event: StockLow, ports: NotificationsPorts) -> None:
-    """To every active administrator. A retry for one of them does not send to the others again."""
+    """To every active administrator. A mail that fails delays no other one, and its retry sends no other one again."""
     values = {"name": event.name, "sku": event.sku, "stock": event.stock, "threshold": event.threshold}
+    failures: list[Exception] = []
     for admin in ports.admins():
-        _send(ports, Template.STOCK_LOW, admin.email, language=admin.language, values=values)
+        try:
+            _send(ports, Template.STOCK_LOW, admin.email, language=admin.language, values=values)
+        except Exception as failure:  # noqa: BLE001 - raised below
+            failures.append(failure)
+    if failures:
+        # A fault counts as an attempt, and the last one gives the message up: not while another mail only waits.
+        raise next((failure for failure in failures if isinstance(failure, Away)), failures[0])
 
 
 def _send(

@@ -57,5 +57,5 @@ def pause_command(command: PauseCommand, ports: OperatorsPorts) -> None:
 
 @handlers.on(ResumeCommand, name="commands.resume")
 def resume_command(command: ResumeCommand, ports: OperatorsPorts) -> None:
-    """Waiting messages come back within a minute."""
+    """The next sweep sends the waiting messages."""
     ports.lanes.resume_command(command.name)

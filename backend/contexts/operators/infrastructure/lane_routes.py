@@ -241,7 +241,7 @@ class CommandResumption(MethodView):
     def post(self, name: str) -> Response:
         """Resume a command
 
-        Each waiting message is processed at its next try, at most about 40 seconds later.
+        Within five seconds the workers continue with the waiting messages.
         """
         bus().execute(ResumeCommand(name))
         return Response(status=204)
