@@ -1,7 +1,8 @@
 """`make bench`: the figures, each as a ratio of two sides measured alternately in one run.
 
 Needs PostgreSQL (BENCH_DATABASE_URL), RabbitMQ (BENCH_BROKER_URL) and `wrk` (Debian package wrk). Everything runs on
-127.0.0.1. Each figure is the median and the range of `REPEATS` ratios.
+127.0.0.1. Each figure is the median and the range of `REPEATS` ratios. Arguments name figures, some of which take a
+value: `growth=1000000`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("make bench needs wrk: apt-get install wrk", file=sys.stderr)
         return 1
-    wanted = set(sys.argv[1:])
+    wanted = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
     figures: dict[str, Callable[[dict[str, str]], object]] = {
         "machine": after_a_hash,
         "get": get_user,
@@ -59,23 +60,26 @@ def main() -> int:
         "validate": signing_in.validate_token,
         "login": signing_in.login,
         "storm": signing_in.reads_in_a_storm,
-        **_of_contexts(),
+        **_of_contexts("FIGURES"),
     }
+    on_request = _of_contexts("ON_REQUEST")
     with ExitStack() as stack:
         environment = stack.enter_context(surroundings())
         print(f"{REPEATS} repeats, wrk -t1 -c{CONNECTIONS} -d{SECONDS}s, {os.cpu_count()} cores; median (range)")
         print("| figure | ours | bare | unit | ratio | target |\n|---|---|---|---|---|---|")
-        for name, measure in figures.items():
-            if not wanted or name in wanted:
-                print(measure(environment), flush=True)
+        for name, measure in {**figures, **on_request}.items():
+            if name in wanted or (not wanted and name in figures):
+                print(measure({**environment, f"BENCH_{name.upper()}": wanted.get(name, "")}), flush=True)
     return 0
 
 
-def _of_contexts() -> dict[str, Callable[[dict[str, str]], object]]:
-    """The figures that lie with a context's tests: `FIGURES` in `tests/contexts/<name>/bench/figures.py`."""
+def _of_contexts(which: str) -> dict[str, Callable[[dict[str, str]], object]]:
+    """The figures that lie with a context's tests, in `tests/contexts/<name>/bench/figures.py`: `FIGURES`, and those
+    that are measured only when named, `ON_REQUEST`.
+    """
     found: dict[str, Callable[[dict[str, str]], object]] = {}
     for path in sorted(Path("tests/contexts").glob("*/bench/figures.py")):
-        found |= import_module(".".join(path.with_suffix("").parts)).FIGURES
+        found |= import_module(".".join(path.with_suffix("").parts)).__dict__.get(which, {})
     return found
 
 

@@ -119,6 +119,21 @@ def surroundings() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
+def database_beside(environment: dict[str, str], name: str) -> Iterator[dict[str, str]]:
+    """The environment of another database, migrated, for the `with` block."""
+    beside = f"{environment['DATABASE_URL'].rpartition('/')[2]}_{name}"
+    url = f"{environment['DATABASE_URL'].rpartition('/')[0]}/{beside}"
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"create database {beside}")
+        try:
+            there = {**environment, "DATABASE_URL": url}
+            subprocess.run([program("alembic"), "upgrade", "heads"], check=True, env=there, capture_output=True)
+            yield there
+        finally:
+            connection.execute(f"drop database {beside} with (force)")
+
+
+@contextmanager
 def servers(environment: dict[str, str], bare: str = "bench.bare:app") -> Iterator[None]:
     with process(environment, *granian("wsgi:app", OURS)), process(environment, *granian(bare, BARE)):
         await_http(f"http://127.0.0.1:{OURS}/health/ready")

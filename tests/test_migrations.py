@@ -140,7 +140,7 @@ def _relations(url: str) -> set[str]:
 def _drop_every_table(url: str) -> None:
     with psycopg.connect(url) as connection:
         for name in _tables(connection):
-            connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(name)))
 
 
 def _rows(url: str) -> dict[str, int]:

@@ -30,14 +30,24 @@ def run() -> None:
     )
     sa.event.listen(engine, "connect", prepare_for_migrations)
     with engine.connect() as connection:
+        partitions = partitions_in(connection)
         context.configure(
             connection,
             target_metadata=metadata,
+            include_name=lambda name, *_: name not in partitions,
             transaction_per_migration=True,
             process_revision_directives=write_below_its_owner,
         )
         with context.begin_transaction():
             context.run_migrations()
+
+
+def partitions_in(connection: sa.Connection) -> set[str]:
+    """The partitions of tables. The maintenance makes and drops them, not migrations."""
+    found = connection.scalars(sa.text("select relname from pg_class where relispartition and relkind = 'r'"))
+    names = {str(name) for name in found}
+    connection.rollback()
+    return names
 
 
 def configured_url() -> str:

@@ -60,6 +60,7 @@ operations = sa.Table(
     sa.Index(None, "request_id"),
     sa.Index(None, "address", postgresql_where=sa.text("address is not null")),
     sa.Index(None, "actor", "finished_at", "id", postgresql_where=sa.text("cause is null and actor is not null")),
+    postgresql_partition_by="RANGE (id)",
 )
 _INSERT: Final = """
 insert into operations
@@ -182,7 +183,7 @@ def _notify(connection: sa.Connection, operation_id: UUID) -> None:
     run(connection, "select pg_notify(%(channel)s, %(id)s)", {"channel": CHANNEL, "id": str(operation_id)})
 
 
-RETENTION = Retention(operations.c.finished_at, timedelta(days=30))
+RETENTION = Retention(operations.c.finished_at, timedelta(days=30), partition_days=7)
 
 
 def _write(connection: sa.Connection, envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> bool:

@@ -24,8 +24,6 @@ from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement, run_all
 from backend.kernel.postgres.tables import metadata
 
-_RETENTION_DAYS = 400
-"""A year, and some time to investigate."""
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -43,6 +41,7 @@ audit_log = sa.Table(
     sa.Index(None, "actor", "at", "id"),
     sa.Index(None, "about", "at", "id"),
     sa.Index(None, "request_id"),
+    postgresql_partition_by="RANGE (id)",
 )
 _INSERT = """
 insert into audit_log (id, actor, replayed_by, action, about, detail, outcome, ip, request_id)
@@ -133,6 +132,9 @@ RETENTION = Retention(
     audit_log.c.at,
     timedelta(days=400),  # a year, and some time to investigate
     before=sa.select(sa.func.set_config("audit_log.purging", "on", True)),
+    partition_days=30,
+    partition_guard="create trigger audit_log_is_not_truncated before truncate on {}"
+    " for each statement execute function audit_log_only_grows()",
 )
 
 

@@ -39,6 +39,7 @@ mails = sa.Table(
     sa.Column("sent_at", sa.DateTime(timezone=True)),
     sa.CheckConstraint("status in ('sending', 'sent', 'expired', 'undeliverable')", name="status"),
     sa.Index(None, "created_at"),
+    sa.Index(None, "request_id"),
 )
 
 

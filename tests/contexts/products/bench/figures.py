@@ -7,8 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.request import urlopen
 
 import psycopg
@@ -19,14 +17,16 @@ from bench.measuring import (
     REPEATS,
     Figure,
     await_http,
+    database_beside,
     granian,
     in_turn,
     process,
-    program,
     servers,
     worker,
     wrk,
 )
+from tests.contexts.products.bench.growth import growth
+from tests.contexts.products.bench.peers import peers
 
 COMMANDS = 1000
 _BARE = "tests.contexts.products.bench.bare_tasks"
@@ -91,7 +91,7 @@ def moved(environment: dict[str, str]) -> str:
 
 def million(environment: dict[str, str]) -> str:
     """Milliseconds of a page over HTTP, with 1,000,000 products against 10,000."""
-    with _database_beside(environment, "small") as small, _database_beside(environment, "large") as large:
+    with database_beside(environment, "small") as small, database_beside(environment, "large") as large:
         _seeded(small["DATABASE_URL"], SMALL)
         _seeded(large["DATABASE_URL"], LARGE)
         with process(large, *granian("wsgi:app", OURS)), process(small, *granian("wsgi:app", BARE)):
@@ -150,18 +150,5 @@ def _seeded(url: str, count: int) -> list[str]:
     return [str(product_id) for (product_id,) in rows]
 
 
-@contextmanager
-def _database_beside(environment: dict[str, str], name: str) -> Iterator[dict[str, str]]:
-    beside = f"{environment['DATABASE_URL'].rpartition('/')[2]}_{name}"
-    url = f"{environment['DATABASE_URL'].rpartition('/')[0]}/{beside}"
-    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(f"create database {beside}")
-        try:
-            there = {**environment, "DATABASE_URL": url}
-            subprocess.run([program("alembic"), "upgrade", "heads"], check=True, env=there, capture_output=True)
-            yield there
-        finally:
-            connection.execute(f"drop database {beside} with (force)")
-
-
 FIGURES = {"product": get_product, "stock": moved, "million": million}
+ON_REQUEST = {"growth": growth, "peers": peers}
