@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,18 @@ def test_an_admin_is_created_verified_and_with_the_password_of_the_environment(
     root = bus.ask(FindAccount(email="root@example.com"))
     assert root is not None
     assert (root.name, root.roles, root.email_verified, root.pending) == ("Root", ["admin"], True, False)
+    assert bus.ask(ProvePassword(root.id, Secret(PASSWORD))) == 1
+
+
+def test_the_password_of_an_admin_may_be_in_a_file(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bus: Bus
+) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    monkeypatch.delenv("ADMIN_PASSWORD")
+    monkeypatch.setenv("ADMIN_PASSWORD_FILE", str(tmp_path / "password"))
+    flask(app, "create-admin", "--email", "root@example.com", "--name", "Root")
+    root = bus.ask(FindAccount(email="root@example.com"))
+    assert root is not None
     assert bus.ask(ProvePassword(root.id, Secret(PASSWORD))) == 1
 
 

@@ -5,12 +5,12 @@ A user is named by id or e-mail address. A refusal of the domain ends a command 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
 import click
+from environs import Env
 from flask.cli import AppGroup
 from uuid_utils.compat import uuid7
 
@@ -34,6 +34,7 @@ from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
 from backend.roles import Role
+from backend.settings import Environment
 
 _PAGE = 100
 
@@ -46,8 +47,9 @@ users = AppGroup("users", help="Users: create an administrator, list, activate, 
 @click.option("--name", required=True)
 @reports_refusals
 def create_admin(email: str, name: str) -> None:
-    """Create an administrator. The password comes from ADMIN_PASSWORD or a prompt."""
-    password = os.environ.get("ADMIN_PASSWORD") or click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    """Create an administrator. The password comes from ADMIN_PASSWORD, a file (ADMIN_PASSWORD_FILE) or a prompt."""
+    given = Environment(Env(), developing=False).private("ADMIN_PASSWORD")
+    password = given or click.prompt("Password", hide_input=True, confirmation_prompt=True)
     user_id = uuid7()
     spelled = email_address(email)
     api().bus.execute(CreateAdmin(user_id, PersonName(rules.person_name(name)), spelled, Secret(password)))
