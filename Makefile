@@ -19,8 +19,8 @@ help: ## list the targets
 run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL is set) PostgreSQL; Ctrl-C stops all
 	@$(BIN)/python -m backend.development
 
-test: $(INSTALLED) ## run every test, in two processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(INSTALLED) ## run every test, in four processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: lint client-check ## run everything that must pass before a change lands
 	@$(MAKE) test
@@ -35,7 +35,7 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 coverage: $(INSTALLED) ## what the tests run of backend/ and tasks/, in lines and branches; ARGS as for `make test`
 	@mkdir -p var/coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest -n 4 --dist loadfile $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python -m tests.covered

@@ -57,6 +57,21 @@ def test_every_form_of_address_leads_engine_pools_listener_and_migrations_to_the
     migrate(url)
 
 
+def test_a_closed_database_opens_nothing_again(database_url: str) -> None:
+    """A thread that still asks would leave a pool behind that nobody closes."""
+    database = Database(database_url)
+    assert database.read(_place)
+    database.close()
+    with pytest.raises(DatabaseAway):
+        database.read(_place)
+    with pytest.raises(DatabaseAway), database.transaction():
+        pass
+    never_asked = Database(database_url)
+    never_asked.close()
+    with pytest.raises(DatabaseAway):
+        never_asked.read(_place)
+
+
 def test_what_the_address_sets_itself_is_kept(database_url: str) -> None:
     own = f"{database_url}&options=-c%20statement_timeout%3D3s&application_name=shop"
     with closing(Database(own)) as database:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 
@@ -41,42 +41,39 @@ class Database:
         self.url = url
         self._read_url = read_url or url
         has_replica = self._read_url != url
-        self._replica = Replica(lambda: self._replica_reads, lambda: self._reads) if has_replica else None
+        self._replica = Replica(lambda: self._reads(self._read_url), lambda: self._reads(url)) if has_replica else None
+        self._pools: dict[str, ConnectionPool[ReadConnection]] = {}
+        self._engine: sa.Engine | None = None
+        self._opening = threading.Lock()
+        self._closed = False
 
-    @cached_property
+    @property
     def engine(self) -> sa.Engine:
         """The engine for writes. An idle connection is tested when it is taken from the pool, so a restart of the
         database costs no failed command.
+
+        Raises:
+            DatabaseAway: it was closed.
         """
-        engine = sa.create_engine(
-            "postgresql+psycopg://",
-            pool_size=_POOL_SIZE,
-            max_overflow=_POOL_SIZE,
-            pool_timeout=5,
-            hide_parameters=True,  # statement parameters must not reach an exception's text
-            connect_args=parameters_of(self.url),
-        )
-        sa.event.listen(engine, "connect", _prepare_for_writes)
-        sa.event.listen(engine, "begin", _set_again)
-        if tracing.exports_spans():
-            sa.event.listen(engine, "begin", _begin_part)
-            sa.event.listen(engine, "commit", _end_part)
-            sa.event.listen(engine, "rollback", _end_part)
-        sa.event.listen(engine, "checkin", _note_return)
-        sa.event.listen(engine, "checkout", _test_if_idle)
-        pool: Any = engine.pool
-        sa.event.listen(engine, "checkout", lambda *_: metrics.writes_in_use.set(pool.checkedout()))
-        # The connection that is being returned is still counted.
-        sa.event.listen(engine, "checkin", lambda *_: metrics.writes_in_use.set(pool.checkedout() - 1))
-        return engine
+        if self._engine is None:
+            with self._open():
+                self._engine = self._engine or _engine(self.url)  # type: ignore[redundant-expr] # by another thread
+        return self._engine
 
-    @cached_property
-    def _reads(self) -> ConnectionPool[ReadConnection]:
-        return _pool(self.url, _POOL_SIZE)
+    def _reads(self, url: str) -> ConnectionPool[ReadConnection]:
+        if url not in self._pools:
+            with self._open():
+                if url not in self._pools:
+                    self._pools[url] = _pool(url, _POOL_SIZE)
+        return self._pools[url]
 
-    @cached_property
-    def _replica_reads(self) -> ConnectionPool[ReadConnection]:
-        return _pool(self._read_url, _POOL_SIZE)
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Threads open the same pool once, and none after the end: nobody would close it."""
+        with self._opening:
+            if self._closed:
+                raise DatabaseAway
+            yield
 
     @property
     def replica_state(self) -> ReplicaState | None:
@@ -108,10 +105,10 @@ class Database:
         fresh = fresh or current_origin.get().actor is not None
         if not fresh and self._replica and self._replica.state is ReplicaState.UP:
             try:
-                return _ask(self._replica_reads, ask, _REPLICA_SECONDS, tries=1)
+                return _ask(self._reads(self._read_url), ask, _REPLICA_SECONDS, tries=1)
             except (DatabaseAway, *_REPLICA_CONFLICTS):
                 self._replica.failed()
-        return _ask(self._reads, ask, timeout)
+        return _ask(self._reads(self.url), ask, timeout)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -129,14 +126,15 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, for good: who still asks is told that the database is away."""
+        with self._opening:
+            self._closed = True
         if self._replica:
             self._replica.stop()
-        for name in ("_reads", "_replica_reads"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
-        if "engine" in self.__dict__:
-            self.__dict__.pop("engine").dispose()
+        for pool in self._pools.values():
+            pool.close()
+        if self._engine is not None:
+            self._engine.dispose()
 
 
 def _ask(
@@ -213,6 +211,30 @@ def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
             ConnectionPool.check_connection(driver)
         except psycopg.Error:
             raise sa.exc.InvalidatePoolError from None
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(
+        "postgresql+psycopg://",
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_SIZE,
+        pool_timeout=5,
+        hide_parameters=True,  # statement parameters must not reach an exception's text
+        connect_args=parameters_of(url),
+    )
+    sa.event.listen(engine, "connect", _prepare_for_writes)
+    sa.event.listen(engine, "begin", _set_again)
+    if tracing.exports_spans():
+        sa.event.listen(engine, "begin", _begin_part)
+        sa.event.listen(engine, "commit", _end_part)
+        sa.event.listen(engine, "rollback", _end_part)
+    sa.event.listen(engine, "checkin", _note_return)
+    sa.event.listen(engine, "checkout", _test_if_idle)
+    pool: Any = engine.pool
+    sa.event.listen(engine, "checkout", lambda *_: metrics.writes_in_use.set(pool.checkedout()))
+    # The connection that is being returned is still counted.
+    sa.event.listen(engine, "checkin", lambda *_: metrics.writes_in_use.set(pool.checkedout() - 1))
+    return engine
 
 
 def _pool(url: str, size: int) -> ConnectionPool[ReadConnection]:

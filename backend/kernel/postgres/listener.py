@@ -131,7 +131,7 @@ class Listener:
             for channel in (_ROLL_CALL, *self._channels):
                 connection.execute(f'listen "{channel}"'.encode())
             for heard in self._channels.values():
-                if self._stopped.is_set():  # catching up would open pools again that are closed by now
+                if self._stopped.is_set():
                     return
                 heard.catch_up()
             self._set_connected(True)

@@ -17,12 +17,14 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from backend.kernel.postgres.faults import DatabaseAway
+
 Pool = ConnectionPool[psycopg.Connection[Any]]
 _LOOK_EVERY = 0.5
 _LONGEST_LAG = 2.0
 """The most seconds that an answering replica may lag."""
 _MOST_KEPT = 600
-_NOT_NOW = (psycopg.Error, PoolTimeout, PoolClosed)
+_NOT_NOW = (psycopg.Error, PoolTimeout, PoolClosed, DatabaseAway)
 
 log = structlog.get_logger(__name__)
 
