@@ -1,0 +1,1 @@
+"""The contexts. Each describes itself in its `context.py`; `backend/program.py` lists them."""

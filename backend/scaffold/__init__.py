@@ -1,0 +1,1 @@
+"""`flask new context`: the files of a new context, from templates."""

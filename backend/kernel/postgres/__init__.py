@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, statements, queries, notifications, counters, retention."""

@@ -24,9 +24,9 @@ Row = tuple[int, Any]
 """The line at which a row begins, counted from 1, and its fields, or what is wrong with it."""
 
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
-_WHOLE_NUMBERS = {"stock", "low_stock_threshold"}
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _SCHEMA = NewProduct()
+_WHOLE_NUMBERS = {name for name, field in _SCHEMA.fields.items() if isinstance(field, ma.fields.Integer)}
 _IGNORED = {*ProductView.__dataclass_fields__} - {*_SCHEMA.fields}
 """What an export has beside the fields of a new product."""
 
