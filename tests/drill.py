@@ -35,7 +35,27 @@ from tests.postgres import Postgres, migrate
 from tests.smtp import HangingServer
 from tests.worker import Program, WorkerProcess, environment, eventually
 
-USERS, LANE = "/api/v1/users", "users.hashing.anonymous"
+USERS, SIGN_IN, LANE = "/api/v1/users", "/api/v1/auth/login", "users.hashing.anonymous"
+_LEAKS = """
+import os
+import threading
+
+def leak():
+    kept = []
+    while True:
+        threading.Event().wait(1)
+        if not os.path.exists(os.environ["LEAK"]):
+            kept.clear()
+        elif len(kept) < 40:
+            kept.append(b"x" * 2**24)
+
+def start():
+    threading.Thread(target=leak, daemon=True).start()
+
+start()
+os.register_at_fork(after_in_child=start)
+"""
+"""Python runs it in every process that finds it on its path."""
 _PATIENCE = 240.0
 """Seconds after which an alert counts as one that does not fire, or does not resolve."""
 
@@ -49,6 +69,7 @@ class Stack:
         alerts: Alertmanager.
         mail_servers: the one that is there; none while it is away.
         mail_port: where it listens.
+        leak: while this file exists, the API's processes take more and more memory.
     """
 
     api: ApiProcess
@@ -60,6 +81,7 @@ class Stack:
     alerts: Client
     mail_servers: list[HangingServer]
     mail_port: int
+    leak: Path
 
     def register(self, times: int) -> None:
         """Anonymous registrations, whether they are accepted or not."""
@@ -67,6 +89,11 @@ class Stack:
             name = uuid4().hex
             body = {"name": name, "email": f"{name}@example.com", "password": "correct horse battery"}
             self.api.client.post(USERS, body)
+
+    def guess(self, times: int) -> None:
+        """Sign-ins with a wrong password."""
+        for _ in range(times):
+            self.api.client.post(SIGN_IN, {"email": "ada@example.com", "password": "password1"})
 
     def act(self, path: str, body: Mapping[str, Any]) -> Any:
         """An operator's act."""
@@ -168,6 +195,23 @@ def no_mail_server(stack: Stack) -> Iterator[None]:
         stack.mail_servers.append(HangingServer(port=stack.mail_port).__enter__())
 
 
+@contextmanager
+def guessed_passwords(stack: Stack) -> Iterator[None]:
+    """Somebody guesses passwords, ten a second."""
+    with _repeated(lambda: stack.guess(5)):
+        yield
+
+
+@contextmanager
+def leaking_api(stack: Stack) -> Iterator[None]:
+    """The API's processes take 16 MiB more each second."""
+    stack.leak.touch()
+    try:
+        yield
+    finally:
+        stack.leak.unlink()
+
+
 FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsLate": late_commands,
     "LaneNotMoving": frozen_worker,
@@ -178,6 +222,8 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsRefused": neither,
     "DatabaseAway": no_database,
     "MailServerAway": no_mail_server,
+    "SignInsRefused": guessed_passwords,
+    "MemoryGrowing": leaking_api,
 }
 
 
@@ -205,7 +251,11 @@ def running() -> Iterator[Stack]:
             MAIL_URL=f"smtp://127.0.0.1:{mail_port}?tls=none",
             REGISTRATIONS_PER_ADDRESS="1000000",
         )
-        api = stack.enter_context(ApiProcess(settings))
+        leak = directory / "leak"
+        (directory / "python").mkdir()
+        (directory / "python/sitecustomize.py").write_text(_LEAKS)
+        leaking = {"PYTHONPATH": str(directory / "python"), "LEAK": str(leak)}
+        api = stack.enter_context(ApiProcess({**settings, **leaking}))
         (directory / "metrics").mkdir()
         health = {"HEALTH_PORT": str(free_port()), "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics")}
         pool = ("--pool", "prefork", "--concurrency", "2")
@@ -223,6 +273,7 @@ def running() -> Iterator[Stack]:
             alerts,
             mail_servers,
             mail_port,
+            leak,
         )
 
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-const { CANARY, CHROMIUM, MAIL, MODULES, PASSWORD, SCHEME, SCREENSHOTS, URL: base, WIDTH } = process.env;
+const { CANARY, CHROMIUM, INPUT, MAIL, MODULES, PASSWORD, QUESTIONS, SCHEME, SCREENSHOTS, URL: base, WIDTH } = process.env;
 const { chromium } = createRequire(MODULES)("playwright-core");
 
 const browser = await chromium.launch({
@@ -24,13 +24,22 @@ page.on("console", (message) => {
   if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) faults.push(message.text());
 });
 
+const OPEN = "Open: id, handle, request id or e-mail address";
 const heading = (name) => page.getByRole("heading", { level: 1, name, exact: true });
 const row = (text) => page.getByRole("row").filter({ hasText: text });
-const click = (name, within = page) => within.getByRole("button", { name, exact: true }).click();
+const click = (name, within = page) => use(within.getByRole("button", { name, exact: true }));
+const follow = (name, within = page) => use(within.getByRole("link", { name, exact: true }).first());
 const told = (text) => page.locator("#told").getByText(text).waitFor();
 const seen = (text, within = page) => within.getByText(text).first().waitFor();
 const dialog = () => page.getByRole("dialog");
 const happens = (name) => page.request.post(`${base}/_test/${name}`);
+
+/** Click it, or go to it and press Enter, which selects a checkbox with Space. */
+async function use(one, key = "Enter") {
+  if (INPUT === "mouse") return one.click();
+  await one.focus();
+  await page.keyboard.press(key);
+}
 
 /** Wait until the table has so many rows below its heading. */
 async function rows(table, number) {
@@ -56,7 +65,10 @@ function check() {
   if (over > 0) wrong.push(`${over} px too wide`);
   if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");
   for (const input of document.querySelectorAll("input, select")) if (!input.labels.length) wrong.push(`no label: ${input.name}`);
-  for (const one of document.querySelectorAll("button, a")) if (!(one.ariaLabel || one.textContent).trim()) wrong.push("no name");
+  for (const one of document.querySelectorAll("button, a")) {
+    if (!(one.ariaLabel || one.textContent).trim()) wrong.push("no name");
+    if (one.tabIndex < 0) wrong.push(`not reached by Tab: ${one.textContent}`);
+  }
   const numbers = (color) => color.match(/[\d.]+/g).map(Number);
   const light = (color) => {
     const [r, g, b] = numbers(color).map((part) => (part / 255 <= 0.03928 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
@@ -131,17 +143,48 @@ const DAY = {
     await seen("all@here");
   },
 
+  async "the questions of docs/operating.md, each within three clicks from the overview"() {
+    for (const { path, shows } of JSON.parse(QUESTIONS)) {
+      await go("/", "Overview");
+      let clicks = 0;
+      for (const step of path) {
+        if (step.typed) await page.getByLabel(OPEN).fill(step.typed);
+        else if (step.name !== "Overview") {
+          await use(page.getByRole("link", { name: step.name, exact: true }).or(page.getByRole("button", { name: step.name, exact: true })).first());
+          clicks += 1;
+        }
+      }
+      assert.ok(clicks <= 3);
+      for (const text of shows) await seen(text);
+    }
+  },
+
+  async "pause a command, and resume it"() {
+    await go("/", "Overview");
+    await click("Pause a command");
+    await dialog().getByLabel("Command").selectOption("users.create_user");
+    await dialog().getByLabel("Reason, which everybody sees").fill("a test");
+    await click("Pause", dialog());
+    await told("users.create_user is paused.");
+    await rows("Paused commands", 1);
+    await isFine("paused-command");
+    await click("Resume users.create_user");
+    await click("Resume", dialog());
+    await told("users.create_user is resumed.");
+    await seen("None: of each lane that is not paused every command is carried out.");
+  },
+
   async "the commands: how fast, what failed and why"() {
-    await page.getByRole("link", { name: "Operations", exact: true }).click();
+    await follow("Operations");
     await heading("Operations").waitFor();
     const commands = page.getByRole("table", { name: "Commands" });
     await seen("1 × email_taken", commands);
     await isFine("operations");
-    await commands.getByRole("link", { name: "1", exact: true }).click();
+    await follow("1", commands);
     const found = page.getByRole("table", { name: "Operations" });
     await seen("failed email_taken", found);
     await rows("Operations", 1);
-    await found.getByRole("link", { name: "users.create_user" }).click();
+    await follow("users.create_user", found);
     await heading("users.create_user").waitFor();
     await seen("accepted", page.getByRole("table", { name: "Timeline" }));
     await isFine("operation");
@@ -152,10 +195,18 @@ const DAY = {
     await page.getByLabel("Command", { exact: true }).fill("users.delete_user");
     await click("Search");
     await seen("None matches.");
-    await page.getByLabel("Open: id, handle or request id").fill("no-such-request");
+    await page.getByLabel(OPEN).fill("no-such-request");
     await page.keyboard.press("Enter");
     await heading("Request").waitFor();
     await seen("No step is stored.");
+    await go("/operations", "Operations");
+    await page.getByLabel(OPEN).fill("ada@example.com");
+    await page.keyboard.press("Enter");
+    await heading("Requests of ada@example.com").waitFor();
+    await seen("users.create_user", page.getByRole("table", { name: "Timeline" }));
+    await isFine("address");
+    await go("/operations/nobody@", "Operations");
+    await page.getByRole("alert").waitFor();
   },
 
   async "cancel what waits in the outbox"() {
@@ -181,12 +232,12 @@ const DAY = {
   },
 
   async "a dead letter: its secret is masked; discard it with a reason"() {
-    await page.getByRole("link", { name: "Dead letters", exact: true }).first().click();
+    await follow("Dead letters");
     await heading("Dead letters").waitFor();
     await isFine("dead-letters");
-    await page.getByRole("table", { name: "Groups of dead letters" }).getByRole("link", { name: "users.create_user" }).click();
+    await follow("users.create_user", page.getByRole("table", { name: "Groups of dead letters" }));
     await seen("Show all");
-    await page.getByRole("table", { name: "Dead letters", exact: true }).getByRole("link").first().click();
+    await use(page.getByRole("table", { name: "Dead letters", exact: true }).getByRole("link").first());
     await heading("users.create_user").waitFor();
     await seen("•••");
     assert.ok(!(await page.content()).includes(CANARY));
@@ -203,22 +254,32 @@ const DAY = {
     await click("Replay", dialog());
     await told("The dead letter is replayed.");
     await go("/dead-letters", "Dead letters");
-    await row("users.request_password_reset").getByRole("button", { name: /^Replay all 3/ }).click();
+    await use(page.getByRole("button", { name: /^Replay all 3/ }));
     await click("Replay", dialog());
     await told("3 dead letters are replayed.");
     await happens("sweep");
-    await page.getByRole("link", { name: "replayed", exact: true }).click();
+    await follow("replayed");
     await rows("Dead letters", 4);
   },
 
+  async "discard a group with a reason"() {
+    await go("/dead-letters", "Dead letters");
+    await use(page.getByRole("button", { name: /^Discard all 2 of users.request_password_reset, fault OSError/ }));
+    await dialog().getByLabel("Why they will not be processed").fill("of no use any more");
+    await click("Discard", dialog());
+    await told("2 dead letters are discarded.");
+    await follow("discarded");
+    await rows("Dead letters", 2);
+  },
+
   async "a user: search, roles, deactivate, end sessions, another link"() {
-    await page.getByRole("link", { name: "Users", exact: true }).click();
+    await follow("Users");
     await heading("Users").waitFor();
     await page.getByLabel("Begins with (name, address, username)").fill("ada");
     await page.keyboard.press("Enter");
     await rows("Users", 1);
     await isFine("users");
-    await page.getByRole("link", { name: "Ada" }).click();
+    await follow("Ada");
     await heading("Ada").waitFor();
     await isFine("user");
     for (const [act, confirm, done] of [
@@ -233,14 +294,14 @@ const DAY = {
     }
     await seen("Not signed in anywhere.");
     await click("Roles");
-    await dialog().getByLabel("admin").check();
+    await use(dialog().getByLabel("admin"), "Space");
     await click("Set roles", dialog());
     await told("The roles of Ada are set.");
     await page.getByRole("definition").filter({ hasText: /^admin$/ }).waitFor();
   },
 
   async "the audit log: filtered and exported"() {
-    await page.getByRole("link", { name: "Audit", exact: true }).click();
+    await follow("Audit");
     await heading("Audit").waitFor();
     await isFine("audit");
     await page.getByLabel("Action").fill("lanes.pause");
@@ -254,7 +315,7 @@ const DAY = {
   },
 
   async "what runs"() {
-    await page.getByRole("link", { name: "Settings", exact: true }).click();
+    await follow("Settings");
     await heading("Settings").waitFor();
     await seen("abc1234");
     await seen("signs and seals");

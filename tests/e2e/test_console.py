@@ -6,7 +6,9 @@ says. Screenshots are in `var/e2e`.
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +52,10 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 )
 MODULES = Path(os.environ.get("PLAYWRIGHT", ROOT / "examples/web"))
 CANARY = "a secret that nobody may read"
+_LATE = """
+insert into operations (id, name, status, accepted_at, taken_at, worker)
+values (gen_random_uuid(), 'users.activate_user', 'succeeded', now() - interval '8 s', now(), 'all@here')
+"""
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -89,8 +95,54 @@ def acts(process: Process, queue: InlineQueue, postgres_server: Postgres) -> Act
     }
 
 
-@pytest.mark.parametrize("screen", [("1280", "light"), ("390", "dark")], ids="-".join)
-def test_an_operators_day(app: Flask, process: Process, acts: Acts, tmp_path: Path, screen: tuple[str, str]) -> None:
+SHOWS = {
+    "Which lane is behind, by how much, since when?": (["users.commands", "behind by 8.0 s"], "8 s"),
+    "What is each worker doing?": (["all@here", "products.create_product"], "products.create_product"),
+    "How long does each command take, from acceptance to outcome?": (
+        ["Commands in the last hour", "users.create_user"],
+        "P95",
+    ),
+    "What failed in the last hour, and why?": (["1 \N{MULTIPLICATION SIGN} email_taken"], "1 email_taken"),
+    "Where is the command of a user?": (["Requests of ada@example.com", "users.create_user"], "users.create_user"),
+    "Where is the command of a request?": (["Timeline", "email_taken"], "email_taken"),
+    "What does this deployment run?": (["abc1234", "signs and seals"], "commit abc1234"),
+}
+"""What answers each of the questions in docs/operating.md: on the page, and in the output of the command."""
+
+
+def questions() -> list[tuple[str, list[dict[str, str]], list[str]]]:
+    """The table of docs/operating.md: question, steps in the console, arguments of `flask`."""
+    page = (ROOT / "docs/operating.md").read_text()
+    rows = page.partition("| question | in the console, from the overview | command |\n")[2].partition("\n\n")[0]
+    found = []
+    for row in rows.splitlines()[1:]:
+        question, way, command = (cell.strip() for cell in row.strip("|").split("|"))
+        steps = [{"typed": step.strip("`")} if step.startswith("`") else {"name": step} for step in way.split(" > ")]
+        found.append((question, steps, shlex.split(command.strip("`"))[1:]))
+    return found
+
+
+def test_each_question_is_answered_by_one_command(app: Flask, process: Process) -> None:
+    _furnish(app, process)
+    assert [question for question, _, _ in questions()] == list(SHOWS)
+    for question, _, arguments in questions():
+        result = app.test_cli_runner().invoke(args=arguments)
+        assert SHOWS[question][1] in result.output, f"{question}\n{result.output}"
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [
+        ("1280", "light", "mouse"),
+        ("390", "dark", "keyboard"),
+        ("1280", "dark", "keyboard"),
+        ("390", "light", "mouse"),
+    ],
+    ids="-".join,
+)
+def test_an_operators_day(
+    app: Flask, process: Process, acts: Acts, tmp_path: Path, screen: tuple[str, str, str]
+) -> None:
     _furnish(app, process)
     with _served(app, acts) as url:
         ended = subprocess.run(
@@ -100,6 +152,10 @@ def test_an_operators_day(app: Flask, process: Process, acts: Acts, tmp_path: Pa
                 "URL": url,
                 "WIDTH": screen[0],
                 "SCHEME": screen[1],
+                "INPUT": screen[2],
+                "QUESTIONS": json.dumps(
+                    [{"path": steps, "shows": SHOWS[question][0]} for question, steps, _ in questions()]
+                ),
                 "CHROMIUM": CHROMIUM,
                 "MODULES": f"{MODULES}/",
                 "MAIL": f"{tmp_path}/mail",
@@ -142,7 +198,8 @@ def _furnish(app: Flask, process: Process) -> None:
     for name in ("ada", "boris"):
         answer = anybody.post("/users", {"name": name.title(), "email": f"{name}@example.com", "password": PASSWORD})
         assert answer.status_code == 201
-    assert anybody.post("/users", {"name": "A", "email": "ada@example.com", "password": PASSWORD}).status_code == 409
+    again = {"name": "A", "email": "ada@example.com", "password": PASSWORD}
+    assert anybody.post("/users", again, X_Request_ID="request-of-a-test").status_code == 409
     anybody.sign_in("ada@example.com")
     current_origin.set(Origin(request_id="from-a-test"))
     with process.resources.database.transaction() as connection:
@@ -150,10 +207,14 @@ def _furnish(app: Flask, process: Process) -> None:
             letter = _given_up(process, RequestPasswordReset(f"{number}@example.com"), uuid7(), KeyError())
             dead_letters.record(connection, letter)
         for number in range(2):
+            letter = _given_up(process, RequestPasswordReset(f"{number}@example.com"), uuid7(), OSError())
+            dead_letters.record(connection, letter)
             user_id = uuid7()
             new = CreateUser(user_id, PersonName("New"), f"new{number}@example.com", Secret(CANARY))
             dead_letters.record(connection, _given_up(process, new, user_id, ZeroDivisionError()))
-    told = Report("all@here", ["users.hashing"], [], {}, 2, 2**27, datetime.now(UTC))
+        connection.exec_driver_sql(_LATE)
+    busy = [{"task": "products.create_product", "id": str(uuid7()), "since": datetime.now(UTC).isoformat()}]
+    told = Report("all@here", ["users.hashing"], busy, {}, 2, 2**27, datetime.now(UTC))
     process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.broker import RabbitMQ
 from tests.flow.client import Client
-from tests.flow.programs import ApiProcess, free_port
+from tests.flow.programs import ApiProcess, administrator, beat, free_port
 from tests.worker import WorkerProcess, environment, eventually
 
 LANE, TASK = "users.hashing.anonymous", "users.create_user"
@@ -40,7 +42,7 @@ def programs(
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("metrics")),
     }
     worker = WorkerProcess({**settings, **health}, "--pool", "prefork", "--concurrency", "2")
-    with ApiProcess(settings) as api, worker:
+    with ApiProcess(settings) as api, worker, beat(settings, mail):
         yield api.client
 
 
@@ -73,6 +75,11 @@ def register(api: Client, email: str) -> str:
     return str(api.outcome(accepted)["status"])
 
 
+def accept(api: Client, **headers: str) -> bool:
+    body = {"name": "Ada", "email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
+    return api.post("/api/v1/users", body, **headers).status in (201, 202)
+
+
 def test_the_figures_of_a_worker_are_those_of_all_its_processes(api: Client, worker: Client) -> None:
     def counted(outcome: str) -> float:
         return figure(worker, "messages_total", task=TASK, outcome=outcome)
@@ -101,6 +108,68 @@ def test_the_api_tells_how_deep_each_lane_is_and_who_takes_from_it(api: Client) 
     assert figure(api, "lane_messages", lane=LANE, state="ready") == 0
     eventually(lambda: ("lane_last_taken_age_seconds", frozenset({("lane", LANE)})) in figures(api))
     assert figure(api, "lane_paused", lane=LANE) == 0
+
+
+def test_the_depth_of_a_lane_and_who_waits_for_it_are_shown(
+    api: Client, worker: Client, vhost: str, database_url: str
+) -> None:
+    admin = administrator(api, environment(BROKER_URL=vhost, DATABASE_URL=database_url))
+    retried = figure(worker, "messages_total", task=TASK, outcome="retried")
+    assert api.post(f"/api/v1/commands/{TASK}/pause", {"reason": "a test"}, **admin).status == 204
+    eventually(lambda: accept(api) and figure(api, "lane_messages", lane=LANE, state="delayed") > 0)
+    assert figure(api, "command_paused", command=TASK) == 1
+    assert figure(worker, "messages_total", task=TASK, outcome="retried") > retried
+    assert api.post(f"/api/v1/lanes/{LANE}/pause", {"reason": "a test"}, **admin).status == 200
+    eventually(lambda: figure(api, "lane_consumers", lane=LANE) == 0)
+    waiting = figure(api, "lane_messages", lane=LANE, state="ready")
+    assert [accept(api) for _ in range(3)] == [True] * 3
+    eventually(lambda: figure(api, "lane_messages", lane=LANE, state="ready") == waiting + 3)
+    assert figure(api, "lane_paused", lane=LANE) == 1
+
+    with ThreadPoolExecutor() as threads:
+        asked = [threads.submit(accept, api, Prefer="wait=10") for _ in range(2)]
+        eventually(lambda: figure(api, "waiting_slots_in_use") == 2)
+        assert api.post(f"/api/v1/commands/{TASK}/resume", {}, **admin).status == 204
+        assert api.post(f"/api/v1/lanes/{LANE}/resume", {}, **admin).status == 200
+        assert all(one.result() for one in asked)
+    eventually(lambda: figure(api, "waiting_slots_in_use") == 0)
+    eventually(lambda: figure(api, "lane_messages", lane=LANE, state="ready") == 0)
+    assert figure(api, "command_paused", command=TASK) == 0
+
+
+def test_messages_that_workers_have_taken_are_shown(api: Client, database_url: str) -> None:
+    assert register(api, f"{uuid4().hex}@example.com") == "succeeded"
+    with psycopg.connect(database_url) as lock:
+        lock.execute("lock table users in share mode")
+        for _ in range(4):  # more than it has processes
+            assert accept(api)
+        eventually(lambda: figure(api, "lane_messages", lane=LANE, state="unacked") == 2)
+        eventually(lambda: figure(api, "lane_messages", lane=LANE, state="ready") == 2)
+    eventually(lambda: figure(api, "lane_messages", lane=LANE, state="unacked") == 0)
+
+
+def test_who_is_refused_is_shown(api: Client) -> None:
+    def refused(problem: str) -> float:
+        return figure(api, "requests_refused_total", problem=problem)
+
+    wrong, throttled = refused("invalid_credentials"), refused("too_many_attempts")
+    for _ in range(7):  # five of them are let through
+        api.post("/api/v1/auth/login", {"email": "nobody@example.com", "password": "wrong"})
+    assert (refused("invalid_credentials"), refused("too_many_attempts")) == (wrong + 5, throttled + 2)
+
+
+def test_what_an_absent_broker_leaves_in_the_outbox_is_shown(
+    api: Client, worker: Client, private_rabbitmq: RabbitMQ
+) -> None:
+    spooled = figure(api, "commands_accepted_total", command=TASK, way="spool")
+    with private_rabbitmq.stopped():
+        eventually(lambda: accept(api) and figure(api, "breakers_open", server="broker") == 1)
+        accepted = figure(api, "commands_accepted_total", command=TASK, way="spool") - spooled
+        assert accepted > 0
+        assert figure(api, "outbox_rows") == accepted
+        assert figure(api, "outbox_oldest_age_seconds") > 0
+    eventually(lambda: accept(api) and figure(api, "breakers_open", server="broker") == 0)
+    eventually(lambda: worker.get("/health").status == 200)
 
 
 def test_a_worker_is_well_while_it_makes_progress(worker: Client) -> None:

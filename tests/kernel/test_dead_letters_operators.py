@@ -112,6 +112,7 @@ def only(answer: Answer) -> dict[str, Any]:
         ("GET", ""),
         ("GET", "/groups"),
         ("POST", "/replay"),
+        ("POST", "/discard"),
         ("GET", f"/{UUID(int=5)}"),
         ("POST", f"/{UUID(int=5)}/replay"),
         ("POST", f"/{UUID(int=5)}/discard"),
@@ -194,6 +195,29 @@ def test_a_dead_letter_is_discarded_once_and_with_a_reason(failed: Callable[...,
     assert admin.post(LETTERS + path, {"reason": "a test"}).json["note"] == "a test"
     again = admin.post(LETTERS + path, {"reason": "a test"})
     assert (again.status_code, again.json["code"]) == (409, "dead_letter_settled")
+
+
+def test_a_group_is_discarded_with_a_reason_and_stays_failed(
+    failed: Callable[..., str], admin: Client, flask: Callable[..., str]
+) -> None:
+    operation = [failed(), failed("b@example.com")][0]
+    group = {"task": "users.create_user", "reason": "fault"}
+    for lacking in (group, {"note": "a test"}):
+        assert admin.post(f"{LETTERS}/discard", lacking).status_code == 422
+    assert admin.post(f"{LETTERS}/discard", {**group, "error": "OSError", "note": "a test"}).json == {"discarded": 0}
+    assert admin.post(f"{LETTERS}/discard", {**group, "note": "a test"}).json == {"discarded": 2}
+    found = admin.get(LETTERS, {"status": "discarded"}).json["items"]
+    assert [letter["note"] for letter in found] == ["a test"] * 2
+    assert admin.get(operation).json["status"] == "failed"
+    entries = admin.get("/audit", {"action": "dead_letters.discard_group"}).json["items"]
+    assert [entry["detail"] for entry in entries] == [
+        "2 of users.create_user fault",
+        "0 of users.create_user fault OSError",
+    ]
+
+    failed("c@example.com")
+    flask("dead-letters", "discard", "--reason", "a test", exit_code=2)
+    assert flask("dead-letters", "discard", "--cause", "fault", "--reason", "a test") == "1 discarded\n"
 
 
 def test_a_missing_dead_letter_is_404(admin: Client) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def _one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     yield
-    metrics.register_backlog(lambda: Backlog(0, 0, {}))
+    metrics.register_backlog(lambda: Backlog(0, 0, 0))
 
 
 def figures(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -102,16 +102,15 @@ def test_the_state_of_the_process_is_shown() -> None:
 
 
 def test_the_backlog_is_read_at_each_scrape() -> None:
-    backlog = iter([Backlog(2, 7.5, {"succeeded": 4, "failed": 1}), Backlog(0, 0, {"succeeded": 6, "failed": 1})])
+    backlog = iter([Backlog(2, 7.5, 3), Backlog(0, 0, 4)])
     metrics.register_backlog(lambda: next(backlog))
     body, _ = metrics.metrics_response()
     seen = figures(body.decode())
     assert seen["backlog_up", ()] == 1
     assert seen["outbox_rows", ()] == 2
     assert seen["outbox_oldest_age_seconds", ()] == 7.5
-    assert seen["operations_finished_recently", (("status", "succeeded"),)] == 4
-    assert seen["operations_finished_recently", (("status", "failed"),)] == 1
-    assert figure("operations_finished_recently", status="succeeded") == 6
+    assert seen["dead_letters_open", ()] == 3
+    assert figure("dead_letters_open") == 4
 
 
 def test_a_database_that_is_away_is_a_figure_and_the_others_are_still_shown() -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.rows import args_row
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from uuid_utils.compat import uuid7
 
@@ -24,6 +25,12 @@ from backend.kernel.observe.logging import traceback_of
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.tables import metadata
+
+_BACKLOG = """
+select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8,
+       (select count(*) from dead_letters where status = 'open')
+from outbox
+"""
 
 
 class Reason(StrEnum):
@@ -149,8 +156,10 @@ def storable(value: Any) -> Any:
 
 def backlog(connection: ReadConnection) -> outbox.Backlog:
     """The backlog of the outbox, and the number of open dead letters."""
-    waiting = connection.execute("select count(*) from dead_letters where status = 'open'").fetchone()
-    return replace(outbox.backlog(connection), dead_letters=waiting[0] if waiting else 0)
+    found = connection.cursor(row_factory=args_row(outbox.Backlog)).execute(_BACKLOG).fetchone()
+    if found is None:
+        raise AssertionError("an aggregate without GROUP BY has one row")
+    return found
 
 
 RETENTION = Retention(dead_letters.c.last_dead_at, timedelta(days=14))

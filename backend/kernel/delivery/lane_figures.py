@@ -6,24 +6,24 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from backend.kernel.delivery import lanes, retries
+from backend.kernel.delivery import lanes, pauses, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.observe import workers
-from backend.kernel.observe.metrics import LaneFigures
+from backend.kernel.observe.metrics import LaneFigures, Lanes
 from backend.kernel.postgres.database import ReadConnection
 
 _BROKER_SECONDS = 1.0
 
 
-def lane_figures(bus: Bus) -> list[LaneFigures]:
+def lane_figures(bus: Bus) -> Lanes:
     """Every lane, from the broker and from PostgreSQL."""
     names = bus.registry.every_lane()
     depths: dict[str, Depth] = {}
     with suppress(QueueUnavailable):
         depths.update(bus.queue.depths(names, _BROKER_SECONDS))
 
-    def read(connection: ReadConnection) -> list[LaneFigures]:
+    def read(connection: ReadConnection) -> Lanes:
         kept, alive, now = lanes.rows(connection), workers.alive(connection), datetime.now(UTC)
         delayed = retries.delayed(connection)
         held = sum((Counter(worker.held) for worker in alive), Counter[str]())
@@ -42,6 +42,6 @@ def lane_figures(bus: Bus) -> list[LaneFigures]:
                     delayed.get(name, 0),
                 )
             )
-        return figures
+        return Lanes(figures, [paused.name for paused in pauses.paused_tasks(connection)])
 
     return bus.database.read(read, timeout=1, fresh=True)

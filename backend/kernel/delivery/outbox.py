@@ -19,9 +19,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.kernel.delivery.envelope import Envelope, Headers, Queue
-from backend.kernel.delivery.inbox import operations
 from backend.kernel.postgres.database import Database, ReadConnection
-from backend.kernel.postgres.statements import Statement, driver_of, run
+from backend.kernel.postgres.statements import driver_of, run
 from backend.kernel.postgres.tables import metadata
 
 _SWEEP_DEADLINE = 5.0
@@ -83,52 +82,16 @@ class Backlog:
     Attributes:
         rows: the number of messages.
         oldest_seconds: the age of the oldest one; 0 if there is none.
-        finished: operations that finished in the last five minutes, by status.
         dead_letters: the open ones.
     """
 
     rows: int
     oldest_seconds: float
-    finished: Mapping[str, int]
-    dead_letters: int = 0
-
-
-@dataclass(frozen=True)
-class _Counted:
-    rows: int
-    oldest_seconds: float
-    finished: dict[str, int] | None
+    dead_letters: int
 
 
 class OutboxFull(Exception):
     """Too many messages wait already."""
-
-
-_AGE = sa.func.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
-_BY_STATUS = (
-    sa.select(operations.c.status, sa.func.count().label("number"))
-    .where(operations.c.finished_at > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 5))
-    .group_by(operations.c.status)
-    .subquery()
-)
-_BACKLOG = Statement(
-    sa.select(
-        sa.func.count().label("rows"),
-        sa.cast(sa.func.coalesce(_AGE, 0), sa.Float).label("oldest_seconds"),
-        sa.select(sa.func.jsonb_object_agg(_BY_STATUS.c.status, _BY_STATUS.c.number))
-        .scalar_subquery()
-        .label("finished"),
-    ),
-    _Counted,
-)
-
-
-def backlog(connection: ReadConnection) -> Backlog:
-    """The number of waiting messages, and the age of the oldest."""
-    found = _BACKLOG.one(connection)
-    if found is None:
-        raise AssertionError("an aggregate without GROUP BY has one row")
-    return Backlog(found.rows, found.oldest_seconds, found.finished or {})
 
 
 def write(connection: sa.Connection, messages: Sequence[tuple[str, Envelope]]) -> None:

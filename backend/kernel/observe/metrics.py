@@ -8,7 +8,7 @@ process that answers it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -192,7 +192,15 @@ class LaneFigures:
     delayed: int = 0
 
 
-def register_lanes(read: Callable[[], Iterable[LaneFigures]]) -> None:
+@dataclass(frozen=True)
+class Lanes:
+    """The lanes, and the commands that operators paused on their own."""
+
+    lanes: Sequence[LaneFigures]
+    paused_commands: Sequence[str]
+
+
+def register_lanes(read: Callable[[], Lanes]) -> None:
     """Register `read` to be called at each scrape of this process. It may raise; it should take a second at most."""
     _lanes.read = read
 
@@ -233,7 +241,7 @@ class _MemoryCollector(Collector):
 class _LanesCollector(Collector):
     """Asks broker and database while it is scraped."""
 
-    read: Callable[[], Iterable[LaneFigures]] | None = None
+    read: Callable[[], Lanes] | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         if self.read is None:
@@ -242,8 +250,12 @@ class _LanesCollector(Collector):
         consumers = GaugeMetricFamily("lane_consumers", "Workers that take from a lane.", labels=["lane"])
         paused = GaugeMetricFamily("lane_paused", "1 while an operator has paused the lane.", labels=["lane"])
         age = GaugeMetricFamily("lane_last_taken_age_seconds", "Since work last began.", labels=["lane"])
+        command = GaugeMetricFamily("command_paused", "1 for each command that an operator paused.", labels=["command"])
         try:
-            for lane in self.read():
+            found = self.read()
+            for name in found.paused_commands:
+                command.add_metric([name], 1)
+            for lane in found.lanes:
                 messages.add_metric([lane.name, "unacked"], lane.unacked)
                 messages.add_metric([lane.name, "delayed"], lane.delayed)
                 paused.add_metric([lane.name], lane.paused)
@@ -255,20 +267,14 @@ class _LanesCollector(Collector):
                     age.add_metric([lane.name], lane.last_taken_seconds)
         except Exception:  # noqa: BLE001 - whatever prevents it from being read, the other metrics still count
             _log.warning("lanes_unreadable", exc_info=True)
-        yield from (messages, consumers, paused, age)
+        yield from (messages, consumers, paused, age, command)
 
 
 def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
-    finished = GaugeMetricFamily(
-        "operations_finished_recently", "Operations finished in the last five minutes, by status.", labels=["status"]
-    )
-    for status, number in backlog.finished.items():
-        finished.add_metric([status], number)
     return [
         GaugeMetricFamily("outbox_rows", "Outbox rows not yet relayed to the broker.", backlog.rows),
         GaugeMetricFamily("outbox_oldest_age_seconds", "Age of the oldest outbox row.", backlog.oldest_seconds),
         GaugeMetricFamily("dead_letters_open", "Open dead letters.", backlog.dead_letters),
-        finished,
     ]
 
 

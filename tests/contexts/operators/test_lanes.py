@@ -68,6 +68,7 @@ def test_every_lane_is_listed_with_what_is_known_of_it(admin: Client, process: P
         "last_taken_at": None,
         "wait_seconds": {"p50": None, "p95": None},
         "behind": None,
+        "tasks": ["users.change_password"],
     }
 
 

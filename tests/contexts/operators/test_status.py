@@ -47,6 +47,14 @@ def test_a_paused_lane_and_one_without_workers_are_warnings(
     assert warnings(admin) == {"lane_paused": MAIL, "lane_without_consumers": "users.hashing"}
 
 
+def test_a_paused_command_is_a_warning_and_a_metric(admin: Client) -> None:
+    admin.post("/commands/users.create_user/pause", {"reason": "a test"})
+    assert warnings(admin) == {"command_paused": "users.create_user"}
+    assert 'command_paused{command="users.create_user"} 1.0' in admin.get("/metrics").text
+    admin.post("/commands/users.create_user/resume")
+    assert "command_paused{" not in admin.get("/metrics").text
+
+
 def test_an_absent_broker_is_a_warning(admin: Client, queue: InlineQueue) -> None:
     queue.down = True
     assert warnings(admin) == {"broker_away": ""}

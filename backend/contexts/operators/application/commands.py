@@ -55,6 +55,14 @@ class DiscardDeadLetter(SyncCommand[None]):
 
 
 @dataclass(frozen=True)
+class DiscardGroup(SyncCommand[int]):
+    """Settle the open dead letters of a group without a replay; the answer is their number."""
+
+    group: Group
+    reason: str
+
+
+@dataclass(frozen=True)
 class PauseLane(SyncCommand[None]):
     """Pause a lane: no worker starts a message of it until it is resumed."""
 

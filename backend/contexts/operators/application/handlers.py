@@ -5,6 +5,7 @@ from __future__ import annotations
 from backend.contexts.operators.application.commands import (
     MOST_AT_ONCE,
     DiscardDeadLetter,
+    DiscardGroup,
     PauseCommand,
     PauseLane,
     ReplayDeadLetter,
@@ -35,6 +36,12 @@ def replay_group(command: ReplayGroup, ports: OperatorsPorts) -> Replayed:
 def discard(command: DiscardDeadLetter, ports: OperatorsPorts) -> None:
     """The operation stays failed."""
     ports.dead_letters.discard(command.dead_letter_id, command.reason)
+
+
+@handlers.on(DiscardGroup, name="dead_letters.discard_group")
+def discard_group(command: DiscardGroup, ports: OperatorsPorts) -> int:
+    """Their operations stay failed."""
+    return ports.dead_letters.discard_group(command.group, command.reason)
 
 
 @handlers.on(PauseLane, name="lanes.pause")

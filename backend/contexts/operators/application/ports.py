@@ -31,6 +31,9 @@ class DeadLetters(Protocol):
             DeadLetterSettled: it is not open.
         """
 
+    def discard_group(self, group: Group, reason: str) -> int:
+        """Settle the open dead letters of a group, and record why; returns their number."""
+
 
 class Lanes(Protocol):
     """The lanes of the program."""

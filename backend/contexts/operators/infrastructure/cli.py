@@ -10,7 +10,13 @@ import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
 
-from backend.contexts.operators.application.commands import DiscardDeadLetter, Group, ReplayDeadLetter, ReplayGroup
+from backend.contexts.operators.application.commands import (
+    DiscardDeadLetter,
+    DiscardGroup,
+    Group,
+    ReplayDeadLetter,
+    ReplayGroup,
+)
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
 from backend.contexts.operators.infrastructure.printing import instant
@@ -88,11 +94,19 @@ def replay(*, chosen: tuple[UUID, ...], **filters: str | None) -> None:
 
 
 @letters.command("discard")
-@click.argument("chosen", metavar="DEAD_LETTER...", type=click.UUID, nargs=-1, required=True)
-@click.option("--reason", required=True, help="Why it will not be processed.")
+@click.argument("chosen", metavar="[DEAD_LETTER]...", type=click.UUID, nargs=-1)
+@click.option("--task", help="Exactly this task, such as users.create_user.")
+@click.option("--cause", type=click.Choice(_REASONS), help="Why they were given up.")
+@click.option("--error", help="Exactly this type of exception.")
+@click.option("--reason", required=True, help="Why they will not be processed.")
 @reports_refusals
-def discard(*, chosen: tuple[UUID, ...], reason: str) -> None:
-    """Settle each open DEAD_LETTER without a replay."""
+def discard(*, chosen: tuple[UUID, ...], reason: str, cause: str | None, **filters: str | None) -> None:
+    """Settle messages without a replay: each open DEAD_LETTER, or those of the group that the options select."""
+    group = Group(**filters, reason=cause)
+    if bool(chosen) == any(vars(group).values()):
+        raise click.UsageError("Name either dead letters or a group.")
+    if not chosen:
+        click.echo(f"{api().bus.execute(DiscardGroup(group, reason))} discarded")
     for dead_letter in chosen:
         api().bus.execute(DiscardDeadLetter(dead_letter, reason))
         click.echo(f"{dead_letter}  discarded")

@@ -12,6 +12,7 @@ from flask.views import MethodView
 from backend.contexts.operators.application.commands import (
     MOST_AT_ONCE,
     DiscardDeadLetter,
+    DiscardGroup,
     Group,
     ReplayDeadLetter,
     ReplayGroup,
@@ -50,7 +51,7 @@ class DeadLetterListing(DeadLetterFilter, PageArguments):
 
 
 class GroupSchema(ma.Schema):
-    """Which open dead letters to replay: those that match every given field. At least one is required."""
+    """Which open dead letters: those that match every given field. At least one is required."""
 
     task = Text(metadata={"examples": ["users.create_user"]})
     reason = ma.fields.String(validate=ma.validate.OneOf(list(Reason)))
@@ -58,7 +59,7 @@ class GroupSchema(ma.Schema):
 
     @ma.validates_schema
     def _something(self, group: dict[str, str], **_: Any) -> None:
-        if not group:
+        if not group.keys() & {"task", "reason", "error"}:
             raise ma.ValidationError("Give a task, a reason or an error.")
 
 
@@ -68,6 +69,20 @@ class Discarding(ma.Schema):
     reason = Text(
         required=True, validate=ma.validate.Length(1, _LONGEST_NOTE), metadata={"examples": ["The account is gone."]}
     )
+
+
+class DiscardingGroup(GroupSchema):
+    """Which open dead letters will not be processed, and why."""
+
+    note = Text(
+        required=True, validate=ma.validate.Length(1, _LONGEST_NOTE), metadata={"examples": ["The feature is gone."]}
+    )
+
+
+class DiscardedSchema(ma.Schema):
+    """The result of discarding a group."""
+
+    discarded = ma.fields.Integer(required=True)
 
 
 class DeadLetterSummarySchema(ma.Schema):
@@ -191,6 +206,23 @@ class DeadLetterGroupReplay(MethodView):
         At most 1000 at once, the oldest first. Repeat until none remain.
         """
         return json_response(bus().execute(ReplayGroup(Group(**group))))
+
+
+@blueprint.route("/dead-letters/discard")
+class DeadLetterGroupDiscard(MethodView):
+    """Discarding of a group."""
+
+    @admin_only
+    @blueprint.doc(operationId="deadLetters.discardGroup")
+    @blueprint.arguments(DiscardingGroup)
+    @blueprint.response(200, DiscardedSchema)
+    def post(self, group: dict[str, str]) -> Response:
+        """Discard the open dead letters of a group
+
+        All of them at once. Their operations stay `failed`. Each can still be replayed.
+        """
+        note = group.pop("note")
+        return json_response({"discarded": bus().execute(DiscardGroup(Group(**group), note))})
 
 
 @blueprint.route("/dead-letters/<uuid:dead_letter_id>")

@@ -146,6 +146,13 @@ class SqlDeadLetters:
             raise DeadLetterSettled
         self._settle([dead_letter_id], status=State.DISCARDED, note=reason)
 
+    def discard_group(self, group: Group, reason: str) -> int:
+        """In one statement. What the group is, and how many they were, is in the audit log."""
+        settled = dead_letters.update().where(*_matching(group)).values(status=State.DISCARDED, note=reason)
+        number = self._unit.connection.execute(settled).rowcount
+        self._unit.detail = f"{number} of {' '.join(value for value in vars(group).values() if value)}"
+        return number
+
     def _locked(self, dead_letter_id: UUID) -> Any:
         one = sa.select(dead_letters).where(dead_letters.c.id == dead_letter_id).with_for_update()
         row = self._unit.connection.execute(one).first()

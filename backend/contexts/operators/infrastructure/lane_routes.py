@@ -100,6 +100,11 @@ class LaneSchema(ma.Schema):
         allow_none=True,
         metadata={"description": "null while messages are taken within five seconds."},
     )
+    tasks = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "The messages that travel in it, by name.", "examples": [["users.create_user"]]},
+    )
 
 
 class PausedCommandSchema(PauseSchema):

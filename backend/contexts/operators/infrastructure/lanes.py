@@ -71,6 +71,7 @@ class LaneView:
         last_taken_at: when a worker last started one of its messages.
         wait_seconds: from acceptance until a worker took the message, over the last five minutes.
         behind: None while messages wait no longer than `LATE_AFTER`.
+        tasks: the names of the messages that travel in it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class LaneView:
     last_taken_at: datetime | None
     wait_seconds: WaitView
     behind: BehindView | None = None
+    tasks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,15 @@ def lane_views(bus: Bus) -> list[LaneView]:
     views = bus.database.read(lambda connection: _views(connection, names, _lane_of(bus), depths), fresh=True)
     slow = any(_is_slow(view) for view in views)  # only then is the last hour needed
     minutes = bus.database.read(lambda connection: lane_minutes(connection, _lane_of(bus)), fresh=True) if slow else []
-    return [replace(view, behind=_behind(view, minutes, datetime.now(UTC))) for view in views]
+    now, tasks = datetime.now(UTC), bus.registry.queued()
+    return [
+        replace(
+            view,
+            behind=_behind(view, minutes, now),
+            tasks=sorted(name for name, handler in tasks.items() if handler.lane == view.name),
+        )
+        for view in views
+    ]
 
 
 def lane_view(bus: Bus, name: str) -> LaneView:

@@ -12,6 +12,7 @@ from backend.contexts.operators.infrastructure.workers import ScheduledView, Wor
 from backend.kernel.delivery import dead_letters
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.outbox import Backlog
+from backend.kernel.delivery.pauses import PausedTask, paused_tasks
 
 _OUTBOX_SECONDS = 60
 _MISSING_AFTER = timedelta(seconds=10)
@@ -59,6 +60,7 @@ def status_view(bus: Bus) -> StatusView:
     now = datetime.now(UTC)
     warnings = [
         *_of_lanes(lane_views(bus)),
+        *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_workers(worker_views(bus), now),
         *_of_schedule(schedule_views(bus)),
         *_of_backlog(backlog),
@@ -78,6 +80,11 @@ def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
         if lane.behind and not lane.paused:
             waited = "" if lane.behind.seconds is None else f" for {lane.behind.seconds:.0f} s"
             yield Warned("commands_late", lane.name, f"Messages wait{waited}.")
+
+
+def _of_commands(paused: Sequence[PausedTask]) -> Iterator[Warned]:
+    for one in paused:
+        yield Warned("command_paused", one.name, one.reason)
 
 
 def _of_workers(workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned]:

@@ -83,7 +83,7 @@ export interface Api {
     pause(name: string, body: Body<"commands.pause">, options?: CallOptions): Promise<Answered<"commands.pause">>;
     /** Resume a command
      *
-     * Each waiting message is processed at its next try, at most about 40 seconds later. */
+     * Within five seconds the workers continue with the waiting messages. */
     resume(name: string, options?: CallOptions): Promise<Answered<"commands.resume">>;
   };
   deadLetters: {
@@ -91,6 +91,10 @@ export interface Api {
      *
      * Its operation stays `failed`. A discarded dead letter can still be replayed. */
     discard(deadLetterId: string, body: Body<"deadLetters.discard">, options?: CallOptions): Promise<Answered<"deadLetters.discard">>;
+    /** Discard the open dead letters of a group
+     *
+     * All of them at once. Their operations stay `failed`. Each can still be replayed. */
+    discardGroup(body: Body<"deadLetters.discardGroup">, options?: CallOptions): Promise<Answered<"deadLetters.discardGroup">>;
     /** Show a dead letter */
     get(deadLetterId: string, options?: CallOptions): Promise<Answered<"deadLetters.get">>;
     groups: {
@@ -199,8 +203,8 @@ export interface Api {
   };
   /** Show what needs attention
    *
-   * Lanes that are paused, late or without consumers, missing workers, failed scheduled runs, open dead letters,
-   * an outbox that is not published. */
+   * Lanes that are paused, late or without consumers, paused commands, missing workers, failed scheduled runs, open
+   * dead letters, an outbox that is not published. */
   status(options?: CallOptions): Promise<Answered<"status">>;
   /** Find requests by an e-mail address
    *

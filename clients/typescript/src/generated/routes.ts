@@ -35,6 +35,7 @@ export const routes = {
   "commands.pause": "POST /api/v1/commands/{name}/pause empty body",
   "commands.resume": "POST /api/v1/commands/{name}/resume empty bare",
   "deadLetters.discard": "POST /api/v1/dead-letters/{dead_letter_id}/discard body",
+  "deadLetters.discardGroup": "POST /api/v1/dead-letters/discard body",
   "deadLetters.get": "GET /api/v1/dead-letters/{dead_letter_id} bare",
   "deadLetters.groups.list": "GET /api/v1/dead-letters/groups query",
   "deadLetters.list": "GET /api/v1/dead-letters page query",

@@ -554,7 +554,7 @@ export interface paths {
         put?: never;
         /**
          * Resume a command
-         * @description Each waiting message is processed at its next try, at most about 40 seconds later.
+         * @description Within five seconds the workers continue with the waiting messages.
          */
         post: operations["commands.resume"];
         delete?: never;
@@ -645,6 +645,26 @@ export interface paths {
          *     and `times` is one higher.
          */
         post: operations["deadLetters.replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Discard the open dead letters of a group
+         * @description All of them at once. Their operations stay `failed`. Each can still be replayed.
+         */
+        post: operations["deadLetters.discardGroup"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1101,8 +1121,8 @@ export interface paths {
         };
         /**
          * Show what needs attention
-         * @description Lanes that are paused, late or without consumers, missing workers, failed scheduled runs, open dead letters,
-         *     an outbox that is not published.
+         * @description Lanes that are paused, late or without consumers, paused commands, missing workers, failed scheduled runs, open
+         *     dead letters, an outbox that is not published.
          */
         get: operations["status"];
         put?: never;
@@ -1669,9 +1689,21 @@ export interface components {
             /** @description 1, plus 1 for each replay that failed. */
             times: number;
         };
+        Discarded: {
+            discarded: number;
+        };
         Discarding: {
             /** @example The account is gone. */
             reason: string;
+        };
+        DiscardingGroup: {
+            error?: string;
+            /** @example The feature is gone. */
+            note: string;
+            /** @enum {string} */
+            reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+            /** @example users.create_user */
+            task?: string;
         };
         EmailChange: {
             /**
@@ -1735,6 +1767,13 @@ export interface components {
             paused: components["schemas"]["Pause"] | null;
             /** @description Messages that no worker has taken. null while the broker does not answer. */
             ready: number | null;
+            /**
+             * @description The messages that travel in it, by name.
+             * @example [
+             *       "users.create_user"
+             *     ]
+             */
+            tasks: string[];
             /** @description Messages that workers have taken and not finished. */
             unacked: number | null;
             /** @description From acceptance to a worker's taking, over the last five minutes. */
@@ -6372,6 +6411,151 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "not_replayable";
+                    };
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "internal_error";
+                    };
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unavailable";
+                    };
+                };
+            };
+            default: components["responses"]["DEFAULT_ERROR"];
+        };
+    };
+    "deadLetters.discardGroup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DiscardingGroup"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Discarded"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "bad_request";
+                    };
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "invalid_token";
+                    };
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cross_site" | "forbidden";
+                    };
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "not_found";
+                    };
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "body_too_large";
+                    };
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "validation_failed";
                     };
                 };
             };

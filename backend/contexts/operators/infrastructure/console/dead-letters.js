@@ -35,7 +35,7 @@ function groupColumns(status, again, tell) {
     ["First", (group) => ago(group.first_dead_at)],
     ["Last", (group) => ago(group.last_dead_at)],
     ["Last 24 hours", (group) => sparkline(group.per_hour, `${group.per_hour.reduce((sum, one) => sum + one, 0)} in the last 24 hours, ${group.per_hour.at(-1)} in the last hour`)],
-    ["", (group) => (status === "open" ? replayGroup(group, again, tell) : null)],
+    ["", (group) => (status === "open" ? [replayGroup(group, again, tell), " ", discardGroup(group, again, tell)] : null)],
   ];
 }
 
@@ -59,6 +59,19 @@ function replayGroup(group, again, tell) {
       await again();
     }
   }, { "aria-label": label, "data-key": `replay ${Object.values(causeOf(group)).join(" ")}` });
+}
+
+function discardGroup(group, again, tell) {
+  const label = `Discard all ${group.number} of ${group.task || "unknown tasks"}, ${group.reason} ${group.error}`;
+  return button("Discard all", async () => {
+    const fields = { note: ["Why they will not be processed", { required: true, maxlength: 500 }] };
+    let discarded = 0;
+    const act = async (values) => ({ discarded } = await post("/dead-letters/discard", { ...causeOf(group), ...values }));
+    if (await ask(`Discard ${group.number} of ${group.task}?`, "Their operations stay failed.", fields, "Discard", act)) {
+      tell(`${discarded} dead letters are discarded.`);
+      await again();
+    }
+  }, { "aria-label": label, "data-key": `discard ${Object.values(causeOf(group)).join(" ")}` });
 }
 
 const LETTERS = [

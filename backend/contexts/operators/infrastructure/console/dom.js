@@ -181,13 +181,17 @@ export function put(place, ...content) {
 /**
  * A dialog; the promise is what was entered, or null if it was closed. `act` is called with it: while that fails the
  * dialog stays open and says why.
- * @param fields labelled inputs, by name: {reason: ["Reason", {required: true}]}
+ * @param fields labelled inputs, by name: {reason: ["Reason", {required: true}], lane: ["Lane", {choices: ["a", "b"]}]}
  */
 export function ask(title, text, fields, confirm, act) {
   return new Promise((resolve) => {
     const error = h("p", { role: "alert", class: "problem", hidden: true });
     const inputs = Object.entries(fields).map(([name, [label, attributes]]) => {
-      const parts = [h("label", { for: `ask-${name}` }, label), h("input", { id: `ask-${name}`, name, ...attributes })];
+      const { choices, ...others } = attributes;
+      const input = choices
+        ? h("select", { id: `ask-${name}`, name, ...others }, choices.map((one) => h("option", { value: one }, one)))
+        : h("input", { id: `ask-${name}`, name, ...others });
+      const parts = [h("label", { for: `ask-${name}` }, label), input];
       return attributes.type === "checkbox" ? h("p", { class: "check" }, parts.reverse()) : h("p", {}, parts);
     });
     let entered = null;

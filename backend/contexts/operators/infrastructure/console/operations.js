@@ -15,7 +15,7 @@ export async function show({ rest, query, again, tell }) {
   const { minutes = "60", ...filter } = query;
   const [stats, found] = await Promise.all([get("/operations/stats", { minutes }), get("/operations", filter)]);
   const fields = {
-    find: ["Open: id, handle or request id", {}],
+    find: ["Open: id, handle, request id or e-mail address", {}],
     command: ["Command", { list: stats.items.map((item) => item.command) }],
     status: ["Status", { choices: ["pending", "succeeded", "failed"] }],
     actor: ["Actor (user id)", {}],
@@ -63,8 +63,9 @@ const took = ({ accepted_at: from, finished_at: to }) => (from && to ? duration(
 
 const actor = (id) => (id ? link(id, `/users/${id}`) : "anonymous");
 
-/** The operation or request with this id or handle, with its timeline. */
+/** The operation or request with this id or handle, with its timeline; or the requests of an address. */
 async function one(identity, again, tell) {
+  if (identity.includes("@")) return ofAddress(identity);
   const path = encodeURIComponent(identity);
   const [operation, trace] = await Promise.all([operationOf(identity), get(`/traces/${path}`)]);
   const nodes = [
@@ -75,6 +76,12 @@ async function one(identity, again, tell) {
     timeline(trace),
   ];
   return { title: operation ? operation.command : "Request", nodes, every: operation?.status === "pending" ? 2 : null };
+}
+
+/** What was asked for with this address, by whoever: a visitor has no account to look for. */
+async function ofAddress(email) {
+  const trace = await post("/traces", { email });
+  return { title: `Requests of ${email}`, nodes: [h("p", {}, link("All operations", PATH)), timeline(trace)] };
 }
 
 /** By its handle, or by its id; null if it names a request, or an operation without an outcome. */
@@ -129,6 +136,7 @@ function timeline(trace) {
   ];
   return [
     table("Timeline", columns, trace.steps, "No step is stored."),
-    h("p", { class: "quiet" }, `Request ${trace.request_ids.join(", ") || "unknown"}. Note: ${trace.unknown}.`),
+    h("p", { class: "quiet" }, "Requests: ", trace.request_ids.length ? trace.request_ids.map((id) => [link(id, `${PATH}/${id}`), " "]) : "unknown"),
+    h("p", { class: "quiet" }, `Note: ${trace.unknown}.`),
   ];
 }

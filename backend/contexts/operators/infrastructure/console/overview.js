@@ -16,6 +16,9 @@ export async function show({ again, tell }) {
     warnings(status.warnings),
     h("h2", {}, "Lanes"),
     table("Lanes", laneColumns(lines, again, tell), lanes.items),
+    h("h2", {}, "Paused commands"),
+    table("Paused commands", pausedColumns(again, tell), lanes.paused_commands, "None: of each lane that is not paused every command is carried out."),
+    h("p", { class: "actions" }, pauseCommand(lanes.items, again, tell)),
     h("h2", {}, "Workers"),
     table("Workers", WORKERS, workers.items, "No worker has reported within five minutes."),
     h("h2", {}, "Schedule"),
@@ -104,6 +107,41 @@ function pauseOrResume(lane, again, tell) {
     }
   };
   return button(label, act, { "aria-label": `${label} ${lane.name}`, "data-key": `lane ${lane.name}` });
+}
+
+function pausedColumns(again, tell) {
+  return [
+    ["Command", (one) => h("code", {}, one.name)],
+    ["Since", (one) => ago(one.since)],
+    ["Reason", (one) => one.reason],
+    ["", (one) => resumeCommand(one.name, again, tell)],
+  ];
+}
+
+function pauseCommand(lanes, again, tell) {
+  return button("Pause a command", async () => {
+    const fields = {
+      command: ["Command", { choices: lanes.flatMap((lane) => lane.tasks).sort() }],
+      reason: ["Reason, which everybody sees", { required: true, maxlength: 500 }],
+    };
+    const text = "Within five seconds no worker starts a message of this name. The rest of its lane goes on. Commands are accepted and wait.";
+    const act = ({ command, reason }) => post(`/commands/${encodeURIComponent(command)}/pause`, { reason });
+    const done = await ask("Pause a command", text, fields, "Pause", act);
+    if (done) {
+      tell(`${done.command} is paused.`);
+      await again();
+    }
+  }, { "data-key": "pause a command" });
+}
+
+function resumeCommand(name, again, tell) {
+  return button("Resume", async () => {
+    const act = () => post(`/commands/${encodeURIComponent(name)}/resume`);
+    if (await ask(`Resume ${name}?`, "Workers continue with what waits within five seconds.", {}, "Resume", act)) {
+      tell(`${name} is resumed.`);
+      await again();
+    }
+  }, { "aria-label": `Resume ${name}`, "data-key": `command ${name}` });
 }
 
 const WORKERS = [

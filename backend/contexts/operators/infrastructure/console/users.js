@@ -57,7 +57,7 @@ async function one(id, again, tell) {
       table("Last sign-ins", SIGN_INS, signIns.items, "None in the audit log."),
       h("h2", {}, "Last operations"),
       table("Last operations", OPERATIONS, operations.items, "None in the last 30 days."),
-      h("p", { class: "actions" }, link("All operations", "/operations", { actor: id }), link("Audit log", "/audit", { about: id })),
+      h("p", { class: "actions" }, link("All operations", "/operations", { actor: id }), link("Requests with this address", `/operations/${encodeURIComponent(user.email)}`), link("Audit log", "/audit", { about: id })),
     ],
   };
 }
