@@ -56,8 +56,10 @@ class Dump:
         subprocess.run([tool("pg_dump", self.url), "--format=custom", f"--file={self._file}", self.url], check=True)
 
     def restore(self) -> None:
-        command = [tool("pg_restore", self.url), "--clean", "--if-exists", f"--dbname={self.url}", str(self._file)]
-        subprocess.run(command, check=True)
+        with psycopg.connect(self.url) as connection:
+            connection.execute("drop schema public cascade")
+            connection.execute("create schema public")
+        subprocess.run([tool("pg_restore", self.url), f"--dbname={self.url}", str(self._file)], check=True)
 
 
 class PointInTime:
