@@ -90,8 +90,8 @@ class AuditLog(MethodView):
     def get(self, wanted: dict[str, Any]) -> Response:
         """List the audit log
 
-        Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days. Nobody can
-        change or delete one earlier.
+        Newest first: every command and every sign-in, done or refused. Entries are kept for at least 400
+        days. The program never changes one, and deletes none earlier.
         """
         after = listing.after(wanted.pop("cursor", None))
         return listing.answer(bus().database.read(lambda connection: audit.entries(connection, after=after, **wanted)))

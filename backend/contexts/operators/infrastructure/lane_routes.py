@@ -76,7 +76,7 @@ class LaneSchema(ma.Schema):
         required=True, allow_none=True, metadata={"description": "Messages that workers have taken and not finished."}
     )
     delayed = ma.fields.Integer(
-        required=True, metadata={"description": "Messages that failed and wait for their next try."}
+        required=True, metadata={"description": "Messages that wait for their next try, or for the end of a pause."}
     )
     consumers = ma.fields.Integer(
         required=True,

@@ -43,9 +43,7 @@ class WorkerSchema(ma.Schema):
         metadata={"description": "Of its processes together; what they share counts once. null where unknown."},
     )
     started_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
-    seen_at = ma.fields.DateTime(
-        required=True, metadata={"description": "When it last told of itself.", "examples": [_TIME]}
-    )
+    seen_at = ma.fields.DateTime(required=True, metadata={"description": "When it last reported.", "examples": [_TIME]})
 
 
 class WorkerList(ma.Schema):

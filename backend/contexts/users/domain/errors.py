@@ -20,7 +20,7 @@ class UserNotFound(NotFound):
 
 
 class InvalidLink(Invalid):
-    """The token of a mailed link is forged, expired, ended or used. Ask for a new link."""
+    """The token of a mailed link is forged, expired, revoked or already used. Ask for a new link."""
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("token", "Forged, expired, revoked or already used.")])

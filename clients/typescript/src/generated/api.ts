@@ -28,8 +28,8 @@ export interface Api {
     export(query?: Query<"audit.export">, options?: CallOptions): Promise<Answered<"audit.export">>;
     /** List the audit log
      *
-     * Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days. Nobody can
-     * change or delete one earlier. */
+     * Newest first: every command and every sign-in, done or refused. Entries are kept for at least 400
+     * days. The program never changes one, and deletes none earlier. */
     list(query?: Query<"audit.list">, options?: CallOptions): Pages<ItemOf<"audit.list">>;
   };
   auth: {

@@ -30,8 +30,8 @@ export interface paths {
         };
         /**
          * List the audit log
-         * @description Newest first: every command and every sign-in, done or refused. Entries are kept for 400 days. Nobody can
-         *     change or delete one earlier.
+         * @description Newest first: every command and every sign-in, done or refused. Entries are kept for at least 400
+         *     days. The program never changes one, and deletes none earlier.
          */
         get: operations["audit.list"];
         put?: never;
@@ -1754,7 +1754,7 @@ export interface components {
             behind: components["schemas"]["Behind"] | null;
             /** @description Workers that take from it. null while the broker does not answer. */
             consumers: number | null;
-            /** @description Messages that failed and wait for their next try. */
+            /** @description Messages that wait for their next try, or for the end of a pause. */
             delayed: number;
             /**
              * Format: date-time
@@ -2407,7 +2407,7 @@ export interface components {
             processes: number;
             /**
              * Format: date-time
-             * @description When it last told of itself.
+             * @description When it last reported.
              * @example 2026-01-02T03:04:05.678901Z
              */
             seen_at: string;
