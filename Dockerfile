@@ -1,6 +1,6 @@
 # One image for every process; docker-compose.yml sets the command of each container.
 
-FROM python:3.11-slim AS build
+FROM python:3.14-slim AS build
 COPY requirements-production.txt /
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --no-compile \
@@ -12,7 +12,7 @@ COPY migrations /app/migrations
 # The file system will be read-only: compile the bytecode now, and never check it against its source again.
 RUN python -m compileall -q --invalidation-mode unchecked-hash /venv/lib /app
 
-FROM python:3.11-slim
+FROM python:3.14-slim
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app \
     && install --directory --owner=app --group=app /var/lib/flower
 COPY --from=build /venv /venv

@@ -7,6 +7,7 @@ BROKER_MANAGEMENT_URL a worker asks the management plugin at its start, and warn
 from __future__ import annotations
 
 import json
+import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -38,7 +39,7 @@ def warn_of_policies(settings: Settings, ours: Iterable[str]) -> None:
         return
     vhost = unquote(broker(broker_urls(settings.broker_url)[0]).path.removeprefix("/")) or "/"
     try:
-        queues = queues_at(settings.broker_management_url, vhost)
+        queues = queues_at(settings.broker_management_url, vhost, settings.broker_ca_file)
     except (OSError, ValueError) as error:
         log.warning("policies of RabbitMQ not checked", reason=type(error).__name__)
         return
@@ -49,8 +50,11 @@ def warn_of_policies(settings: Settings, ours: Iterable[str]) -> None:
                 log.warning("a policy loses messages", queue=queue["name"], policy=_names(queue), reason=reason)
 
 
-def queues_at(management_url: str, vhost: str) -> list[dict[str, Any]]:
+def queues_at(management_url: str, vhost: str, authority: str = "") -> list[dict[str, Any]]:
     """The queues of a virtual host with their policies, at most some seconds old.
+
+    Args:
+        authority: the file of the private one that signed the certificate; by default the system's authorities.
 
     Raises:
         OSError, ValueError: no answer, or not that of the plugin.
@@ -64,7 +68,8 @@ def queues_at(management_url: str, vhost: str) -> list[dict[str, Any]]:
         parts._replace(netloc=netloc, path=path, query=f"columns={columns}").geturl(),
         headers={"Authorization": f"Basic {b64encode(account.encode()).decode()}"},
     )
-    with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+    trusted = ssl.create_default_context(cafile=authority or None)
+    with urlopen(request, timeout=_TIMEOUT, context=trusted) as answer:  # noqa: S310
         return list(json.load(answer))
 
 

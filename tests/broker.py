@@ -18,12 +18,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
 
+import psutil
 import pytest
 from amqp.exceptions import NotFound
 from kombu import Connection
 
 from backend.program import Program
 from tasks.lanes import DEAD_LETTERS, lanes_of
+from tests.hosts import Host
 from tests.settings import settings_with
 from tests.worker import eventually
 
@@ -36,15 +38,22 @@ _PATIENCE = 60.0
 
 
 class RabbitMQ:
-    """A RabbitMQ node of this test run, on ports and in a directory of its own."""
+    """A RabbitMQ node of this test run, on ports and in a directory of its own.
 
-    def __init__(self, directory: Path, *, management: bool = False) -> None:
+    Args:
+        host: where it runs, with that address; none is this machine.
+    """
+
+    def __init__(
+        self, directory: Path, *, management: bool = False, host: Host | None = None, address: str = "127.0.0.1"
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.port, self._management_port = _free_port(), _free_port()
         self._directory = directory
+        self._address, self._inside = address, host.inside if host else ()
         self._process: subprocess.Popen[bytes] | None = None
         configuration = directory / "rabbitmq.conf"
-        configuration.write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        configuration.write_text(f"listeners.tcp.1 = {address}:{self.port}\nloopback_users = none\n")
         if management:
             with configuration.open("a") as more:
                 more.write(f"management.tcp.port = {self._management_port}\ncollect_statistics_interval = 500\n")
@@ -58,17 +67,23 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        return f"amqp://guest:guest@{self._address}:{self.port}/"
 
     @property
     def management_url(self) -> str:
         """Of its management plugin, if it was asked for."""
         return f"http://guest:guest@127.0.0.1:{self._management_port}"
 
+    @property
+    def process(self) -> psutil.Process:
+        """Its main process."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
     def start(self) -> None:
         """Start the node and wait until it lets clients in."""
         self._process = subprocess.Popen(
-            [sbin() / "rabbitmq-server"],
+            [*self._inside, sbin() / "rabbitmq-server"],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

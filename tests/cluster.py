@@ -6,12 +6,10 @@ A node has two networks: `10.91.0.n` leads to the other nodes, `10.91.n.2` to th
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,9 +18,9 @@ import psutil
 from kombu import Connection
 
 from tests.broker import erlang_environment, sbin
+from tests.hosts import Bridge, Host
 from tests.worker import eventually
 
-_BRIDGE = "rabbits"
 _PATIENCE = 180.0
 """Seconds that three nodes may take to start on a busy machine."""
 _CONFIGURATION = """
@@ -41,11 +39,10 @@ class Node:
     def __init__(self, directory: Path, number: int) -> None:
         self.address = f"10.91.{number}.2"
         self.name = f"rabbit@10.91.0.{number}"
-        self._namespace = f"rabbit{number}"
-        self._directory = directory
+        self._host = Host(f"rabbit{number}")
         self._number = number
         self._process: subprocess.Popen[bytes] | None = None
-        own = directory / self._namespace
+        own = directory / self._host.name
         own.mkdir()
         configuration = own / "rabbitmq.conf"
         configuration.write_text(_CONFIGURATION.format(address=self.address))
@@ -62,7 +59,7 @@ class Node:
     def start(self) -> None:
         """Start it, without waiting for anything."""
         self._process = subprocess.Popen(
-            [*self._inside, sbin() / "rabbitmq-server"],
+            [*self._host.inside, sbin() / "rabbitmq-server"],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -87,45 +84,21 @@ class Node:
         """SIGTERM, as before an update."""
         self._end(signal.SIGTERM)
 
-    @contextmanager
-    def cut_off(self) -> Iterator[None]:
+    def cut_off(self) -> AbstractContextManager[None]:
         """While inside, it reaches no other node, nor they it. Clients still reach it."""
-        self._link("down")
-        try:
-            yield
-        finally:
-            self._link("up")
+        return self._host.cut_off("nodes")
+
+    def make_host(self, others: Bridge) -> None:
+        """Make its host, with its two networks."""
+        self._host.make()
+        self._host.connect("nodes", f"10.91.0.{self._number}", to=others)
+        self._host.connect("clients", self.address, to=f"10.91.{self._number}.1")
 
     def remove(self) -> None:
         """End it, and everything else on its host."""
         if self._process is not None:
             self.kill()
-        for line in _ip("netns", "pids", self._namespace).split():  # the port mapper stays behind
-            with suppress(ProcessLookupError):
-                os.kill(int(line), signal.SIGKILL)
-        for link in ("nodes", "clients"):
-            _ip("link", "delete", f"{link}{self._number}")
-        _ip("netns", "delete", self._namespace)
-
-    @property
-    def _inside(self) -> tuple[str, ...]:
-        return ("nsenter", f"--net=/run/netns/{self._namespace}")
-
-    def make_host(self) -> None:
-        """Make the namespace and its two networks."""
-        number = self._number
-        _ip("netns", "add", self._namespace)
-        for link, address in (("nodes", f"10.91.0.{number}/24"), ("clients", f"10.91.{number}.2/24")):
-            _ip("link", "add", f"{link}{number}", "type", "veth", "peer", "name", link, "netns", self._namespace)
-            _ip("-n", self._namespace, "address", "add", address, "dev", link)
-            _ip("-n", self._namespace, "link", "set", link, "up")
-            _ip("link", "set", f"{link}{number}", "up")
-        _ip("-n", self._namespace, "link", "set", "lo", "up")
-        _ip("link", "set", f"nodes{number}", "master", _BRIDGE)
-        _ip("address", "add", f"10.91.{number}.1/24", "dev", f"clients{number}")
-
-    def _link(self, state: str) -> None:
-        _ip("-n", self._namespace, "link", "set", "nodes", state)
+        self._host.remove()
 
     def _end(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -140,6 +113,7 @@ class Cluster:
     def __init__(self, directory: Path, size: int = 3) -> None:
         directory.mkdir(exist_ok=True)
         self._size, self._directory = size, directory
+        self._bridge = Bridge("rabbits")
         self.nodes: list[Node] = []
 
     @property
@@ -161,11 +135,10 @@ class Cluster:
         self._stop()
 
     def _start(self) -> None:
-        _ip("link", "add", _BRIDGE, "type", "bridge")
-        _ip("link", "set", _BRIDGE, "up")
+        self._bridge.make()
         for number in range(1, self._size + 1):
             self.nodes.append(Node(self._directory, number))
-            self.nodes[-1].make_host()
+            self.nodes[-1].make_host(self._bridge)
         for node in self.nodes:  # one after the other: two that join at once may find that the first one is busy
             node.start()
             eventually(node.answers, _PATIENCE)
@@ -183,9 +156,4 @@ class Cluster:
     def _stop(self) -> None:
         for node in self.nodes:
             node.remove()
-        _ip("link", "delete", _BRIDGE)
-
-
-def _ip(*arguments: str) -> str:
-    ip = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin") or "ip"
-    return subprocess.run((ip, *arguments), check=True, capture_output=True, text=True).stdout
+        self._bridge.remove()

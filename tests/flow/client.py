@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.worker import eventually
 
@@ -31,6 +32,7 @@ class Client:
 
     def __init__(self, base: str) -> None:
         self._base = base
+        self.port = urlsplit(base).port
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, None, headers)

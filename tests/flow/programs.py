@@ -16,12 +16,12 @@ from tests.worker import Program, eventually
 class ApiProcess(Program):
     """The API behind granian, as in production."""
 
-    def __init__(self, environment: Mapping[str, str], *, directory: Path = ROOT) -> None:
+    def __init__(self, environment: Mapping[str, str], *, directory: Path = ROOT, address: str = "127.0.0.1") -> None:
         port = free_port()
-        server = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws")
+        server = ("granian", "--interface", "wsgi", "--host", address, "--port", str(port), "--no-ws")
         size = ("--workers", "1", "--blocking-threads", "16", "--backpressure", "64", "--log-level", "warning")
         super().__init__("api", *server, *size, "wsgi:app", environment=environment, directory=directory)
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{address}:{port}"
         self.client = Client(self.url)
 
     def __enter__(self) -> Self:

@@ -168,7 +168,21 @@ def test_a_server_that_takes_no_writes_is_waited_for(postgres_server: Postgres) 
 
 @pytest.mark.parametrize(
     "state",
-    ["53100", "53200", "53300", "53400", "57P01", "57P02", "57P03", "58030", "55P03", "57014", "25006"],
+    [
+        "53100",
+        "53200",
+        "53300",
+        "53400",
+        "57P01",
+        "57P02",
+        "57P03",
+        "58030",
+        "55P03",
+        "57014",
+        "25P03",
+        "25P04",
+        "25006",
+    ],
 )
 def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str, state: str) -> None:
     raising = f"do $$ begin raise exception 'a passing state' using errcode = '{state}'; end $$"
@@ -177,6 +191,19 @@ def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str
             connection.execute(sa.text(raising))
         with pytest.raises(DatabaseAway):
             database.read(lambda connection: connection.execute(raising.encode()))
+
+
+def test_a_process_that_was_suspended_in_a_transaction_is_not_the_messages_fault(database_url: str) -> None:
+    hasty = f"{database_url}&options=-c%20idle_in_transaction_session_timeout%3D50ms"
+
+    def suspended(database: Database) -> None:
+        with database.transaction() as connection, psycopg.connect(database_url, autocommit=True) as other:
+            backend = connection.execute(sa.text("select pg_backend_pid()")).scalar()
+            eventually(lambda: not other.execute("select from pg_stat_activity where pid = %s", (backend,)).rowcount)
+            connection.execute(sa.text("select 1"))
+
+    with closing(Database(hasty)) as database, pytest.raises(DatabaseAway):
+        suspended(database)
 
 
 def test_a_reader_waits_once_for_a_database_that_is_away(

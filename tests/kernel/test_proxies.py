@@ -94,7 +94,7 @@ def test_every_address_that_is_given_has_the_prefix_of_the_proxy(client: FlaskCl
 
 @BEHIND_ONE
 def test_pages_and_their_links_have_the_prefix_of_the_proxy(client: FlaskClient) -> None:
-    for path in ("/docs", "/problems", "/problems/not_found"):
+    for path in ("/docs", "/problems", "/problems/not_found", "/console", "/verify-email", "/reset-password"):
         page = client.get(path, headers=PREFIXED).text
         addresses = re.findall(r'(?:href|src|data-spec)="(/[^"]*)"', page)
         assert addresses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,9 @@ from backend.program import Program
 from tasks.lanes import DEAD_LETTERS, conf_of
 from tasks.policies import queues_at, warn_of_policies
 from tasks.topology import declare_topology
+from tests import certificates
 from tests.broker import RabbitMQ, is_installed
+from tests.proxy import Proxy
 from tests.settings import settings_with
 from tests.worker import eventually
 
@@ -74,6 +77,22 @@ def test_a_worker_warns_of_policies_that_lose_messages(node: RabbitMQ, url: str)
         ("users.commands", "users.commands", "expires"),
         (DEAD_LETTERS, DEAD_LETTERS, "max-length"),
     }
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize(("name", "said"), [("localhost", []), ("other.example", ["policies of RabbitMQ not checked"])])
+def test_over_tls_the_plugin_proves_its_name_to_the_authority_of_the_broker(
+    node: RabbitMQ, url: str, tmp_path: Path, name: str, said: list[str]
+) -> None:
+    certificate = certificates.self_signed(tmp_path, name)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    with Proxy("127.0.0.1", urlsplit(node.management_url).port or 0, tls=context) as proxy:
+        management = f"https://guest:guest@localhost:{proxy.port}"
+        settings = settings_with(broker_url=url, broker_management_url=management, broker_ca_file=str(certificate))
+        with capture_logs() as lines:
+            warn_of_policies(settings, _OURS)
+    assert [line["event"] for line in lines] == said
 
 
 def _set_policy(node: RabbitMQ, path: str, pattern: str, definition: Mapping[str, Any]) -> None:

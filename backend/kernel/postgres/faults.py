@@ -9,9 +9,12 @@ from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 
 from backend.kernel.messages.away import Away
 
-_TOO_SLOW_STATE = "57014"
-_BUSY_STATES = ("55P03", _TOO_SLOW_STATE)
-"""Lock timeout; statement timeout, or cancelled by an operator (PostgreSQL, appendix A)."""
+_TOO_SLOW_STATES = ("57014", "25P03", "25P04")
+"""Statement timeout, or cancelled by an operator; idle for too long in a transaction, as a process that was suspended;
+transaction timeout (PostgreSQL, appendix A).
+"""
+_BUSY_STATES = ("55P03", *_TOO_SLOW_STATES)
+"""As well as the lock timeout."""
 _READ_ONLY_STATE = "25006"
 """After a failover: this server is a standby, or accepts no writes any more."""
 _AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
@@ -27,13 +30,13 @@ class DatabaseAway(Away):
 
 
 class StatementTooSlow(DatabaseAway):
-    """PostgreSQL answers, and cancelled a statement that took longer than `statement_timeout`."""
+    """PostgreSQL answers, and ended a statement or a transaction that took longer than a timeout."""
 
 
 def away(error: BaseException) -> DatabaseAway:
     """What to raise for an error that is about a temporary state of the server."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    too_slow = isinstance(original, psycopg.Error) and original.sqlstate == _TOO_SLOW_STATE
+    too_slow = isinstance(original, psycopg.Error) and original.sqlstate in _TOO_SLOW_STATES
     return StatementTooSlow() if too_slow else DatabaseAway()
 
 
