@@ -30,6 +30,7 @@ auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
 server_login_retry = 1
+query_wait_timeout = 5
 """
 
 

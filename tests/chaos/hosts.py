@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -77,7 +78,9 @@ class Hosts(World):
         with (data / "pg_hba.conf").open("a") as more:
             more.write(f"host all all {_NETWORK}.0/24 trust\n")
         address, owner = _ADDRESSES["database"], pwd.getpwnam(data.owner())
-        process = subprocess.Popen(
+        self._log = directory / "postgres.log"
+        log = self._stack.enter_context(self._log.open("w"))
+        self._database = subprocess.Popen(
             (
                 *self.hosts["database"].inside,
                 *(f"--setuid={owner.pw_uid}", f"--setgid={owner.pw_gid}"),
@@ -85,11 +88,10 @@ class Hosts(World):
             ),
             cwd="/",
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=log,
         )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.terminate)
+        self._stack.callback(self._database.wait)
+        self._stack.callback(self._database.send_signal, signal.SIGINT)  # without waiting for its clients
         self.database_url = f"postgresql://postgres@{address}/postgres"
         eventually(self._database_answers)
         return {"DATABASE_URL": self.database_url}
@@ -102,6 +104,7 @@ class Hosts(World):
         return self.broker_url
 
     def _database_answers(self) -> bool:
+        assert self._database.poll() is None, self._log.read_text()
         try:
             psycopg.connect(self.database_url).close()
         except psycopg.OperationalError:

@@ -76,7 +76,7 @@ class Result:
     @property
     def kept(self) -> bool:
         """Whether the promise was kept."""
-        answered = self.failed == 0 or self.fault == "kill api"
+        answered = self.failed == 0 or self.fault in ("kill api", "cut api host off")
         flat = self.growth is None or (self.growth <= _GROWTH and self.slowest_seconds <= _SLOWEST)
         return self.lost == self.doubled == self.stuck == 0 and answered and flat
 
