@@ -22,6 +22,8 @@ from tasks.broker import connect
 from tasks.topology import ensure_topology
 
 _BATCH = 64
+_TRUSTED_SECONDS = 2.0
+"""The age from which a channel that refuses a message is replaced: see `_Channel._nacked`."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class _Channel:
             ensure_topology(self.connection, app.conf.task_queues)
             self._producer = Producer(self.connection, auto_declare=False)
             self._confirms = self.connection.transport.driver_type == "amqp"
+            self._opened = monotonic()
             self._published = 0
             self._unconfirmed: dict[int, Publication] = {}
             if self._confirms:
@@ -228,9 +231,16 @@ class _Channel:
                 publication.outcome.set_result(None)
 
     def _nacked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
-        """The lane is full. Another try would be refused as well, and the others of the batch wait for none."""
+        """The lane is full: another try would be refused as well, and the others of the batch wait for none.
+
+        Or a node is down: then RabbitMQ refuses what comes by a channel from before the queue had a new leader, until
+        that node is back. So an older channel is replaced before the refusal counts.
+        """
         for publication in self._take(delivery_tag, multiple=multiple):
-            publication.outcome.set_exception(MessageNacked())
+            if monotonic() - self._opened > _TRUSTED_SECONDS:
+                publication.refusal = MessageNacked()
+            else:
+                publication.outcome.set_exception(MessageNacked())
 
     def _take(self, delivery_tag: int, *, multiple: bool) -> list[Publication]:
         tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]

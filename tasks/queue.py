@@ -31,7 +31,7 @@ from backend.kernel.observe import metrics
 from backend.kernel.observe.tracing import part
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
-from tasks.publisher import Message, Publication, Publishers
+from tasks.publisher import Message, Publication, Publishers, Question
 
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
@@ -147,10 +147,16 @@ class CeleryQueue:
             self._breaker.failed()
             raise QueueUnavailable("the broker did not confirm in time") from None
         except MessageNacked:
-            raise LaneFull from None
+            if self._is_bounded(publication.message):
+                raise LaneFull from None
+            raise QueueUnavailable("the broker refused the message") from None
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's: the caller spools in any case
             log.warning("publish failed", reason=type(error).__name__)
             raise QueueUnavailable("the broker did not take the message") from None
+
+    def _is_bounded(self, message: Message | Question) -> bool:
+        queue = self._app.amqp.queues.get(message.routing_key) if isinstance(message, Message) else None
+        return queue is not None and "x-max-length" in (queue.queue_arguments or {})
 
     def _settled(self, publication: Publication, outcome: Future[None]) -> None:
         self._waiting.release()

@@ -93,6 +93,27 @@ def test_an_unknown_lane_is_refused_and_the_other_lanes_still_work(queue_to: Mak
     assert broker.next_in(_LANE).properties["correlation_id"] == str(sent.id)
 
 
+def test_a_refusal_of_a_lane_that_is_never_full_is_the_brokers_own_trouble(
+    queue_to: MakeQueue, private_rabbitmq: RabbitMQ
+) -> None:
+    """As while a node of a cluster is down: what is refused can be spooled."""
+    with private_rabbitmq.vhost() as url:
+        queue, refusals = queue_to(url, threads=1), []
+
+        def is_refused() -> bool:
+            try:
+                queue.send(envelope(), 10)
+            except QueueUnavailable as refusal:
+                refusals.append(type(refusal))
+            return bool(refusals)
+
+        assert not is_refused()
+        limit = json.dumps({"max-length": 1, "overflow": "reject-publish"})
+        private_rabbitmq.control("set_policy", "-p", url.rpartition("/")[2], "full", f"^{_LANE}$", limit)
+        eventually(is_refused)
+    assert refusals == [QueueUnavailable]
+
+
 def test_a_full_lane_refuses_and_the_messages_beside_it_do_not_wait(
     queue_to: MakeQueue, private_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

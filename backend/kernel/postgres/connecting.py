@@ -18,6 +18,10 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }
+_KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""Seconds, and probes. A host that is cut off in a transaction leaves its locks to a server that waits for the next
+statement: by default Linux asks after two hours whether anybody is there. No timeout above applies to that wait.
+"""
 BEHIND_A_POOLER = (
     "DATABASE_URL leads through a pooler, which may lose notifications and settings between transactions:"
     " set DATABASE_DIRECT_URL to the server itself"
@@ -50,7 +54,7 @@ def prepare(connection: psycopg.Connection[Any], settings: Mapping[str, str] = S
     if encoding != "UTF8":
         raise UnfitDatabase(f"the encoding of the database must be UTF8, and is {encoding}")
     given = connection.info.get_parameters().get("options", "")
-    ours = {name: value for name, value in settings.items() if name not in given}
+    ours = {name: value for name, value in {**settings, **_KEEPALIVES}.items() if name not in given}
     assignments = "".join(f", set_config('{name}', '{value}', false)" for name, value in ours.items())
     before, connection.autocommit = connection.autocommit, True
     try:
