@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.observe import metrics, tracing
 from backend.kernel.postgres.connecting import is_writable, local, parameters_of, prepare
-from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away, is_read_only
+from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away
 from backend.kernel.postgres.replica import Replica, ReplicaState
 
 T = TypeVar("T")
@@ -157,10 +157,7 @@ def _ask(
                 raise
             if not left or is_busy(error):
                 raise DatabaseAway from None
-            if is_read_only(error):
-                pool.drain()  # new connections may find the server that accepts writes now
-            else:
-                pool.check()  # every other idle connection is broken as well
+            pool.drain()  # the other connections are broken as well, or lead to a server that takes no writes
         except Exception as error:
             if is_database_away(error):
                 raise DatabaseAway from None

@@ -58,11 +58,6 @@ def is_busy(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(_BUSY_STATES)
 
 
-def is_read_only(error: psycopg.Error) -> bool:
-    """Whether another server, which a new connection may find, accepts writes."""
-    return error.sqlstate == _READ_ONLY_STATE
-
-
 def is_conflict(error: BaseException) -> bool:
     """Whether the transaction lost a conflict with another one: it is retried at once."""
     original = error.orig if isinstance(error, DBAPIError) else error
