@@ -143,7 +143,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._slots.acquire(self.controller._process_task, request)  # noqa: SLF001 - as above
 
     def _neighbours(self, request: Any) -> list[Any]:
-        """The requests to execute together with this one. They wait no more."""
+        """The requests to execute together with this one. They no longer wait."""
         waiting = self._slots._waiting  # noqa: SLF001 - its only record of who waits for a process
         if not waiting or not may_share(self._handler_of(request), request):
             return []

@@ -188,7 +188,7 @@ _queues: WeakSet[CeleryQueue] = WeakSet()
 
 
 def _begin_again() -> None:
-    """Start anew after a fork: a child has the parent's locks, in any state, and sockets, but none of its threads."""
+    """Start again after a fork: a child has the parent's locks, in any state, and sockets, but none of its threads."""
     for queue in _queues:
         queue._begin()  # noqa: SLF001 - of this module
 

@@ -1,4 +1,4 @@
-"""What a scrape is told of the lanes."""
+"""The figures of the lanes for Prometheus."""
 
 from __future__ import annotations
 

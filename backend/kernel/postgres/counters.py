@@ -1,6 +1,6 @@
 """Counters with rules, on which every limit is built.
 
-Guarantee: counters are locked in the order of their keys, judged, then written. So of parallel uses no more are
+Guarantee: counters are locked in the order of their keys, checked, then written. So of parallel uses no more are
 allowed than the rule says, however many processes ask. A crash of the database may lose those of its last second.
 """
 

@@ -126,7 +126,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close every connection, for good: who still asks is told that the database is away."""
+        """Close every connection, for good. Later calls raise DatabaseAway."""
         with self._opening:
             self._closed = True
         if self._replica:

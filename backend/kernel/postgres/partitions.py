@@ -1,4 +1,4 @@
-"""Tables in partitions by the time in their ids (UUIDv7): made ahead, and dropped when their rows are past retention.
+"""Tables in partitions by the time in their ids (UUIDv7): created in advance, dropped when all rows are past retention.
 
 Guarantee: no row is refused, and none is lost early. A row without a partition of its time (the maintenance was missed,
 a clock is wrong, the partition is gone) goes to the default partition. Its rows are deleted one by one, like those of

@@ -65,7 +65,7 @@ class Replica:
         return self._state
 
     def failed(self) -> None:
-        """A query failed: use the replica no more until the next check."""
+        """A query failed: do not use the replica until the next check."""
         self._become(ReplicaState.DOWN)
 
     def stop(self) -> None:

@@ -50,7 +50,7 @@ class Retention:
 def purge(database: Database, retentions: Iterable[Retention], batch: int = _BATCH) -> int:
     """Delete what is past its retention, one batch per transaction; returns how many rows.
 
-    Partitions are made ahead and dropped; the rows of dropped ones are not counted.
+    Partitions are created in advance and dropped; the rows of dropped ones are not counted.
     """
     return sum(
         _purge(database, retention, table, batch) for retention in retentions for table in _tables(database, retention)

@@ -13,14 +13,14 @@ LONGEST_BLOCK = timedelta(minutes=15)
 QUIET = timedelta(hours=1)
 """After this long without a failure, earlier blocks are forgotten."""
 
-PER_ACCOUNT_AND_ADDRESS = 5
+PER_ACCOUNT_AND_NETWORK = 5
 PER_ACCOUNT = 50
-PER_ADDRESS = 20
+PER_NETWORK = 20
 
 
 @dataclass(frozen=True)
 class Failures:
-    """The recent failures of an account, of an address, or of an account from an address.
+    """The recent failures of an account, from a network, or of an account from a network.
 
     Attributes:
         times: in order, within the window.

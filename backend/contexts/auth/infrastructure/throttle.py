@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from backend.contexts.auth.domain.throttle import (
     LONGEST_BLOCK,
     PER_ACCOUNT,
-    PER_ACCOUNT_AND_ADDRESS,
-    PER_ADDRESS,
+    PER_ACCOUNT_AND_NETWORK,
+    PER_NETWORK,
     QUIET,
     Failures,
 )
@@ -40,7 +40,7 @@ _KEPT = QUIET + LONGEST_BLOCK
 
 
 class Throttle:
-    """The counters of failures: per account and address, per account, per address."""
+    """The counters of failures: per account and network, per account, per network."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -66,23 +66,23 @@ class Throttle:
         self._counters.change(self._changes(account, _one_less, _one_less, _one_less), connection)
 
     def clear(self, account: str, connection: sa.Connection) -> None:
-        """Undo one `reserve`, and forget the account's other failures from this address."""
+        """Undo one `reserve`, and forget the account's other failures from this network."""
         self._counters.change(self._changes(account, _none, _one_less, _one_less), connection)
 
     def _failure(self, account: str, *, for_code: bool = False) -> list[Change]:
         return self._changes(
             account,
-            _one_more(PER_ACCOUNT_AND_ADDRESS, refusing=not for_code),
+            _one_more(PER_ACCOUNT_AND_NETWORK, refusing=not for_code),
             _one_more(PER_ACCOUNT),
-            _one_more(PER_ADDRESS),
+            _one_more(PER_NETWORK),
         )
 
-    def _changes(self, account: str, of_pair: Rule, of_account: Rule, of_address: Rule) -> list[Change]:
-        address, key = network_of(current_origin.get().ip), self._counters.key
+    def _changes(self, account: str, of_pair: Rule, of_account: Rule, of_network: Rule) -> list[Change]:
+        network, key = network_of(current_origin.get().ip), self._counters.key
         return [
-            Change(key("failures of a pair", account, address), of_pair, _KEPT),
+            Change(key("failures of a pair", account, network), of_pair, _KEPT),
             Change(key("failures of an account", account), of_account, _KEPT),
-            Change(key("failures from an address", address), of_address, _KEPT),
+            Change(key("failures from an address", network), of_network, _KEPT),
         ]
 
 
@@ -112,7 +112,7 @@ class SqlGuesses:
         self._throttle.take_back(str(user_id), self._unit.connection)
 
     def signed_in(self, user_id: UUID) -> None:
-        """Clear the account's count from this address."""
+        """Clear the account's count from this network."""
         self._throttle.clear(str(user_id), self._unit.connection)
 
 

@@ -73,7 +73,7 @@ class NotTaken(Exception):
 
 
 class ServerAway(Away):
-    """The mail server cannot be reached, does not answer in time, or admits nobody."""
+    """The mail server cannot be reached, does not answer in time, or refuses the login."""
 
 
 class Deferred(Away):

@@ -82,7 +82,7 @@ class SmtpMailer:
         """One SMTP transaction (RFC 5321). `last_step` is entered between RCPT and DATA.
 
         Raises:
-            ServerAway: the server cannot be reached, or admits nobody.
+            ServerAway: the server cannot be reached, or refuses the login.
             Deferred: the server answers "not now" to this mail.
             NotTaken: the server refuses this mail.
             Undeliverable: the server says that the address does not exist.
