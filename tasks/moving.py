@@ -18,7 +18,7 @@ from amqp import Channel
 from amqp.exceptions import MessageNacked, NotFound, PreconditionFailed
 from kombu import Connection, Queue
 
-_COUNTED_ANEW = ("x-delivery-count",)
+_COUNTED_AGAIN = ("x-delivery-count",)
 """Headers that RabbitMQ writes for the queue that a message is in."""
 _KEEPS_EVERYTHING = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
@@ -95,7 +95,7 @@ def _transfer(channel: Channel, source: str, target: str) -> int:
     moved = 0
     while (message := channel.basic_get(source)) is not None:
         headers = message.properties.get("application_headers") or {}
-        for name in _COUNTED_ANEW:
+        for name in _COUNTED_AGAIN:
             headers.pop(name, None)
         try:
             channel.basic_publish_confirm(message, "", target, mandatory=True)

@@ -17,8 +17,8 @@ new = AppGroup("new", help="Generate code in this source tree.")
 def new_context(name: str, entity: str | None) -> None:
     """Generate a context called NAME, a plural in snake_case such as `order_items`.
 
-    It has a table, a migration, two commands, two queries, two events and tests, and passes `make check`
-    as it is. docs/extending.md continues from there.
+    It has a table, a migration, two commands, two queries, two events and tests, and passes the linters
+    and the tests as it is. docs/extending.md continues from there.
     """
     try:
         written = create(NewContext(name, entity or name.removesuffix("s")))
