@@ -53,7 +53,7 @@ openapi: $(INSTALLED) ## check the OpenAPI document as generators of clients do;
 
 client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript, against a running program; needs Node 20
 	@$(DOCUMENT)
-	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent test
+	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent size && npm run --silent test
 
 client-check: $(INSTALLED)
 	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; \

@@ -22,7 +22,9 @@ Part = tuple[Node, Node]
 _RELEASED = Path(__file__).with_name("released.json")
 _CURRENT = Path(__file__).parent.parent / "var/openapi/openapi.json"
 _METHODS = ("get", "put", "post", "patch", "delete")
-_BOUNDS = ("minLength", "maxLength", "minimum", "maximum", "pattern", "format")
+_LEAST = ("minLength", "minimum", "minItems")
+_MOST = ("maxLength", "maximum", "maxItems")
+_BOUNDS = (*_LEAST, *_MOST, "pattern", "format")
 
 
 def main() -> None:
@@ -71,6 +73,12 @@ def _of_operation(name: str, old: Part, new: Part) -> Iterator[Change]:
     yield from ((True, f"{name}: parameter {one} removed") for one in known.keys() - given.keys())
     for one in given.keys() - known.keys():
         yield bool(given[one].get("required")), f"{name}: parameter {one} new"
+    for one in known.keys() & given.keys():
+        parts = ((document, parameters[one]) for document, parameters in ((old[0], known), (new[0], given)))
+        yield from _of_parameter(f"{name}: parameter {one}", *parts)
+    yield from _of_need(f"{name}: body:", *(part[1].get("requestBody", {}) for part in (old, new)))
+    if _is_open(old[1]) != _is_open(new[1]):
+        yield not _is_open(new[1]), f"{name}: {'no' if _is_open(new[1]) else 'a'} token is required now"
     bodies = (_content(document, operation.get("requestBody", {})) for document, operation in (old, new))
     yield from _of_schema(f"{name}: body", *bodies, asked=True)
     before, after = old[1]["responses"], new[1]["responses"]
@@ -86,6 +94,24 @@ def _of_operation(name: str, old: Part, new: Part) -> Iterator[Change]:
 def _parameters(document: Node, operation: Node) -> dict[str, Node]:
     found = [_resolved(document, one) for one in (*operation["shared"], *operation.get("parameters", ()))]
     return {f"{one['name']} in {one['in']}": one for one in found}
+
+
+def _of_parameter(where: str, old: Part, new: Part) -> Iterator[Change]:
+    yield from _of_need(where, old[1], new[1])
+    schemas = (_resolved(document, parameter.get("schema", {})) for document, parameter in (old, new))
+    yield from _of_value(where, *schemas, asked=True)
+
+
+def _of_need(where: str, before: Node, after: Node) -> Iterator[Change]:
+    was, now = bool(before.get("required")), bool(after.get("required"))
+    if was != now:
+        yield now, f"{where} is {'required' if now else 'optional'} now"
+
+
+def _is_open(operation: Node) -> bool:
+    """Whether it can be asked for without a token."""
+    ways = operation.get("security", [])
+    return not ways or {} in ways
 
 
 def _content(document: Node, holder: Node) -> Part:
@@ -133,8 +159,17 @@ def _of_value(where: str, before: Node, after: Node, *, asked: bool) -> Iterator
         yield False, f"{where}: values new: {', '.join(map(str, sorted(won, key=str)))}"
     for bound in _BOUNDS:
         if before.get(bound) != after.get(bound):
-            breaks = asked and before.get(bound) is not None  # one that was not told before was checked all the same
-            yield breaks, f"{where}: {bound} is {after.get(bound)} now"
+            yield (
+                asked and _narrows(bound, before.get(bound), after.get(bound)),
+                (f"{where}: {bound} is {after.get(bound)} now"),
+            )
+
+
+def _narrows(bound: str, before: Any, after: Any) -> bool:
+    """Whether fewer values are accepted. A bound that was not told before was checked all the same."""
+    if before is None or after is None:
+        return False
+    return bool(after > before) if bound in _LEAST else bool(after < before) if bound in _MOST else True
 
 
 def _resolved(document: Node, node: Node) -> Node:

@@ -105,7 +105,33 @@ def test_the_document_says_what_a_field_may_be(document: dict[str, Any]) -> None
     assert (fields["username"]["minLength"], fields["username"]["pattern"]) == (3, "^[A-Za-z0-9_.-]+$")
     assert (fields["password"]["minLength"], fields["password"]["maxLength"]) == (8, 128)
     assert (fields["age"]["minimum"], fields["age"]["maximum"]) == (0, 150)
-    assert document["components"]["schemas"]["CodeSent"]["properties"]["two_step"]["enum"] == [True]
+
+
+def test_the_answers_to_a_sign_in_are_told_apart_by_a_constant_field(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/api/v1/auth/login"]["post"]["responses"]["200"]
+    kinds = answers["content"]["application/json"]["schema"]["oneOf"]
+    schemas = [document["components"]["schemas"][kind["$ref"].rpartition("/")[2]] for kind in kinds]
+    assert [schema["properties"]["two_step"]["enum"] for schema in schemas] == [[False], [False], [True]]
+    assert ["two_step" in schema["required"] for schema in schemas] == [False, False, True]
+
+
+def test_only_an_operation_has_a_command(document: dict[str, Any]) -> None:
+    """So a client that waited knows whether it was answered with the resource, or with an operation under way."""
+    for _, _, operation in operations(document):
+        answers = operation["responses"]
+        if any(parameter.get("name") == "Idempotency-Key" for parameter in operation.get("parameters", ())):
+            found = {
+                status: "command" in schema_of(document, answers[status])["required"]
+                for status in ("200", "201", "202")
+                if status in answers
+            }
+            assert found == {status: status == "202" for status in found}, operation["operationId"]
+
+
+def schema_of(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    reference: str = answer["content"]["application/json"]["schema"]["$ref"]
+    schema: dict[str, Any] = document["components"]["schemas"][reference.rpartition("/")[2]]
+    return schema
 
 
 def test_every_example_of_a_body_is_accepted_as_it_stands(document: dict[str, Any], admin: Client) -> None:

@@ -1,19 +1,33 @@
-// Prints the size of what an application loads: the built modules, after gzip, and the hand-written lines behind them.
+// Prints the size of what an application loads, and the hand-written lines behind it. Fails where the README tells
+// another size, and where the lines are more than the client may have.
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
-const at = (path) => new URL(`../${path}`, import.meta.url);
-const isCode = (name) => name.endsWith(".js") && readFileSync(at(`dist/${name}`), "utf8").trim() !== "export {};";
-const modules = readdirSync(at("dist"), { recursive: true }).filter(isCode);
+const MOST_LINES = 600;
 const HOOKS = "react.js";
 
-function told(names) {
-  const built = names.map((name) => readFileSync(at(`dist/${name}`), "utf8")).join("\n");
-  const written = names.filter((name) => !name.startsWith("generated"));
-  const lines = written.flatMap((name) => readFileSync(at(`src/${name.replace(/js$/, "ts")}`), "utf8").split("\n"));
-  const code = lines.filter((line) => line.trim() !== "" && !/^\s*(\/\/|\/?\*)/.test(line));
-  return `${(gzipSync(built, { level: 9 }).length / 1000).toFixed(1)} kB after gzip, ${code.length} lines written by hand`;
+const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+const built = readdirSync(new URL("../dist", import.meta.url), { recursive: true });
+const modules = built.filter((name) => name.endsWith(".js") && read(`dist/${name}`).trim() !== "export {};");
+
+function size(names) {
+  const code = names.map((name) => read(`dist/${name}`)).join("\n");
+  return `${(gzipSync(code, { level: 9 }).length / 1000).toFixed(1)} kB`;
 }
 
-console.log(`client: ${told(modules.filter((name) => name !== HOOKS))}`);
-console.log(`React hooks: ${told([HOOKS])}`);
+/** Lines of code, without comments and empty ones. */
+function lines(name) {
+  const all = read(`src/${name.replace(/js$/, "ts")}`).split("\n");
+  return all.filter((line) => line.trim() !== "" && !/^\s*(\/\/|\/?\*)/.test(line)).length;
+}
+
+const told = `${size(modules.filter((name) => name !== HOOKS))} after gzip; the React hooks ${size([HOOKS])}`;
+const written = modules.filter((name) => !name.startsWith("generated")).reduce((sum, name) => sum + lines(name), 0);
+console.log(`${told}; ${written} lines written by hand`);
+if (written > MOST_LINES) fail(`The client may have at most ${MOST_LINES} lines.`);
+if (!read("README.md").includes(told)) fail("README.md tells another size.");
+
+function fail(text) {
+  console.error(text);
+  process.exitCode = 1;
+}

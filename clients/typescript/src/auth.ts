@@ -1,51 +1,41 @@
 import type { Api } from "./generated/api.js";
 import { isProblem } from "./problem.js";
+import { either } from "./session.js";
 import type { Transport } from "./transport.js";
-import type { Body, CallOptions, CodeSent, CommandOptions, Request, Schemas, SessionKind, SignedIn, SignedUp } from "./types.js";
+import type { Body, CallOptions, CodeSent, CommandOptions, Request, Schemas, SignedIn, SignedUp } from "./types.js";
 
-type Answers = Schemas["TokenPair"] | Schemas["CodeSent"];
+type Answers = Schemas["TokenPair"] | Schemas["CookieSession"] | Schemas["CodeSent"];
+type Step = "auth.login" | "auth.reauthenticate" | "auth.verifyCode";
 
 /** Signing in and out. */
-export function authentication(transport: Transport, api: Api, kind: SessionKind) {
+export function authentication(transport: Transport, api: Api) {
   const { session } = transport;
 
-  /** Cookies change with the answer: whoever is signed in by them is signed out before, in all tabs. */
-  async function signedIn(id: "auth.login" | "auth.verifyCode", request: Request): Promise<SignedIn | CodeSent> {
-    if (kind === "cookie" && session.current().signedIn) await signedOut("auth.logout");
-    return settled((await transport.call(id, request)).body as Answers, signedIn, (tokens) => session.begin(true, tokens));
-  }
-
-  /** The same session goes on with other tokens. */
-  async function renewed(id: "auth.reauthenticate" | "auth.verifyCode", request: Request): Promise<SignedIn | CodeSent> {
-    const signal = transport.bound(request.signal);
-    const answer = (await transport.call(id, { ...request, signal })).body as Answers;
-    return settled(answer, (next, given) => renewed(next, { ...given, signal }), (tokens) => session.renew(tokens));
-  }
-
-  function settled(
-    answer: Answers,
-    next: (id: "auth.verifyCode", request: Request) => Promise<SignedIn | CodeSent>,
-    keep: (tokens: Schemas["TokenPair"]) => void,
-  ): SignedIn | CodeSent {
-    if (!("challenge" in answer)) {
-      keep(answer);
-      return { kind: "signed-in", twoStepMissing: answer.two_step_missing ?? false };
+  /** One step of a sign-in. With `same`, which ends with the session, that session goes on with other tokens. */
+  async function signedIn(step: Step, request: Request, same?: AbortSignal): Promise<SignedIn | CodeSent> {
+    // Cookies change with the answer: whoever is signed in by them is signed out before, in all tabs.
+    if (!same && session.kind === "cookie" && session.current().signedIn) await signedOut("auth.logout");
+    const signal = either(same, request.signal);
+    const answer = (await transport.call(step, { ...request, signal })).body as Answers;
+    if (answer.two_step) {
+      const { challenge, expires_in } = answer;
+      return {
+        kind: "code",
+        expiresIn: expires_in,
+        answer: async (code, options) =>
+          (await signedIn("auth.verifyCode", { body: { challenge, code }, ...options }, same)) as SignedIn,
+        resend: async (options) => void (await transport.call("auth.resendCode", { body: { challenge }, ...options })),
+      };
     }
-    const { challenge, expires_in } = answer;
-    return {
-      kind: "code",
-      expiresIn: expires_in,
-      answer: async (code, options) => (await next("auth.verifyCode", { body: { challenge, code }, ...options })) as SignedIn,
-      resend: async (options) => void (await transport.call("auth.resendCode", { body: { challenge }, ...options })),
-    };
+    if (same) session.renew(answer);
+    else session.begin(true, answer);
+    return { kind: "signed-in", twoStepMissing: answer.two_step_missing ?? false };
   }
 
   async function signedOut(id: "auth.logout" | "auth.logoutAll", options?: CallOptions): Promise<void> {
-    try {
-      await transport.call(id, options);
-    } catch (error) {
+    await transport.call(id, options).catch((error: unknown) => {
       if (!isProblem(error, "invalid_token")) throw error; // it had ended before
-    }
+    });
     session.begin(false);
   }
 
@@ -59,11 +49,13 @@ export function authentication(transport: Transport, api: Api, kind: SessionKind
     signIn: (credentials: Body<"auth.login">, options?: CallOptions) => signedIn("auth.login", { body: credentials, ...options }),
     /** The password again, for what needs a sign-in of the last 10 minutes. */
     reauthenticate: (password: string, options?: CallOptions) =>
-      renewed("auth.reauthenticate", { body: { password }, ...options }),
+      signedIn("auth.reauthenticate", { body: { password }, ...options }, session.bound()),
     signOut: (options?: CallOptions) => signedOut("auth.logout", options),
     signOutEverywhere: (options?: CallOptions) => signedOut("auth.logoutAll", options),
     /** Whether somebody signed in here; the session may have ended since. */
     isSignedIn: () => session.current().signedIn,
+    /** Names the time from one sign-in or sign-out to the next: key by it what must not reach the next user. */
+    epoch: () => session.epoch,
     /** Calls the listener whenever somebody signs in or out, in any tab. The result ends that. */
     onChange: (listener: () => void) => session.subscribe(listener),
   };

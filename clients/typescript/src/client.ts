@@ -4,6 +4,7 @@ import type { Api } from "./generated/api.js";
 import { routes } from "./generated/routes.js";
 import { type Page, Pages } from "./pages.js";
 import { isProblem } from "./problem.js";
+import { either } from "./session.js";
 import { routeOf, Transport } from "./transport.js";
 import type { Answer, Answered, ClientOptions, Handle, ImportOptions, Operation } from "./types.js";
 import type { OperationId, Request, RequestOf, Resource, UpdateOptions } from "./types.js";
@@ -28,12 +29,12 @@ export function createClient(options: ClientOptions): Client {
   const tree: Record<string, any> = {};
   for (const id of Object.keys(routes) as OperationId[]) {
     const names = id.split(".");
-    if (names.at(-1) === "get" && parameters(id).length === 0) names.pop(); // `users.me()`
+    if (names.at(-1) === "get" && routeOf(id).parameters.length === 0) names.pop(); // `users.me()`
     const last = names.pop() as string;
     const parent = names.reduce((node, name) => (node[name] ??= {}), tree);
-    parent[last] = Object.assign(method(transport, commands, id), parent[last]);
+    parent[last] = Object.assign(method(commands, id), parent[last]);
   }
-  Object.assign(tree["auth"], authentication(transport, tree as unknown as Api, options.session));
+  Object.assign(tree["auth"], authentication(transport, tree as unknown as Api));
   Object.assign(tree["operations"], { resume: (id: string) => commands.resume(id) });
   return Object.assign(tree, {
     request: async (id: OperationId, request?: Request) => (await transport.call(id, request)).body,
@@ -42,19 +43,18 @@ export function createClient(options: ClientOptions): Client {
 }
 
 /** The method of an operation: its arguments are what is in the path, then body, query or file, then options. */
-function method(transport: Transport, commands: Commands, id: OperationId) {
-  const { marks } = routeOf(id);
-  const names = parameters(id);
+function method(commands: Commands, id: OperationId) {
+  const { transport } = commands;
+  const { marks, parameters } = routeOf(id);
   const content = ["body", "query", "file"].find((one) => marks.includes(one));
   const update = marks.find((mark) => mark.startsWith("update:"))?.slice("update:".length) as OperationId | undefined;
   const request = (...args: any[]): Request => {
-    const path = Object.fromEntries(names.map((name, at) => [name, args[at]]));
-    const [given, options] = content ? args.slice(names.length) : [undefined, args[names.length]];
+    const path = Object.fromEntries(parameters.map((name, at) => [name, args[at]]));
+    const [given, options] = content ? args.slice(parameters.length) : [undefined, args[parameters.length]];
     const call: Request = { ...options, path, ...(content && { [content]: given }) };
     return call.file ? { ...call, file: withMediaType(call.file, options) } : call;
   };
-  const result = (answer: Answer, { path }: Request) =>
-    update ? resource(transport, commands, update, answer, path) : answer.body;
+  const result = (answer: Answer, { path }: Request) => (update ? resource(commands, update, answer, path) : answer.body);
 
   if (marks.includes("command")) {
     const open = id === "users.me.delete"; // ends the session that could ask for its outcome
@@ -66,7 +66,7 @@ function method(transport: Transport, commands: Commands, id: OperationId) {
   if (marks.includes("page")) {
     return (...args: any[]) => {
       const asked = request(...args);
-      const signal = transport.bound(asked.signal);
+      const signal = transport.session.bound(asked.signal);
       const page = (cursor?: string) => transport.call(id, { ...asked, signal, query: { ...asked.query, cursor } });
       return new Pages(async (cursor) => (await page(cursor)).body as Page<unknown>);
     };
@@ -77,22 +77,18 @@ function method(transport: Transport, commands: Commands, id: OperationId) {
   };
 }
 
-function resource<U extends OperationId>(
-  transport: Transport,
-  commands: Commands,
-  id: U,
-  { body, headers }: Answer,
-  given: object = {},
-): Resource<U> {
+/** A version of a resource. `given` is what the path to it is known to have. */
+function resource<U extends OperationId>(commands: Commands, id: U, answer: Answer, given: object = {}): Resource<U> {
+  const { transport } = commands;
+  const data = answer.body as Answered<U>;
   const known: Record<string, unknown> = { ...given };
-  const path = Object.fromEntries(parameters(id).map((name) => [name, known[name] ?? (body as { id: string }).id]));
-  const of = (answer: Answer) => resource(transport, commands, id, answer, path);
+  const path = Object.fromEntries(routeOf(id).parameters.map((name) => [name, known[name] ?? (data as { id: string }).id]));
+  const etag = answer.headers.get("ETag") ?? "";
+  const of = (other: Answer) => resource(commands, id, other, path);
   const send = commands.define(id, (request: Request & { etag: string }) => ({ ...request, path }), of);
-  const etag = headers.get("ETag") ?? "";
-  const whose = transport.bound();
-  const update: Resource<U>["update"] = async (changes, options: UpdateOptions<U> = {}) => {
-    const { onConflict } = options;
-    const signal = options.signal ? AbortSignal.any([whose, options.signal]) : whose;
+  const whose = transport.session.bound();
+  const update: Resource<U>["update"] = async (changes, { onConflict, ...options }: UpdateOptions<U> = {}) => {
+    const signal = either(whose, options.signal);
     for (let [mine, version] = [changes, etag]; ; ) {
       try {
         return await send({ body: mine, etag: version, signal });
@@ -105,12 +101,7 @@ function resource<U extends OperationId>(
       }
     }
   };
-  return { data: body as Answered<U>, etag, update };
-}
-
-/** The parameters in the path of an operation. */
-function parameters(id: OperationId): string[] {
-  return Array.from(routeOf(id).path.matchAll(/\{(\w+)\}/g), ([, name]) => name as string);
+  return { data, etag, update };
 }
 
 /** The file under the media type that the API takes: what browsers say of it depends on the programs installed. */

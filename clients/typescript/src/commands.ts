@@ -1,14 +1,14 @@
 import { Problem } from "./problem.js";
-import { randomName } from "./session.js";
+import { either, randomName } from "./session.js";
 import { retryAfter, routeOf, sleep, type Transport } from "./transport.js";
-import type { Answer, CallOptions, Command, CommandOptions, Handle, Operation, OperationId, Request, WaitOptions } from "./types.js";
+import type { Answer, Command, CommandOptions, Handle, Operation, OperationId, Request, WaitOptions } from "./types.js";
 
 /** The request of a command. Where `open` is set, the handle alone may read the operation. */
 type Asked = Request & CommandOptions & WaitOptions & { open?: boolean };
 
 /** Commands, each sent under one Idempotency-Key until its outcome is known. */
 export class Commands {
-  constructor(private readonly transport: Transport) {}
+  constructor(readonly transport: Transport) {}
 
   /** A command, from its arguments to its request, and from the answer to its result. */
   define<A extends unknown[], T>(
@@ -17,10 +17,10 @@ export class Commands {
     result: (answer: Answer, asked: Asked) => T,
   ): Command<A, T> {
     const { marks } = routeOf(id);
-    const asked = (args: A): Asked => {
+    const asked = (args: A) => {
       const given = request(...args);
       const open = given.open || marks.includes("open");
-      const signal = open ? given.signal : this.transport.bound(given.signal);
+      const signal = open ? either(given.signal) : this.transport.session.bound(given.signal);
       return { ...given, signal, open, idempotencyKey: given.idempotencyKey ?? randomName() };
     };
     const send = ({ idempotencyKey, etag, ...given }: Asked, prefer: string) =>
@@ -28,44 +28,41 @@ export class Commands {
         ...given,
         headers: { "Idempotency-Key": idempotencyKey, "If-Match": etag, Prefer: prefer },
       });
-    const finish = async (given: Asked, answer: Answer, options: WaitOptions): Promise<T> => {
+    const finish = async (given: Asked, answer: Answer): Promise<T> => {
       if (answer.status !== 202) return result(answer, given);
-      let operation = answer.body as Operation;
-      if (operation.error) throw new Problem(operation.error);
-      if (operation.status === "pending") {
-        operation = await this.outcome(operation.id, options, given.open);
-        // Asked again under its key, the API answers with what the command made.
-        if (!given.file && !marks.includes("empty")) answer = await send({ ...given, ...options }, "wait=10");
-      }
-      return result(answer.status === 202 ? { ...answer, body: operation } : answer, given);
+      const accepted = answer.body as Operation;
+      if (accepted.error) throw new Problem(accepted.error);
+      if (accepted.status !== "pending") return result(answer, given);
+      const operation = await this.outcome(accepted.id, given, given.open);
+      // Asked again under its key, the API answers with what the command made.
+      const again = given.file || marks.includes("empty") ? answer : await send(given, "wait=10");
+      return result(again.status === 202 ? { ...again, body: operation } : again, given);
     };
     const run = async (...args: A) => {
       const given = asked(args); // a file is sent once, and whoever reports progress asks often
-      return finish(given, await send(given, given.file || given.onProgress ? "respond-async" : "wait=10"), given);
+      return finish(given, await send(given, given.file || given.onProgress ? "respond-async" : "wait=10"));
     };
     const start = async (...args: A) => {
       const given = asked(args);
       const answer = await send(given, "respond-async");
-      const { id: handle } = answer.body as Operation;
-      const wait = ({ signal, ...options }: WaitOptions) => {
-        const signals = [given.signal, signal].filter((one) => one !== undefined);
-        return finish(given, answer, { ...options, signal: AbortSignal.any(signals) });
-      };
-      return this.#handle(handle, given.idempotencyKey, wait, given.open);
+      const wait = (options: WaitOptions) =>
+        finish({ ...given, ...options, signal: either(given.signal, options.signal) }, answer);
+      return this.#handle((answer.body as Operation).id, given.idempotencyKey, wait, given.open);
     };
     return Object.assign(run, { start });
   }
 
   /** The handle of a command that was started earlier, also by an earlier page. */
   resume(id: string): Handle<Operation> {
-    return this.#handle(id, "", (options) => this.outcome(id, { ...options, signal: this.transport.bound(options.signal) }));
+    return this.#handle(id, "", (options) => this.outcome(id, options));
   }
 
   /**
    * The operation when it has succeeded.
    * @throws Problem why it failed.
    */
-  async outcome(handle: string, { signal, onProgress }: WaitOptions = {}, open = false): Promise<Operation> {
+  async outcome(handle: string, { signal: given, onProgress }: WaitOptions, open = false): Promise<Operation> {
+    const signal = open ? either(given) : this.transport.session.bound(given);
     for (;;) {
       const asked = performance.now();
       const headers = { Prefer: onProgress ? "respond-async" : "wait=10" };
@@ -79,15 +76,14 @@ export class Commands {
     }
   }
 
-  #handle<T>(id: string, key: string | undefined, wait: (options: WaitOptions) => Promise<T>, open?: boolean): Handle<T> {
-    const call = async (of: "operations.get" | "operations.cancel", options: CallOptions = {}) =>
-      (await this.transport.call(of, { path: { handle: id }, ...options }, open && of === "operations.get")).body as Operation;
+  #handle<T>(id: string, key: string, wait: (options: WaitOptions) => Promise<T>, open = false): Handle<T> {
+    const path = { handle: id };
     return {
       id,
-      key: key ?? "",
-      status: (options) => call("operations.get", options),
+      key,
+      status: async (options) => (await this.transport.call("operations.get", { path, ...options }, open)).body as Operation,
       wait: (options = {}) => wait(options),
-      cancel: (options) => call("operations.cancel", options),
+      cancel: async (options) => (await this.transport.call("operations.cancel", { path, ...options })).body as Operation,
     };
   }
 }

@@ -8,11 +8,10 @@ export class Pages<T> implements AsyncIterable<T> {
   constructor(readonly page: (cursor?: string) => Promise<Page<T>>) {}
 
   async *pages(): AsyncGenerator<Page<T>, void> {
-    let page = await this.page();
-    yield page;
-    while (page.next_cursor !== null) {
-      page = await this.page(page.next_cursor);
+    for (let next: string | null | undefined; next !== null; ) {
+      const page = await this.page(next);
       yield page;
+      next = page.next_cursor;
     }
   }
 

@@ -1,7 +1,7 @@
 import { Problem, SessionChanged } from "./problem.js";
 import type { KeyValues, Schemas, SessionKind } from "./types.js";
 
-export type Tokens = Partial<Schemas["TokenPair"]>;
+export type Tokens = Partial<Pick<Schemas["TokenPair"], "access_token" | "refresh_token" | "expires_in">>;
 /** Sends the refresh token, or the cookies if there is none. */
 type Refresh = (token: string | undefined) => Promise<Tokens>;
 
@@ -21,13 +21,18 @@ export function randomName(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Aborted as soon as one of them is. */
+export function either(...signals: (AbortSignal | undefined)[]): AbortSignal {
+  return AbortSignal.any(signals.filter((one) => one !== undefined));
+}
+
 /** Who is signed in, in step with the other tabs. */
 export class Session {
   #kept = NOBODY;
   #raw: string | null = null;
   #refreshAt = Infinity;
-  #epoch = new AbortController();
-  #refreshing: { turn: string; done: Promise<boolean> } | undefined;
+  #ended = new AbortController();
+  readonly #refreshing = new Map<string, Promise<boolean>>();
   readonly #listeners = new Set<() => void>();
   readonly #storage: KeyValues | undefined;
   readonly #channel: BroadcastChannel | undefined;
@@ -47,6 +52,11 @@ export class Session {
     (this.#channel as { unref?(): void } | undefined)?.unref?.(); // in Node it must not keep the process alive
   }
 
+  /** Names the time from one sign-in or sign-out to the next, as far as this tab knows. */
+  get epoch(): string {
+    return this.#kept.epoch;
+  }
+
   /** The state now. What another tab wrote since the last look is taken over, and ends the requests of an old epoch. */
   current(): Kept {
     const raw = this.#storage ? this.#storage.getItem(this.name) : this.#raw;
@@ -54,13 +64,13 @@ export class Session {
     return this.#kept;
   }
 
-  /** Aborted when the epoch ends. Every answer is checked against it before it is handed out. */
-  signal(): AbortSignal {
+  /** The signal of a caller, also aborted when the epoch ends: a sequence of requests is one person's. */
+  bound(signal?: AbortSignal): AbortSignal {
     this.current();
-    return this.#epoch.signal;
+    return either(this.#ended.signal, signal);
   }
 
-  /** A new epoch: somebody signed in or out. Without tokens in cookie mode, the cookies alone know who it is. */
+  /** A new epoch: somebody signed in or out. */
   begin(signedIn: boolean, tokens: Tokens = {}): void {
     this.#write({ epoch: randomName(), turn: randomName(), signedIn, tokens });
   }
@@ -88,31 +98,24 @@ export class Session {
 
   /** Replace the tokens of that turn, once for all who ask, in all tabs; false if the session has ended. */
   refresh(turn: string): Promise<boolean> {
-    if (this.#refreshing?.turn !== turn) {
-      const done = this.#alone(() => this.#renew(turn)).finally(() => {
-        if (this.#refreshing?.done === done) this.#refreshing = undefined;
-      });
-      this.#refreshing = { turn, done };
-    }
-    return this.#refreshing.done;
+    const renewed =
+      this.#refreshing.get(turn) ?? this.#alone(() => this.#renew(turn)).finally(() => this.#refreshing.delete(turn));
+    this.#refreshing.set(turn, renewed);
+    return renewed;
   }
 
   async #renew(turn: string): Promise<boolean> {
     const before = this.current();
     if (before.turn !== turn) return before.signedIn; // another tab was faster
     if (this.kind !== "cookie" && !before.tokens.refresh_token) return false;
-    let tokens: Tokens = {};
-    let signedIn = true;
-    try {
-      tokens = await this.send(before.tokens.refresh_token);
-    } catch (error) {
-      if (!(error instanceof Problem && [401, 415].includes(error.status))) throw error;
-      signedIn = false; // 415: there is neither a body nor a cookie
-    }
+    const tokens = await this.send(before.tokens.refresh_token).catch((error: unknown) => {
+      if (error instanceof Problem && [401, 415].includes(error.status)) return undefined; // 415: no cookie either
+      throw error;
+    });
     if (this.current().turn !== turn) return this.#kept.signedIn; // signed out meanwhile: the answer is dropped
-    if (signedIn) this.renew(tokens);
+    if (tokens) this.renew(tokens);
     else if (before.signedIn) this.begin(false);
-    return signedIn;
+    return tokens !== undefined;
   }
 
   /** Hold the lock of all tabs. One that is not given back must not hang the application: after a while go on without
@@ -120,16 +123,10 @@ export class Session {
   async #alone<T>(work: () => Promise<T>): Promise<T> {
     const locks = this.#storage && globalThis.navigator?.locks;
     if (!locks) return work();
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), LOCK_PATIENCE_MS);
     let begun = false;
-    const held = () => {
-      begun = true;
-      clearTimeout(timer);
-      return work();
-    };
+    const held = () => ((begun = true), work());
     try {
-      return await locks.request(this.name, { signal: patience.signal }, held);
+      return await locks.request(this.name, { signal: AbortSignal.timeout(LOCK_PATIENCE_MS) }, held);
     } catch (error) {
       if (begun) throw error;
       return work();
@@ -137,20 +134,20 @@ export class Session {
   }
 
   #write(kept: Kept): void {
-    const raw = JSON.stringify(this.kind === "cookie" ? { ...kept, tokens: { expires_in: kept.tokens.expires_in } } : kept);
+    const raw = JSON.stringify(kept);
     this.#storage?.setItem(this.name, raw);
     this.#take(raw, kept);
     this.#channel?.postMessage("changed");
   }
 
   #take(raw: string | null, kept: Kept): void {
-    const ended = kept.epoch !== this.#kept.epoch ? this.#epoch : undefined;
+    const ended = kept.epoch !== this.#kept.epoch ? this.#ended : undefined;
     const seconds = kept.tokens.expires_in ?? Infinity;
     this.#raw = raw;
     this.#kept = kept;
     this.#refreshAt = performance.now() + 1000 * (seconds - Math.min(30, seconds / 5));
     if (!ended) return;
-    this.#epoch = new AbortController();
+    this.#ended = new AbortController();
     ended.abort(new SessionChanged());
     for (const listener of [...this.#listeners]) listener();
   }
@@ -159,10 +156,7 @@ export class Session {
 /** `localStorage`, or nothing where there is none or the user forbids it. */
 function browserStorage(): KeyValues | undefined {
   try {
-    const storage = globalThis.localStorage;
-    storage.setItem("probe", "");
-    storage.removeItem("probe");
-    return storage;
+    return globalThis.localStorage ?? undefined;
   } catch {
     return undefined;
   }

@@ -1,63 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { type Client, type ClientOptions, createClient, isProblem, SessionChanged, Unreachable } from "../src/index.js";
-import { Backend } from "./backend.js";
+import { afterEach, expect, test, vi } from "vitest";
+import { createClient, isProblem, SessionChanged, Unreachable } from "../src/index.js";
 import { Network } from "./network.js";
+import { administrator, backend, client, mailsTo, order, PASSWORD, recording, refreshes, refusal, shared, somebody } from "./world.js";
 
-const PASSWORD = "correct horse battery";
-let backend: Backend;
-let people = 0;
-
-beforeAll(async () => {
-  backend = await Backend.start();
-}, 400_000);
-afterAll(() => backend?.stop(), 60_000);
 afterEach(() => void vi.useRealTimers());
-
-/** What was sent, such as "POST /api/v1/products 202". */
-function recording(): { sent: string[]; fetch: typeof fetch } {
-  const sent: string[] = [];
-  return {
-    sent,
-    fetch: async (url, init) => {
-      const response = await fetch(url, init);
-      sent.push(`${init?.method} ${new URL(String(url)).pathname} ${response.status}`);
-      return response;
-    },
-  };
-}
-
-function client(options: Partial<ClientOptions> = {}): Client {
-  return createClient({ baseUrl: backend.place.url, session: "memory", ...options });
-}
-
-async function administrator(options: Partial<ClientOptions> = {}): Promise<Client> {
-  const api = client(options);
-  await api.auth.signIn({ email: backend.place.email, password: backend.place.password });
-  return api;
-}
-
-/** A new account, signed in. */
-async function somebody(options: Partial<ClientOptions> = {}): Promise<{ api: Client; email: string; id: string }> {
-  const email = `person${++people}@example.com`;
-  const api = client(options);
-  const made = await api.auth.signUp({ email, password: PASSWORD, name: `Person ${people}` });
-  await api.auth.signIn({ email, password: PASSWORD });
-  return { api, email, id: made.kind === "created" ? made.user.id : "" };
-}
-
-/** The storage that the tabs of a browser share. */
-function shared() {
-  const kept = new Map<string, string>();
-  return {
-    getItem: (name: string) => kept.get(name) ?? null,
-    setItem: (name: string, value: string) => void kept.set(name, value),
-    removeItem: (name: string) => void kept.delete(name),
-  };
-}
-
-const refreshes = (sent: string[]) => sent.filter((one) => one.includes("/auth/refresh"));
-const refusal = (error: unknown) => error;
 
 test("products are created, changed, listed, imported and exported", async () => {
   const api = await administrator();
@@ -78,7 +24,7 @@ test("products are created, changed, listed, imported and exported", async () =>
   expect(progress?.failures).toMatchObject([{ line: 3, problem: { code: "validation_failed" } }]);
   expect(told.at(-1)).toBe(2);
   expect(await (await api.products.export()).text()).toContain("Laptop HP");
-}, 60_000);
+});
 
 test("a problem names its code and its fields", async () => {
   const api = await administrator();
@@ -88,7 +34,7 @@ test("a problem names its code and its fields", async () => {
   const invalid = await api.products.create({ name: "", price: "x", stock: 1 }).catch(refusal);
   expect(isProblem(invalid, "sku_taken")).toBe(false);
   expect(isProblem(invalid) && Object.keys(invalid.fields()).sort()).toEqual(["name", "price"]);
-}, 60_000);
+});
 
 test("a conflict is merged into the version that won", async () => {
   const { api } = await somebody();
@@ -97,7 +43,7 @@ test("a conflict is merged into the version that won", async () => {
   await expect(mine.update({ age: 36 })).rejects.toMatchObject({ code: "stale_version" });
   const merged = await mine.update({ age: 36 }, { onConflict: (changes, theirs) => theirs.phone_number ? changes : undefined });
   expect(merged.data).toMatchObject({ age: 36, phone_number: "+34600000000" });
-}, 60_000);
+});
 
 test("requests whose token was revoked are sent again after one refresh", async () => {
   const { sent, fetch } = recording();
@@ -106,7 +52,7 @@ test("requests whose token was revoked are sent again after one refresh", async 
   const all = await Promise.all(Array.from({ length: 8 }, () => api.users.me()));
   expect(all.every(({ data }) => data.roles.includes("admin"))).toBe(true);
   expect(refreshes(sent)).toHaveLength(1);
-}, 60_000);
+});
 
 test("a token is refreshed before it expires, whatever the clock of the computer says", async () => {
   const { sent, fetch } = recording();
@@ -121,10 +67,10 @@ test("a token is refreshed before it expires, whatever the clock of the computer
   later.mockRestore();
   expect(refreshes(sent)).toHaveLength(1);
   expect(sent.filter((one) => one.endsWith("401"))).toEqual([]);
-}, 60_000);
+});
 
 test("a command whose answer is lost takes effect once", async () => {
-  const network = await Network.to(backend.place.url);
+  const network = await Network.to(backend.url);
   const api = await administrator({ baseUrl: network.url });
   network.losing = 2;
   const product = await api.products.create({ name: "Once", price: 1, stock: 1, sku: "once" });
@@ -136,54 +82,54 @@ test("a command whose answer is lost takes effect once", async () => {
   await expect(hasty.products.list().page()).rejects.toBeInstanceOf(Unreachable);
   expect((await short.products.list({ q: "once" }).page()).items).toHaveLength(1);
   network.close();
-}, 60_000);
+});
 
 test("a sign-in is not repeated when its answer is lost", async () => {
-  const network = await Network.to(backend.place.url);
+  const network = await Network.to(backend.url);
   network.losing = 1;
-  const { email, password } = backend.place;
+  const { email, password } = backend;
   await expect(client({ baseUrl: network.url }).auth.signIn({ email, password })).rejects.toBeInstanceOf(Unreachable);
   network.close();
-}, 60_000);
+});
 
 test("a command survives a restart of the API", async () => {
   const api = await administrator({ retry: { budgetMs: 120_000 } });
-  await backend.order("stop api");
+  await order("stop api");
   const created = api.products.create({ name: "Late", price: 1, stock: 1, sku: "late" });
-  await backend.order("start api");
+  await order("start api");
   expect((await created).data.sku).toBe("late");
-}, 120_000);
+});
 
 test("a command waits while RabbitMQ is away, and is resumed by its id", async () => {
   const api = await administrator();
-  await backend.order("broker away");
+  await order("broker away");
   const handle = await api.products.create.start({ name: "Spooled", price: 1, stock: 1, sku: "spooled" });
   expect((await handle.status()).status).toBe("pending");
   const resumed = api.operations.resume(handle.id).wait();
-  await backend.order("broker back");
+  await order("broker back");
   expect(await resumed).toMatchObject({ status: "succeeded" });
   expect((await handle.wait()).data.sku).toBe("spooled");
-}, 120_000);
+});
 
 test("a request is sent again as long as the API says that its database is away", async () => {
   const { sent, fetch } = recording();
   const api = await administrator({ fetch, retry: { budgetMs: 120_000 } });
-  await backend.order("stop database");
+  await order("stop database");
   const created = api.products.create({ name: "Patient", price: 1, stock: 1, sku: "patient" });
   await vi.waitUntil(() => sent.at(-1)?.endsWith("503"), 60_000);
-  await backend.order("start database");
+  await order("start database");
   expect((await created).data.sku).toBe("patient");
-}, 180_000);
+});
 
 test("a command is cancelled, and waiting for it is aborted", async () => {
   const api = await administrator();
-  await backend.order("stop worker");
+  await order("stop worker");
   const handle = await api.products.create.start({ name: "Never", price: 1, stock: 1 });
   await expect(handle.wait({ signal: AbortSignal.timeout(500) })).rejects.toMatchObject({ name: "TimeoutError" });
   expect(await handle.cancel()).toMatchObject({ status: "failed" });
   await expect(handle.wait()).rejects.toMatchObject({ code: "cancelled" });
-  await backend.order("start worker");
-}, 120_000);
+  await order("start worker");
+});
 
 test("a code from the mail completes a sign-in", async () => {
   const { api, email } = await somebody();
@@ -192,14 +138,10 @@ test("a code from the mail completes a sign-in", async () => {
   const asked = await api.auth.signIn({ email, password: PASSWORD });
   if (asked.kind !== "code") throw new Error("no code was asked for");
   await expect(asked.answer("000000")).rejects.toMatchObject({ code: "invalid_code" });
-  const mails = () => readdirSync(backend.place.mail).map((name) => readFileSync(`${backend.place.mail}/${name}`, "utf8"));
-  const code = await vi.waitUntil(
-    () => mails().filter((mail) => mail.includes(`To: ${email}`)).map((mail) => /\b\d{6}\b/.exec(mail)?.[0]).find(Boolean),
-    30_000,
-  );
+  const code = await vi.waitUntil(() => mailsTo(email).map((mail) => /\b\d{6}\b/.exec(mail)?.[0]).find(Boolean), 30_000);
   expect(await asked.answer(code)).toMatchObject({ kind: "signed-in" });
   expect((await api.users.me()).data.email).toBe(email);
-}, 60_000);
+});
 
 test("tabs share a session, and its end", async () => {
   const storage = shared();
@@ -213,7 +155,7 @@ test("tabs share a session, and its end", async () => {
   await expect(one.users.me()).rejects.toMatchObject({ code: "invalid_token" });
   one.close();
   other.close();
-}, 60_000);
+});
 
 test("nothing of one user reaches the next", async () => {
   const boris = await somebody();
@@ -228,11 +170,11 @@ test("nothing of one user reaches the next", async () => {
   expect((await api.users.me()).data).toMatchObject({ email: boris.email });
   api.close();
   other.close();
-}, 60_000);
+});
 
 test("cookies carry a session", async () => {
   const jar = new Map<string, string>();
-  const origin = backend.place.url;
+  const origin = backend.url;
   const browser: typeof fetch = async (url, init) => {
     const headers = new Headers(init?.headers);
     headers.set("Cookie", [...jar].map(([name, value]) => `${name}=${value}`).join("; "));
@@ -249,16 +191,16 @@ test("cookies carry a session", async () => {
   expect((await (await api.users.me()).update({ age: 36 })).data).toMatchObject({ email, age: 36 });
   jar.set("access", "stale");
   expect((await api.users.me()).data.email).toBe(email);
-  await api.auth.signIn({ email: backend.place.email, password: backend.place.password });
-  expect((await api.users.me()).data.email).toBe(backend.place.email);
+  await api.auth.signIn({ email: backend.email, password: backend.password });
+  expect((await api.users.me()).data.email).toBe(backend.email);
   await api.auth.signOut();
   expect(jar.size).toBe(0);
   await expect(api.users.me()).rejects.toMatchObject({ code: "invalid_token" });
   api.close();
-}, 60_000);
+});
 
 test("an account is deleted, and its session with it", async () => {
   const { api } = await somebody();
   await api.users.me.delete();
   expect(api.auth.isSignedIn()).toBe(false);
-}, 60_000);
+});

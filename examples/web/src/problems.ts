@@ -81,5 +81,5 @@ export function shown(error: unknown, language: "en" | "es", at: Record<string, 
   if (field) return { form: "", fields: { [field]: text }, requestId: undefined };
   const given = Object.entries(error.fields());
   const fields = Object.fromEntries(given.map(([name, of]) => [name, (language === "es" && FIELDS_ES[name]) || of]));
-  return { form: text, fields, requestId: error.status >= 500 ? error.requestId : undefined };
+  return { form: text, fields, requestId: error.status >= 500 ? error.request_id : undefined };
 }

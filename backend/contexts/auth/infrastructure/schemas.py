@@ -14,6 +14,7 @@ _EXPIRES_IN = example(900, "Seconds until the access token expires.")
 _TWO_STEP_MISSING = example(
     value=True, text="Only for an administrator without two-step sign-in: turn it on at /auth/two-step."
 )
+_NO_CODE = {"enum": [False], "description": "Never sent: it tells generated clients that only a challenge has it."}
 
 
 def _without_spaces(code: str) -> str:
@@ -81,6 +82,7 @@ class TokenPairSchema(ma.Schema):
     expires_in = ma.fields.Integer(required=True, metadata=_EXPIRES_IN)
     refresh_token = ma.fields.String(required=True, metadata=example("IkFaQ…", "Works for one exchange."))
     two_step_missing = ma.fields.Boolean(metadata=_TWO_STEP_MISSING)
+    two_step = ma.fields.Boolean(metadata=_NO_CODE)
 
 
 class CodeSentSchema(ma.Schema):
@@ -101,6 +103,7 @@ class CookieSessionSchema(ma.Schema):
 
     expires_in = ma.fields.Integer(required=True, metadata=_EXPIRES_IN)
     two_step_missing = ma.fields.Boolean(metadata=_TWO_STEP_MISSING)
+    two_step = ma.fields.Boolean(metadata=_NO_CODE)
 
 
 SIGNED_IN = {"oneOf": [TokenPairSchema, CookieSessionSchema]}

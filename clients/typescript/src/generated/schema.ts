@@ -1548,6 +1548,11 @@ export interface components {
              */
             expires_in: number;
             /**
+             * @description Never sent: it tells generated clients that only a challenge has it.
+             * @enum {boolean}
+             */
+            two_step?: false;
+            /**
              * @description Only for an administrator without two-step sign-in: turn it on at /auth/two-step.
              * @example true
              */
@@ -2278,6 +2283,11 @@ export interface components {
             refresh_token: string;
             /** @enum {string} */
             token_type: "Bearer";
+            /**
+             * @description Never sent: it tells generated clients that only a challenge has it.
+             * @enum {boolean}
+             */
+            two_step?: false;
             /**
              * @description Only for an administrator without two-step sign-in: turn it on at /auth/two-step.
              * @example true

@@ -1,4 +1,4 @@
-import { type components, Problem } from "promise-backend-client";
+import { Problem } from "promise-backend-client";
 import { useOperation } from "promise-backend-client/react";
 import { useId, useState } from "react";
 import { api } from "../api";
@@ -9,10 +9,6 @@ import { Title } from "../router";
 import { words } from "./texts";
 
 const KEY = "import";
-interface Failed {
-  line: number;
-  problem: components["schemas"]["Problem"];
-}
 
 /** Sends a file, then follows the operation. Its handle is kept, so closing the page loses sight of nothing. */
 export function Import() {
@@ -93,7 +89,7 @@ function Outcome({ handle }: { handle: string }) {
               </tr>
             </thead>
             <tbody>
-              {(failures as unknown as Failed[]).map(({ line, problem }) => (
+              {failures.map(({ line, problem }) => (
                 <tr key={line}>
                   <td>{line}</td>
                   <td>
