@@ -14,6 +14,7 @@ interface Kept {
 }
 
 const LOCK_PATIENCE_MS = 5_000;
+const LOOK_AT = ["storage", "pageshow"];
 const NOBODY: Kept = { epoch: "", turn: "", signedIn: false, tokens: {} };
 
 /** A random name, also where `crypto.randomUUID` is missing because the page is not served over TLS. */
@@ -35,7 +36,7 @@ export class Session {
   readonly #refreshing = new Map<string, Promise<boolean>>();
   readonly #listeners = new Set<() => void>();
   readonly #storage: KeyValues | undefined;
-  readonly #channel: BroadcastChannel | undefined;
+  readonly #look = () => void this.current();
 
   constructor(
     readonly kind: SessionKind,
@@ -47,9 +48,9 @@ export class Session {
     this.#storage = storage ?? browserStorage();
     this.current();
     this.#refreshAt = Infinity; // when the tokens of an earlier page expire is not known here: a 401 will tell
-    this.#channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
-    this.#channel?.addEventListener("message", () => void this.current());
-    (this.#channel as { unref?(): void } | undefined)?.unref?.(); // in Node it must not keep the process alive
+    // Not by BroadcastChannel: its message may come before this tab sees what the other tab wrote. A page that the
+    // browser kept for the back button was told nothing meanwhile.
+    for (const event of LOOK_AT) globalThis.addEventListener?.(event, this.#look);
   }
 
   /** Names the time from one sign-in or sign-out to the next, as far as this tab knows. */
@@ -86,7 +87,7 @@ export class Session {
   }
 
   close(): void {
-    this.#channel?.close();
+    for (const event of LOOK_AT) globalThis.removeEventListener?.(event, this.#look);
   }
 
   /** What a request carries. Tokens that are about to expire, by a clock that nobody sets, are refreshed first. */
@@ -137,7 +138,6 @@ export class Session {
     const raw = JSON.stringify(kept);
     this.#storage?.setItem(this.name, raw);
     this.#take(raw, kept);
-    this.#channel?.postMessage("changed");
   }
 
   #take(raw: string | null, kept: Kept): void {

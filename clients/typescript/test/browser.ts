@@ -1,6 +1,42 @@
 /** What browsers have and Node 20 has not, as far as the client uses it. */
 import { type ClientRequest, request } from "node:http";
 
+const events = new EventTarget();
+const { addEventListener, removeEventListener, dispatchEvent } = events;
+for (const listen of [addEventListener, removeEventListener, dispatchEvent]) {
+  Object.assign(globalThis, { [listen.name]: listen.bind(events) });
+}
+
+/**
+ * `localStorage` in the tabs of a browser: each call of the result is that of one more tab. What one tab writes, the
+ * others see so many milliseconds later, and are told when they do.
+ */
+export function localStorages(delay = 0) {
+  const written = new Map<string, string>();
+  const tabs: Map<string, string>[] = [];
+  const deliver = () => {
+    for (const tab of tabs) {
+      tab.clear();
+      written.forEach((value, name) => tab.set(name, value));
+    }
+    events.dispatchEvent(new Event("storage"));
+  };
+  return () => {
+    const own = new Map(written);
+    tabs.push(own);
+    const write = (change: (kept: Map<string, string>) => void) => {
+      [own, written].forEach(change);
+      if (delay > 0) setTimeout(deliver, delay);
+      else deliver();
+    };
+    return {
+      getItem: (name: string) => own.get(name) ?? null,
+      setItem: (name: string, value: string) => write((kept) => kept.set(name, value)),
+      removeItem: (name: string) => write((kept) => kept.delete(name)),
+    };
+  };
+}
+
 /** Web Locks among the clients of one process, as among the tabs of a browser. */
 export function locks() {
   const last = new Map<string, Promise<unknown>>();

@@ -1,7 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { createClient, isProblem, SessionChanged, Unreachable } from "../src/index.js";
+import { localStorages } from "./browser.js";
 import { Network } from "./network.js";
-import { administrator, backend, client, mailsTo, order, PASSWORD, recording, refreshes, refusal, shared, somebody } from "./world.js";
+import { administrator, backend, client, mailsTo, order, PASSWORD, recording, refreshes, refusal, somebody } from "./world.js";
 
 afterEach(() => void vi.useRealTimers());
 
@@ -12,11 +13,11 @@ test("products are created, changed, listed, imported and exported", async () =>
   expect(changed.data).toMatchObject({ name: "Laptop HP", version: 2 });
   const added = await api.products.stock.add(product.data.id, { quantity: 2 });
   expect(added.data.stock).toBe(5);
-  await api.products.create({ name: "Mouse", price: 5, stock: 1 });
+  await api.products.create({ name: "Mouse HP", price: 5, stock: 1 });
 
   const names: string[] = [];
-  for await (const { name } of api.products.list({ limit: 1, sort: "price" })) names.push(name);
-  expect(names).toEqual(["Mouse", "Laptop HP"]);
+  for await (const { name } of api.products.list({ q: "hp", limit: 1, sort: "price" })) names.push(name);
+  expect(names).toEqual(["Mouse HP", "Laptop HP"]);
 
   const told: number[] = [];
   const file = new Blob(["name,price,stock\nA,1,1\nB,-1,1\n"]);
@@ -144,9 +145,9 @@ test("a code from the mail completes a sign-in", async () => {
 });
 
 test("tabs share a session, and its end", async () => {
-  const storage = shared();
-  const { api: one, email } = await somebody({ session: "local", storage });
-  const other = client({ session: "local", storage });
+  const storage = localStorages();
+  const { api: one, email } = await somebody({ session: "local", storage: storage() });
+  const other = client({ session: "local", storage: storage() });
   expect((await other.users.me()).data.email).toBe(email);
   const told = new Promise<void>((resolve) => void one.auth.onChange(resolve));
   await other.auth.signOut();
@@ -159,9 +160,9 @@ test("tabs share a session, and its end", async () => {
 
 test("nothing of one user reaches the next", async () => {
   const boris = await somebody();
-  const storage = shared();
-  const { api } = await somebody({ session: "local", storage });
-  const other = client({ session: "local", storage });
+  const storage = localStorages();
+  const { api } = await somebody({ session: "local", storage: storage() });
+  const other = client({ session: "local", storage: storage() });
   const profile = await api.users.me();
   const pending = api.users.me();
   await other.auth.signIn({ email: boris.email, password: PASSWORD });
@@ -186,7 +187,7 @@ test("cookies carry a session", async () => {
     }
     return response;
   };
-  const { api, email } = await somebody({ session: "cookie", storage: shared(), fetch: browser });
+  const { api, email } = await somebody({ session: "cookie", storage: localStorages()(), fetch: browser });
   expect([...jar.keys()].sort()).toEqual(["access", "refresh"]);
   expect((await (await api.users.me()).update({ age: 36 })).data).toMatchObject({ email, age: 36 });
   jar.set("access", "stale");

@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "vitest";
 import { useOperation, usePages, useUser } from "../src/react.js";
+import { localStorages } from "./browser.js";
 import { type Mounted, mounted } from "./mounted.js";
-import { administrator, client, order, PASSWORD, shared, somebody } from "./world.js";
+import { administrator, client, order, PASSWORD, somebody } from "./world.js";
 
 const open: Pick<Mounted<unknown>, "unmount">[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.unmount()));
@@ -34,9 +35,9 @@ test("useUser shows a change after a reload, and the version before until it is 
 });
 
 test("useUser shows nothing of the earlier user when the account changes, in this tab or in another", async () => {
-  const [storage, boris] = [shared(), await somebody()];
-  const { api, email: alice } = await somebody({ session: "local", storage });
-  const other = client({ session: "local", storage });
+  const [storage, boris] = [localStorages(), await somebody()];
+  const { api, email: alice } = await somebody({ session: "local", storage: storage() });
+  const other = client({ session: "local", storage: storage() });
   const user = show(() => ({ epoch: api.auth.epoch(), email: useUser(api).data?.data.email }));
   await user.until(({ email }) => email === alice);
   await other.auth.signIn({ email: boris.email, password: PASSWORD });
@@ -53,7 +54,7 @@ test("useUser shows nothing of the earlier user when the account changes, in thi
 });
 
 test("useUser shows the new user, although the answer for the earlier one comes last", async () => {
-  const [storage, boris] = [shared(), await somebody()];
+  const [storage, boris] = [localStorages(), await somebody()];
   let late = () => {};
   const held: typeof fetch = async (url, init) => {
     const answer = await fetch(url, init);
@@ -61,7 +62,7 @@ test("useUser shows the new user, although the answer for the earlier one comes 
     return answer;
   };
   let isHeld = false;
-  const { api } = await somebody({ session: "local", storage, fetch: held });
+  const { api } = await somebody({ session: "local", storage: storage(), fetch: held });
   isHeld = true;
   const user = show(() => useUser(api));
   await user.until(({ isLoading }) => isLoading);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, type ClientOptions, Unreachable } from "../src/index.js";
-import { locks } from "./browser.js";
-import { backend, client, endTokens, PASSWORD, recording, refreshes, refusal, shared, somebody } from "./world.js";
+import { localStorages, locks } from "./browser.js";
+import { backend, client, endTokens, PASSWORD, recording, refreshes, refusal, somebody } from "./world.js";
 
 let held: ReturnType<typeof locks>;
 const opened: Client[] = [];
@@ -16,11 +16,11 @@ afterEach(() => {
 });
 
 /** A person with so many tabs of one browser, and what these send. */
-async function tabs(number: number) {
-  const [storage, { sent, fetch }] = [shared(), recording()];
-  const options: Partial<ClientOptions> = { session: "local", storage, fetch };
-  const { api, id, email } = await somebody(options);
-  const all = [api, ...Array.from({ length: number - 1 }, () => client(options))];
+async function tabs(number: number, delay = 0) {
+  const [storage, { sent, fetch }] = [localStorages(delay), recording()];
+  const options = (): Partial<ClientOptions> => ({ session: "local", storage: storage(), fetch });
+  const { api, id, email } = await somebody(options());
+  const all = [api, ...Array.from({ length: number - 1 }, () => client(options()))];
   opened.push(...all);
   return { all, sent, id, email };
 }
@@ -47,8 +47,8 @@ test("a tab that never gives the lock back hangs no other", async () => {
   void hanging;
 });
 
-test("a sign-out in one tab is told to the others, and ends what they asked for", async () => {
-  const { all } = await tabs(3);
+test.each([0, 50])("a sign-out in one tab is told to the others, which see it %i ms later", async (delay) => {
+  const { all } = await tabs(3, delay);
   const [one, ...others] = all as [Client, ...Client[]];
   const told = others.map((tab) => new Promise<void>((resolve) => void tab.auth.onChange(resolve)));
   await one.auth.signOut();
@@ -73,7 +73,7 @@ test("when a session was ended elsewhere, every tab is told once, and none signs
 test("a refresh that finds no network signs nobody out, and is made again later", async () => {
   let isAway = false;
   const network: typeof fetch = (url, init) => (isAway ? Promise.reject(new TypeError("away")) : fetch(url, init));
-  const { api, id } = await somebody({ session: "local", storage: shared(), fetch: network, retry: { budgetMs: 100 } });
+  const { api, id } = await somebody({ session: "local", storage: localStorages()(), fetch: network, retry: { budgetMs: 100 } });
   opened.push(api);
   await endTokens(id);
   isAway = true;

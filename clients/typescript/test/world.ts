@@ -46,16 +46,6 @@ export async function endTokens(id: string): Promise<void> {
   await (await administrator()).users.roles(id, { roles: ["admin"] });
 }
 
-/** The storage that the tabs of a browser share. */
-export function shared() {
-  const kept = new Map<string, string>();
-  return {
-    getItem: (name: string) => kept.get(name) ?? null,
-    setItem: (name: string, value: string) => void kept.set(name, value),
-    removeItem: (name: string) => void kept.delete(name),
-  };
-}
-
 /** Stops or starts a part of the program: "stop api", "start api", "broker away" …; done when it resolves. */
 export async function order(what: string): Promise<void> {
   await fetch(`${backend.switch}/${encodeURIComponent(what)}`);

@@ -129,6 +129,7 @@ test("two windows change one profile", async ({ page, context, shot }) => {
   await expect(page.getByText("theirs: Ada King")).toBeVisible();
   await shot("conflict");
   await page.getByRole("button", { name: "Use mine" }).click();
+  await expect(page.getByText("theirs: Ada King")).not.toBeVisible(); // it is saved then
   await expect(page.getByLabel("Name")).toHaveValue("Ada Lovelace");
   await other.reload();
   await expect(other.getByLabel("Name")).toHaveValue("Ada Lovelace");

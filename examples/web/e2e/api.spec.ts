@@ -72,3 +72,29 @@ test("two users in one browser, by cookie from another origin: neither sees or c
   );
   expect(told).toEqual({ first: "Alice", second: "Boris", withHers: 200, written: 412, cookie: "" });
 });
+
+test("a write from another origin is preceded by one preflight, which the browser keeps", async ({ page, context }) => {
+  const ada = await somebody();
+  await page.goto("/");
+  const network = await context.newCDPSession(page);
+  await network.send("Network.enable");
+  const sent: string[] = [];
+  network.on("Network.requestWillBeSent", ({ request }) => void (request.url.startsWith(API) && sent.push(request.method)));
+  const told = await page.evaluate(
+    async ([api, { email, password }]) => {
+      const json = { "Content-Type": "application/json", Prefer: "wait=10" };
+      const signIn = await fetch(`${api}/api/v1/auth/login`, { method: "POST", headers: json, body: JSON.stringify({ email, password }) });
+      const { access_token } = await signIn.json();
+      const answers = [];
+      for (const name of ["Ada One", "Ada Two"]) {
+        const headers = { ...json, Authorization: `Bearer ${access_token}`, "Idempotency-Key": name.replace(" ", "-"), traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, baggage: "a=1" };
+        const answer = await fetch(`${api}/api/v1/users/me`, { method: "PATCH", headers, body: JSON.stringify({ name }) });
+        answers.push([answer.status, answer.headers.get("ETag") !== null, answer.headers.get("X-Request-ID") !== null]);
+      }
+      return answers;
+    },
+    [API, ada] as const,
+  );
+  expect(told).toEqual([[200, true, true], [200, true, true]]);
+  expect(sent.filter((method) => method === "OPTIONS")).toHaveLength(2); // of the sign-in, and of the first change
+});

@@ -54,13 +54,18 @@ test("products are made, changed, moved and found @short", async ({ page, shot }
   await shot("products");
 });
 
-test("a file of 5 MB: progress, refused rows, pages, export", async ({ page, shot }) => {
+test("a file of 5 MB: progress, refused rows, pages, export", async ({ page, context, shot }) => {
   test.setTimeout(240_000);
   const prefix = `Mouse${Date.now()}`;
   await page.goto("/products/import");
   const buffer = products(5_000_000, prefix);
   await page.getByLabel("File").setInputFiles({ name: "products.csv", mimeType: "text/csv", buffer });
+  const network = await context.newCDPSession(page);
+  const speed = { offline: false, latency: 0, downloadThroughput: -1 };
+  await network.send("Network.emulateNetworkConditions", { ...speed, uploadThroughput: 1_000_000 });
   await page.getByRole("button", { name: "Upload" }).click();
+  await expect(page.getByText(/^ *[1-9]\d % sent/)).toBeVisible();
+  await shot("upload-under-way");
   await expect(page.getByRole("progressbar", { name: "rows processed" })).toBeVisible({ timeout: 60_000 });
   await shot("import-under-way");
   await page.reload(); // the handle is kept
