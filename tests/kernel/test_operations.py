@@ -252,6 +252,21 @@ def test_cancelling_a_reused_key_does_not_touch_the_operation_that_came_first(
     assert admin.get(second.headers["Location"]).json["error"]["code"] == "idempotency_key_reused"
 
 
+def test_the_failure_of_a_reused_key_names_the_request_that_sent_it_again(
+    admin: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.post("/notes", MILK, Idempotency_Key="k-1", X_Request_ID="first")
+    with monkeypatch.context() as patch:  # as if no worker had processed the first yet
+        patch.setattr("backend.kernel.http.commands.outcome_if_known", lambda _: None)
+        second = admin.post("/notes", BREAD, Idempotency_Key="k-1", X_Request_ID="second")
+    queue.drain()
+    error = admin.get(second.headers["Location"], X_Request_ID="later").json["error"]
+    assert (error["code"], error["request_id"]) == ("idempotency_key_reused", "second")
+    again = admin.post("/notes", BREAD, Idempotency_Key="k-1", X_Request_ID="third")
+    assert (again.status_code, again.json["request_id"]) == (422, "third")
+    assert len(admin.get("/operations?command=notes.write_note").json["items"]) == 1
+
+
 @pytest.mark.parametrize("key", [{}, {"Idempotency_Key": "k-1"}])
 def test_a_handle_past_its_30_days_is_not_found_under_a_key_or_not(
     ada: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch, key: dict[str, str]

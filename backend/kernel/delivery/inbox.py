@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
@@ -27,6 +27,8 @@ from backend.kernel.postgres.tables import metadata
 
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
+REUSED = "idempotency_key_reused"
+"""The code of the failure of a command that came second under one Idempotency-Key, with another body."""
 
 
 class Status(StrEnum):
@@ -159,6 +161,20 @@ def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any
     if ended:
         _notify(connection, envelope.id)
     return ended
+
+
+def reuse_of(operation_id: UUID, fingerprint: str) -> UUID:
+    """The id of the row for the command with this fingerprint, if it came second under one Idempotency-Key."""
+    return uuid5(operation_id, fingerprint)
+
+
+def record_reuse(connection: sa.Connection, envelope: Envelope) -> None:
+    """Write the failure of a message whose operation is that of another body; nothing for a second delivery."""
+    fingerprint = envelope.headers.fingerprint
+    first = connection.scalar(sa.select(operations.c.fingerprint).where(operations.c.id == envelope.id))
+    if fingerprint and fingerprint != first:
+        own = {"id": reuse_of(envelope.id, fingerprint), "cause": envelope.id}
+        run(connection, _INSERT + _UNLESS_KNOWN, {**_row(envelope, Status.FAILED, {"code": REUSED}), **own})
 
 
 def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:

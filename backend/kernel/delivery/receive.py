@@ -287,8 +287,9 @@ class Receiver:
 
     def _note_done_before(self, envelope: Envelope) -> None:
         log.info("message was processed before")
-        if envelope.headers.waiting or _was_tried(envelope):
+        if envelope.headers.waiting or envelope.headers.fingerprint or _was_tried(envelope):
             with self.database.transaction() as connection:
+                inbox.record_reuse(connection, envelope)
                 inbox.notify_waiting(connection, envelope)
                 retries.forget(connection, envelope)
 

@@ -15,11 +15,11 @@ from itsdangerous import base64_encode
 from uuid_utils.compat import uuid7
 from werkzeug.http import parse_list_header
 
-from backend.kernel.delivery.inbox import Outcome
+from backend.kernel.delivery.inbox import REUSED, Outcome
 from backend.kernel.http.answers import json_response, problem_response, resource_response
 from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
 from backend.kernel.http.bodies import invalid
-from backend.kernel.http.operations import REUSED, Handle, day_of, error_of, outcome_if_known, view_of
+from backend.kernel.http.operations import Handle, day_of, error_of, outcome_if_known, view_of
 from backend.kernel.http.shortcuts import add_notes
 from backend.kernel.messages.message import Command, Query
 from backend.kernel.messages.refusals import NotFound

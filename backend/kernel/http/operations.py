@@ -14,7 +14,7 @@ from itsdangerous import base64_decode, base64_encode
 
 from backend.kernel.delivery import inbox, restores
 from backend.kernel.delivery.envelope import Envelope, Headers
-from backend.kernel.delivery.inbox import Outcome, Status
+from backend.kernel.delivery.inbox import REUSED, Outcome, Status
 from backend.kernel.delivery.operations import ListedOperation, listed
 from backend.kernel.http.answers import json_response, rooted
 from backend.kernel.http.api import PREFIX, api, bus, caller, current, root
@@ -29,7 +29,6 @@ from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway
 
 RETENTION = timedelta(days=30)
-REUSED = "idempotency_key_reused"
 _PURPOSE = "operation"
 _LOOK_EVERY = 0.25
 _SPREADS_WITHIN = timedelta(seconds=10)
@@ -266,11 +265,17 @@ def error_of(handle: Handle, outcome: Outcome) -> Problem | None:
         return problem(
             REUSED,
             422,
-            current.get().request_id,
+            _reused_by(handle),
             "This Idempotency-Key was first sent with another body.",
             [{"parameter": "Idempotency-Key", "detail": "Was first sent with another body."}],
         )
     return outcome.problem if outcome.status == Status.FAILED else None
+
+
+def _reused_by(handle: Handle) -> str:
+    """The id of the request that sent the key again; of this one, until a worker has seen that request's message."""
+    second = outcome_if_known(inbox.reuse_of(handle.operation_id, handle.fingerprint))
+    return (second and second.request_id) or current.get().request_id
 
 
 def outcome_if_known(operation_id: UUID) -> Outcome | None:
