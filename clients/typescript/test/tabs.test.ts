@@ -57,6 +57,21 @@ test.each([0, 50])("a sign-out in one tab is told to the others, which see it %i
   for (const tab of others) await expect(tab.users.me()).rejects.toMatchObject({ code: "invalid_token" });
 });
 
+test("a page that was kept for the back button looks again when it is shown", async () => {
+  const seen = new Map<string, string>();
+  const untold = { getItem: (name: string) => seen.get(name) ?? null, setItem: (name: string, value: string) => void seen.set(name, value), removeItem: () => undefined };
+  const options: Partial<ClientOptions> = { session: "local", storage: untold };
+  const [{ api }, kept] = [await somebody(options), client(options)];
+  opened.push(api, kept);
+  await kept.users.me();
+  const told = vi.fn();
+  kept.auth.onChange(told);
+  await api.auth.signOut();
+  expect(told).not.toHaveBeenCalled();
+  globalThis.dispatchEvent(new Event("pageshow"));
+  expect(told).toHaveBeenCalledOnce();
+});
+
 test("when a session was ended elsewhere, every tab is told once, and none signs in again by itself", async () => {
   const { all, sent, email } = await tabs(2);
   const changes = vi.fn();

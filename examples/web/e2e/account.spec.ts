@@ -201,7 +201,7 @@ test("with the keyboard alone", async ({ page }) => {
   await page.keyboard.press("ControlOrMeta+a");
   await page.keyboard.type("Ada Byron");
   await page.keyboard.press("Enter");
-  await expect(page.getByLabel("Name")).toHaveValue("Ada Byron");
+  await expect(page.getByText("Saved.")).toBeVisible();
   await page.reload();
   await expect(page.getByLabel("Name")).toHaveValue("Ada Byron");
 });

@@ -1,5 +1,5 @@
 /** Sessions in a browser that is used as browsers are: tabs, wrong clocks, slow and broken networks. */
-import { chromium, type Page } from "@playwright/test";
+import type { Page } from "@playwright/test";
 import { API, expect, order, PASSWORD, somebody, test } from "./world";
 import { field, fill, signIn } from "./hands";
 
@@ -135,29 +135,6 @@ test("a tab that never gives its lock back does not hang another", async ({ cont
   await save(page);
   await saved(page);
 });
-
-for (const kind of ["cookie", "local"] as const) {
-  test(`back to a page that the browser kept, after a sign-out elsewhere (${kind})`, async ({ baseURL, launchOptions }) => {
-    const browser = await chromium.launch({ ...launchOptions, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
-    const context = await browser.newContext({ ...(baseURL && { baseURL }), locale: "en" });
-    const page = await context.newPage();
-    await keepIn(page, kind);
-    const ada = await somebody();
-    await signIn(page, ada);
-    await page.evaluate(() => Object.assign(window, { isKept: true }));
-    await page.goto(`${API}/problems`);
-    const other = await context.newPage();
-    await keepIn(other, kind);
-    await other.goto("/profile");
-    await other.getByRole("button", { name: "Sign out" }).click();
-    await expect(other.getByRole("heading", { name: "Sign in" })).toBeVisible();
-    await page.goBack();
-    expect(await page.evaluate(() => "isKept" in window)).toBe(true); // it was not loaded again
-    await expect(page.getByRole("heading", { name: "Sign in" })).toBeVisible();
-    await expect(page.getByText(ada.email)).not.toBeVisible();
-    await browser.close();
-  });
-}
 
 test("the API is restarted in between: what was sent takes effect once", async ({ page, shot }) => {
   await signIn(page, await somebody());

@@ -109,6 +109,19 @@ def test_rows_that_fail_are_reported_with_line_and_problem_and_the_rest_are_in(
     assert stocks(admin) == {"C": 1, "Taken": 10}
 
 
+@pytest.mark.parametrize(
+    ("field", "cell"),
+    [("stock", "-1"), ("stock", "2147483648"), ("stock", "9" * 30), ("stock", "1.5"), ("stock", "many")]
+    + [("low_stock_threshold", "-2"), ("price", "-1"), ("price", "1.999"), ("price", "nine")],
+)
+def test_a_cell_is_refused_in_the_words_of_json(admin: Client, queue: InlineQueue, field: str, cell: str) -> None:
+    fields = {"name": "A", "price": "1", "stock": "1", field: cell}
+    content = f"{','.join(fields)}\n{','.join(fields.values())}"
+    failure = finished(admin, queue, upload(admin, content))["progress"]["failures"][0]
+    as_json = {"name": "A", "price": 1, "stock": 1, field: cell if cell.isalpha() else json.loads(cell)}
+    assert failure["problem"]["errors"] == admin.post("/products", as_json).json["errors"]
+
+
 def test_a_row_of_json_that_is_no_product_is_reported(admin: Client, queue: InlineQueue) -> None:
     lines = [
         "{",

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from backend.contexts.products.application.commands import CreateProduct
 from backend.contexts.products.application.ports import ImportedRow
 from backend.contexts.products.application.queries import ProductView
-from backend.contexts.products.infrastructure.schemas import NewProduct
+from backend.contexts.products.infrastructure.schemas import NewProduct, Price
 from backend.kernel.http.spreadsheets import unguarded
 from backend.kernel.messages.refusals import FieldError, Invalid
 
@@ -24,9 +24,9 @@ Row = tuple[int, Any]
 """The line at which a row begins, counted from 1, and its fields, or what is wrong with it."""
 
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _SCHEMA = NewProduct()
-_WHOLE_NUMBERS = {name for name, field in _SCHEMA.fields.items() if isinstance(field, ma.fields.Integer)}
+_NUMBERS = {name for name, field in _SCHEMA.fields.items() if isinstance(field, ma.fields.Integer | Price)}
 _IGNORED = {*ProductView.__dataclass_fields__} - {*_SCHEMA.fields}
 """What an export has beside the fields of a new product."""
 
@@ -118,6 +118,8 @@ def _without_empty_end(cells: list[str]) -> list[str]:
     return cells
 
 
-def _value(name: str, cell: str) -> str | int:
-    """CSV has no numbers, only text."""
-    return int(cell) if name in _WHOLE_NUMBERS and _DIGITS.fullmatch(cell) else cell
+def _value(name: str, cell: str) -> str | int | Decimal:
+    """CSV has no numbers, only text: what looks like one is read as in JSON, and refused in the same words."""
+    if name not in _NUMBERS or not _NUMBER.fullmatch(cell):
+        return cell
+    return Decimal(cell) if "." in cell else int(cell)
