@@ -25,6 +25,7 @@ from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement, run, run_all
 from backend.kernel.postgres.tables import metadata
 
+_WITHOUT_TIME: Final = (1 << 80) - 1
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
 REUSED = "idempotency_key_reused"
@@ -164,8 +165,11 @@ def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any
 
 
 def reuse_of(operation_id: UUID, fingerprint: str) -> UUID:
-    """The id of the row for the command with this fingerprint, if it came second under one Idempotency-Key."""
-    return uuid5(operation_id, fingerprint)
+    """The id of the row for the command with this fingerprint, if it came second under one Idempotency-Key.
+
+    Without a time, as every id that is derived from a key: both rows are in the partition of those.
+    """
+    return UUID(int=uuid5(operation_id, fingerprint).int & _WITHOUT_TIME)
 
 
 def record_reuse(connection: sa.Connection, envelope: Envelope) -> None:
