@@ -25,7 +25,6 @@ from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement, run, run_all
 from backend.kernel.postgres.tables import metadata
 
-_WITHOUT_TIME: Final = (1 << 80) - 1
 CHANNEL = "operations"
 """NOTIFY channel; the payload is the id of an operation that somebody waits for."""
 REUSED = "idempotency_key_reused"
@@ -38,6 +37,8 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"  # its effect is committed
     FAILED = "failed"  # refused by the domain, or given up after a fault
 
+
+_WITHOUT_TIME: Final = (1 << 80) - 1
 
 operations = sa.Table(
     "operations",
