@@ -27,8 +27,6 @@ DATABASE_URL_FILE = VAR / "database-url"
 """The file in which `make run` stores the address of the embedded PostgreSQL for the other processes."""
 
 PORTS = range(1, 65536)
-COMING = "coming:"
-"""The mark of a secret key that every process must have before any process signs with it: `backend.kernel.keys`."""
 
 
 class SettingsError(SystemExit):

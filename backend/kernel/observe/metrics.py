@@ -222,7 +222,7 @@ class _BacklogCollector(Collector):
         try:
             families = _families(self.read())
         except Exception:  # noqa: BLE001 - whatever keeps it from being read, the other figures still count
-            _log.warning("backlog_unreadable", exc_info=True)
+            _log.warning("figures of the outbox cannot be read", exc_info=True)
             families = []
         yield GaugeMetricFamily("backlog_up", "1 if the backlog could be read from the database.", bool(families))
         yield from families
@@ -266,7 +266,7 @@ class _LanesCollector(Collector):
                 if lane.last_taken_seconds is not None:
                     age.add_metric([lane.name], lane.last_taken_seconds)
         except Exception:  # noqa: BLE001 - whatever prevents it from being read, the other metrics still count
-            _log.warning("lanes_unreadable", exc_info=True)
+            _log.warning("figures of the lanes cannot be read", exc_info=True)
         yield from (messages, consumers, paused, age, command)
 
 
