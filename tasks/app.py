@@ -34,6 +34,7 @@ from tasks.policies import warn_of_policies
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 from tasks.remote_control import take_no_orders
+from tasks.topology import DELAYS
 
 OpenProcess = Callable[[Queue], Process]
 
@@ -147,7 +148,7 @@ def _look_after(app: ProgramApp) -> None:
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def warn(**_: Any) -> None:
         """In a thread: the worker need not wait for another server."""
-        ours = (*(queue.name for queue in app.conf.task_queues), DEAD_LETTERS, "celery_delayed_")
+        ours = (*(queue.name for queue in app.conf.task_queues), DEAD_LETTERS, DELAYS)
         threading.Thread(target=warn_of_policies, args=(app.program.settings, ours), daemon=True).start()
 
     @celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]

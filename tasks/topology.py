@@ -5,8 +5,10 @@ Workers and publishers declare it themselves; `python -m tasks.topology` declare
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -21,6 +23,10 @@ from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.program import load_program
 from tasks.broker import connect
 from tasks.lanes import COMMANDS, DEAD_LETTERS, conf_of
+
+DELAYS = "celery_delayed_"
+"""How the queues begin in which RabbitMQ keeps a message until it is due."""
+_NAMED = re.compile(r"for (queue|exchange) '(.*?)'")
 
 log = structlog.get_logger(__name__)
 
@@ -68,19 +74,39 @@ def declare_delays(connection: Connection, lanes: Iterable[Queue]) -> None:
     delivery), and their way to the lanes.
     """
     if connection.transport.driver_type == "amqp":
-        declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
-        for lane in lanes:
-            bind_queue_to_native_delayed_delivery_exchange(connection, lane)
+        with _named():
+            declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
+            for lane in lanes:
+                bind_queue_to_native_delayed_delivery_exchange(connection, lane)
 
 
 def _declare(entity: Any, channel: Any) -> None:
-    try:
+    with _named():
         entity(channel).declare()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Log what exists with other arguments, and what to do about it. The exception's type alone is logged elsewhere."""
+    try:
+        yield
     except PreconditionFailed as refusal:
-        # RabbitMQ's text names the argument; the exception's type alone is logged elsewhere.
-        remedy = f"{entity.name} exists with other arguments: stop its workers, run `flask topology move {entity.name}`"
-        log.error(remedy, reason=refusal.reply_text)  # noqa: TRY400
+        log.error(_remedy(refusal.reply_text), reason=refusal.reply_text)  # noqa: TRY400
         raise
+
+
+def _remedy(refusal: str) -> str:
+    """What to do, from RabbitMQ's text: it names the queue or exchange, and the argument."""
+    named = _NAMED.search(refusal)
+    if named is None:
+        return "something exists with other arguments"
+    kind, name = named.groups()
+    other = f"{name} exists with other arguments: "
+    if kind == "exchange":
+        return f"{other}stop every process and delete this exchange, which holds no messages; it is declared again"
+    if name.startswith(DELAYS):
+        return f"{other}stop the workers, delete this queue once it is empty, which takes minutes; it is declared again"
+    return f"{other}stop its workers, run `flask topology move {name}`"
 
 
 if __name__ == "__main__":
@@ -89,6 +115,6 @@ if __name__ == "__main__":
         connect(broker)
         try:
             declare_topology(broker, conf["task_queues"])
+            declare_delays(broker, conf["task_queues"])
         except PreconditionFailed:
             sys.exit(1)  # the log says what to do
-        declare_delays(broker, conf["task_queues"])

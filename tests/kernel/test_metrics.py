@@ -186,6 +186,12 @@ print(metrics.metrics_response()[0].decode())
 """
 
 
+def test_without_its_directory_a_process_shows_what_needs_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "missing"))
+    assert figure("processes_memory_bytes") > 2**20
+    assert figure("backlog_up") == 1
+
+
 @pytest.mark.parametrize("room", [0, 1 << 16])
 def test_a_disk_without_room_costs_metrics_and_not_the_process(tmp_path: Path, room: int) -> None:
     """Its room ends at the first file, or as that one grows."""

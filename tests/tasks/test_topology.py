@@ -31,6 +31,30 @@ def test_a_message_published_before_any_worker_was_started_waits_for_one(queue_t
     broker.close()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "remedy"),
+    [
+        ("exchange", "events", "events exists with other arguments: stop every process and delete this exchange"),
+        ("exchange", "commands", "commands exists with other arguments: stop every process and delete this exchange"),
+        ("queue", "celery_delayed_3", "celery_delayed_3 exists with other arguments: stop the workers, delete"),
+        ("queue", "dead-letters", "run `flask topology move dead-letters`"),
+    ],
+)
+def test_whatever_has_other_arguments_is_named_with_what_to_do_about_it(
+    fresh_url: str, kind: str, name: str, remedy: str
+) -> None:
+    with Connection(fresh_url) as connection, connection.channel() as channel:
+        if kind == "exchange":
+            channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)
+        else:
+            channel.queue_declare(name, durable=True, auto_delete=False)
+    command = ("python", "-m", "tasks.topology")
+    with Program("topology", *command, environment=environment(BROKER_URL=fresh_url)) as topology:
+        assert topology.ended() == 1
+        assert remedy in topology.logs()
+        assert "Traceback" not in topology.logs()
+
+
 def test_a_lane_with_other_arguments_is_named_and_refused(queue_to: MakeQueue, fresh_url: str) -> None:
     """Arguments belong to a queue's identity: neither publishers nor workers can go on, and both say why."""
     with Connection(fresh_url) as connection, connection.channel() as channel:

@@ -283,8 +283,10 @@ def _processes() -> CollectorRegistry:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return _REGISTRY
-    _forget_dead_processes(Path(directory))
     registry = CollectorRegistry()
+    if not Path(directory).is_dir():
+        return registry  # nothing is counted, as the log says
+    _forget_dead_processes(Path(directory))
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
     return registry
 
