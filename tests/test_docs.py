@@ -32,6 +32,18 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.name)
+def test_links_into_a_page_lead_to_a_heading(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^):#]*\.md)?#([^)]+)\)", _CODE.sub("", page.read_text())):
+        assert anchor in _anchors(page.parent / link if link else page), link
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings, as GitHub names them in links."""
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.name)
 def test_named_files_exist(page: Path) -> None:
     """Except those of a context that is not here: it was dropped, or is the one that a page creates."""
     named = _NAMED.findall(page.read_text())
