@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -20,6 +25,7 @@ from backend.kernel.observe import audit
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.partitions import Partition, first_id, partitions_of
 from backend.kernel.postgres.retention import purge
+from tests.chaos.clock import Clock
 from tests.postgres import database_beside, migrate
 
 DAY = timedelta(days=1)
@@ -150,6 +156,27 @@ def test_rows_of_missed_maintenance_are_kept_and_purged_one_by_one(place: Place,
 def test_an_id_from_a_clock_that_is_wrong_by_years_is_stored(place: Place) -> None:
     place.claim(wrong := first_id(datetime(2100, 1, 1, tzinfo=UTC)))
     assert place.where(wrong) == "operations_default"
+
+
+_PURGE = """
+import sys
+from backend.kernel.delivery import inbox
+from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.retention import purge
+purge(Database(sys.argv[1]), [inbox.RETENTION])
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="setting a clock needs a C compiler, cc")
+def test_a_worker_whose_clock_is_years_ahead_drops_nothing(place: Place, following: Partition, tmp_path: Path) -> None:
+    place.claim(operation := id_in(following))
+    clock = Clock(tmp_path)
+    clock.set(2 * 365 * 86400)
+
+    subprocess.run([sys.executable, "-c", _PURGE, place.url], env=os.environ | clock.environment, check=True)
+
+    assert following in place.partitions()
+    assert place.where(operation) == following.name
 
 
 def test_a_partition_in_use_is_left_to_the_next_run(place: Place, following: Partition) -> None:

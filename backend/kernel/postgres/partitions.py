@@ -79,8 +79,8 @@ def partitions_of(connection: ReadConnection, table: str) -> list[Partition]:
     return [Partition(name, *_times(bounds)) for name, bounds in found]
 
 
-def maintain(database: Database, partitioning: Partitioning, since: str, cutoff: datetime) -> list[str]:
-    """Make the next partitions and drop those whose rows are all older than `cutoff`.
+def maintain(database: Database, partitioning: Partitioning, since: str, age: timedelta) -> list[str]:
+    """Make the next partitions and drop those whose rows are all older than `age`, by the clock of the database.
 
     What cannot be done now, because the table is in use, is left to the next run. If another role owns the table,
     nothing is made or dropped.
@@ -92,9 +92,11 @@ def maintain(database: Database, partitioning: Partitioning, since: str, cutoff:
         The partitions to delete old rows from: those that will not be dropped.
     """
     table = partitioning.table
+    now: datetime = database.read(lambda primary: _value(primary, "select now()"), fresh=True)
+    cutoff = now - age
     owned = database.read(lambda primary: _value(primary, _OWNED, table), fresh=True)
     if owned:
-        for begins, ends in _periods(datetime.now(UTC), partitioning.days):
+        for begins, ends in _periods(now, partitioning.days):
             _carefully(database, table, lambda one, of=(begins, ends): make(one, partitioning, *of))
         for partition in _dropped_by(database, table, cutoff):
             _carefully(database, table, lambda one, old=partition: _drop(one, table, old, since, cutoff))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -63,7 +63,7 @@ def _tables(database: Database, retention: Retention) -> list[sa.Table]:
     if not days:
         return [table]
     partitioning = partitions.Partitioning(table.name, days, retention.partition_guard)
-    names = partitions.maintain(database, partitioning, retention.since.name, datetime.now(UTC) - retention.age)
+    names = partitions.maintain(database, partitioning, retention.since.name, retention.age)
     return [table.to_metadata(sa.MetaData(), name=name) for name in names]
 
 

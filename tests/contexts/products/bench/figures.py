@@ -26,6 +26,7 @@ from bench.measuring import (
     wrk,
 )
 from tests.contexts.products.bench.growth import growth
+from tests.contexts.products.bench.load import memory, while_many_wait
 from tests.contexts.products.bench.peers import peers
 
 COMMANDS = 1000
@@ -118,9 +119,26 @@ def _milliseconds(url: str) -> float:
     return statistics.median(times)
 
 
-def _commands_per_second(environment: dict[str, str], side: str, application: str) -> float:
+def by_processes(environment: dict[str, str]) -> str:
+    """Stock commands per second by two and by four worker processes, against one."""
+    _seeded(environment["DATABASE_URL"], PRODUCTS)
+    numbers = (1, 2, 4)
+    rounds = [
+        {number: _commands_per_second(environment, "ours", "tasks.app", number) for number in numbers}
+        for _ in range(REPEATS)
+    ]
+    return "\n".join(
+        str(
+            Figure(f"stock commands, {more} processes to 1", "-", "commands/s", [(one[more], one[1]) for one in rounds])
+        )
+        for more in numbers[1:]
+    )
+
+
+def _commands_per_second(
+    environment: dict[str, str], side: str, application: str, processes: int = os.cpu_count() or 1
+) -> float:
     """From the times in the ledger, without the start and end of the worker."""
-    processes = os.cpu_count() or 1
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("truncate stock_movements, operations, outbox")
         sender = [sys.executable, "-m", "tests.contexts.products.bench.send", side, str(COMMANDS)]
@@ -151,4 +169,10 @@ def _seeded(url: str, count: int) -> list[str]:
 
 
 FIGURES = {"product": get_product, "stock": moved, "million": million}
-ON_REQUEST = {"growth": growth, "peers": peers}
+ON_REQUEST = {
+    "growth": growth,
+    "memory": memory,
+    "peers": peers,
+    "processes": by_processes,
+    "waiting": while_many_wait,
+}
