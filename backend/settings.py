@@ -16,6 +16,7 @@ from typing import Protocol, Self, TypeVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from dotenv import load_dotenv
 from environs import Env, EnvError
 
 from backend.addresses import broker_urls
@@ -146,7 +147,7 @@ class Settings:
 
 
 def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: Sequence[str] = ()) -> Settings:
-    """Read the environment (and `.env` in development).
+    """Read the environment; in development, first take what is unset in it from `.env`.
 
     Args:
         of_contexts: the settings that the contexts declare.
@@ -157,7 +158,7 @@ def load_settings(of_contexts: Iterable[type[ContextSettings]] = (), contexts: S
     """
     env = Env()
     if os.environ.get("APP_ENV", "development") != "production":
-        env.read_env(str(ROOT / ".env"), recurse=False)
+        load_dotenv(ROOT / ".env")  # into the environment: `make run` and the workers read some of it there
     app_env = env.str("APP_ENV", "development")
     if app_env not in ("development", "production"):
         raise SettingsError("refusing to start: APP_ENV must be 'development' or 'production'")

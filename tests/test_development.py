@@ -110,6 +110,23 @@ def test_a_port_that_is_none_is_refused_in_a_sentence(setting: str, value: str) 
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
+def test_the_env_file_sets_what_only_make_run_reads(checkout: Path) -> None:
+    (checkout / ".env").write_text("FLOWER_PORT=99999\n")
+    environment = {name: value for name, value in os.environ.items() if name != "FLOWER_PORT"}
+
+    ended = subprocess.run(
+        (sys.executable, "-m", "backend.development"),
+        cwd=checkout,
+        env={**environment, "PORT": str(_free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+    assert (ended.returncode, ended.stderr.strip()) == (1, "FLOWER_PORT must be 1 to 65535")
+
+
 def test_what_earlier_monitors_left_is_removed_and_no_command_is(tmp_path: Path) -> None:
     kept = ["messages/1_a.users.hashing.msg", "control/commands.exchange"]
     removed = [
