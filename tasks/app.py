@@ -35,6 +35,7 @@ from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
 from tasks.remote_control import take_no_orders
 from tasks.topology import DELAYS
+from tasks.uncompressed import accept_no_compression
 
 OpenProcess = Callable[[Queue], Process]
 
@@ -111,6 +112,7 @@ def worker_app(program: Program, open_process: OpenProcess | None = None) -> Pro
     app = make_app(program, open_process)
     app.set_current()
     take_no_orders()
+    accept_no_compression()
     _look_after(app)
     return app
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from celery.signals import worker_shutdown
+from celery.utils.time import maybe_iso8601
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 
@@ -31,6 +32,9 @@ from tasks.topology import declare_delays, declare_topology
 log = structlog.get_logger(__name__)
 
 
+_TIMES = ("eta", "expires")
+_NEVER_SENT = ("compression", "group", "shadow")
+"""Headers that Celery obeys: it takes a task for the one that `shadow` names, and decompresses without a bound."""
 _DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 
@@ -237,26 +241,34 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
 
 def malformed(message: Any) -> str | None:
-    """Why Celery could not handle the message; None if it can."""
-    headers = message.headers
-    if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
-        return "no task name"
-    if not isinstance(headers.get("id"), str):
-        return "no message id"
-    match headers.get("timelimit") or [None, None]:
-        case [hard, soft] if _is_limit(hard) and _is_limit(soft):
-            pass
-        case _:
-            return "no time limit"
+    """Why Celery could not handle the message, or must not; None if it can."""
+    if (reason := _malformed_headers(message.headers)) is not None:
+        return reason
     try:
         payload = message.payload
     except Exception as error:  # noqa: BLE001 - decoders raise what they like
         return type(error).__name__
     match payload:
-        case [[], dict(), dict()]:
+        case [[], dict(), dict() as further] if not any(further.values()):  # tasks that Celery would start afterwards
             return None
         case _:
             return "no keyword arguments"
+
+
+def _malformed_headers(headers: Any) -> str | None:
+    if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
+        return "no task name"
+    if not isinstance(headers.get("id"), str):
+        return "no message id"
+    if any(headers.get(name) is not None for name in _NEVER_SENT):
+        return "a header that none of our processes sends"
+    if not isinstance(headers.get("retries") or 0, int) or not all(_is_time(headers.get(name)) for name in _TIMES):
+        return "no number of tries, or no time"
+    match headers.get("timelimit") or [None, None]:
+        case [hard, soft] if _is_limit(hard) and _is_limit(soft):
+            return None
+        case _:
+            return "no time limit"
 
 
 def _stops() -> bool:
@@ -266,6 +278,14 @@ def _stops() -> bool:
 
 def _is_limit(limit: Any) -> bool:
     return limit is None or (isinstance(limit, int | float) and not isinstance(limit, bool))
+
+
+def _is_time(text: Any) -> bool:
+    try:
+        maybe_iso8601(text)
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _identity(message: Any) -> dict[str, str]:

@@ -30,7 +30,17 @@ class SafeAMQP(AMQP):  # type: ignore[misc]
 
 
 class SafeRequest(Request):  # type: ignore[misc]
-    """Shows the masked representation in `inspect active` and in Flower. It never discards a message."""
+    """Shows the masked representation in `inspect active` and in Flower. It never discards a message.
+
+    Headers that the message's MAC does not cover decide nothing, for anybody can write them: a limit of time is the
+    handler's, and it is RabbitMQ that delays.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.time_limits = (None, None)
+        if self.app.program.settings.on_rabbitmq:
+            self._eta = None
 
     def revoked(self) -> bool:
         """Only housekeeping may expire: Celery acknowledges, and so loses, what was revoked or is too late."""

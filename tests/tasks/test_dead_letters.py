@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -42,11 +42,13 @@ class Recorder:
     def run(self) -> None:
         self.app.tasks["maintenance.record_dead_letters"]()
 
-    def command(self, broker: Broker, *, task: str = "users.create_user", **body: Any) -> UUID:
-        """Put a command of ours into the lane, as our publisher does."""
+    def command(
+        self, broker: Broker, *, task: str = "users.create_user", foreign: Mapping[str, Any] = {}, **body: Any
+    ) -> UUID:
+        """Put a command of ours into the lane, as our publisher does; or a copy of it with foreign headers."""
         headers = Headers("r1", accepted_at="2026-01-01T00:00:00+00:00")
         sent = self.process.resources.sealer.signed(Envelope(uuid4(), task, LANE, body, headers))
-        written = {"task": task, "id": str(sent.id), "lang": "py", "envelope": sent.headers.as_json()}
+        written = {"task": task, "id": str(sent.id), "lang": "py", "envelope": sent.headers.as_json(), **foreign}
         broker.publish([[], body, {}], LANE, serializer="json", headers=written)
         return sent.id
 
@@ -105,6 +107,16 @@ def test_an_unknown_task_keeps_its_message_and_fails_its_operation(broker: Broke
     recorder.run()
     letter = recorder.letter()
     assert (letter.reason, letter.body, letter.operation) == ("unknown_task", {"name": "Ada"}, "failed")
+
+
+@pytest.mark.parametrize("foreign", [{"eta": "soon"}, {"retries": "x"}, {"shadow": "users.other"}])
+def test_a_copy_that_celery_cannot_process_does_not_end_the_operation(
+    broker: Broker, recorder: Recorder, foreign: dict[str, Any]
+) -> None:
+    recorder.command(broker, name="Ada", foreign=foreign)
+    die(broker)
+    recorder.run()
+    assert recorder.letter().operation is None
 
 
 def test_whatever_messages_look_like_they_are_recorded(broker: Broker, recorder: Recorder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from tests.worker import WorkerProcess
 
 _GOOD = {"task": "sample.work", "id": "0190a0a0-0000-7000-8000-000000000000", "lang": "py"}
 _BODY = json.dumps([[], {"do": "succeed"}, {}])
+_CALLBACK = {"task": "sample.work", "args": [], "kwargs": {"do": "succeed"}, "options": {}, "immutable": True}
 _CANARY = "cana" + "ry-in-a-malformed-message"
 
 
@@ -32,6 +34,10 @@ _MALFORMED = {
     "a malformed time limit": _message(timelimit="soon"),
     "a malformed eta": _message(eta="soon"),
     "a malformed expiry": _message(expires="soon"),
+    "the name of another task": _message(shadow="maintenance.sweep_outbox", expires="2001-01-01T00:00:00+00:00"),
+    "a text as number of tries": _message(retries="x"),
+    "a compressed body": _message(zlib.compress(_BODY.encode()), compression="application/x-gzip"),
+    "tasks to start afterwards": _message(json.dumps([[], {"do": "succeed"}, {"callbacks": [_CALLBACK]}])),
     "pickle": _message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),
     "yaml": _message("- []", "application/x-yaml"),
     "an unknown content type": _message("x", "application/x-unknown"),
@@ -77,6 +83,31 @@ def test_a_malformed_message_is_dead_lettered_and_the_worker_lives(
     assert broker.next_in("dead-letters").properties["application_headers"]["mark"] == mark
     after = broker.task(do="succeed")
     sample_worker.await_log(f"done {after}")
+
+
+def test_a_compressed_message_is_not_decompressed(broker: Broker, sample_worker: WorkerProcess) -> None:
+    since = sample_worker.mark()
+    broker.publish(**_MALFORMED["a compressed body"])
+    line = json.loads(sample_worker.await_log("message dead-lettered", since))
+    assert line["reason"] == "Compressed"
+
+
+_OBEYED_BY_CELERY = {
+    "a time to wait for": {"eta": "2099-01-01T00:00:00+00:00"},
+    "a time that no clock shows": {"eta": "0001-01-01T00:00:00+00:00"},
+    "a time after which it is of no use": {"expires": "2001-01-01T00:00:00+00:00"},
+    "a time limit that nothing meets": {"timelimit": [0.001, 0.001]},
+}
+
+
+@pytest.mark.parametrize("headers", _OBEYED_BY_CELERY.values(), ids=_OBEYED_BY_CELERY.keys())
+def test_what_no_signature_covers_decides_nothing(
+    broker: Broker, sample_worker: WorkerProcess, headers: dict[str, Any]
+) -> None:
+    since, identity = sample_worker.mark(), str(uuid4())
+    broker.publish(**_message(id=identity, **headers))
+    sample_worker.await_log(f"done {identity}", since)
+    sample_worker.await_log(f"done {broker.task(do='succeed')}", since)
 
 
 def test_the_log_of_a_malformed_message_does_not_show_its_body(broker: Broker, sample_worker: WorkerProcess) -> None:
