@@ -221,6 +221,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "OutboxGrowing": no_broker,
     "CommandsRefused": neither,
     "DatabaseAway": no_database,
+    "BrokerAway": no_broker,
     "MailServerAway": no_mail_server,
     "SignInsRefused": guessed_passwords,
     "MemoryGrowing": leaking_api,

@@ -168,6 +168,7 @@ def test_what_an_absent_broker_leaves_in_the_outbox_is_shown(
         assert accepted > 0
         assert figure(api, "outbox_rows") == accepted
         assert figure(api, "outbox_oldest_age_seconds") > 0
+        eventually(lambda: figure(api, "broker_up") == 0)
     eventually(lambda: accept(api) and figure(api, "breakers_open", server="broker") == 0)
     eventually(lambda: worker.get("/health").status == 200)
 

@@ -12,6 +12,7 @@ from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.observe import workers
 from backend.kernel.observe.metrics import LaneFigures, Lanes
 from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.faults import DatabaseAway
 
 _BROKER_SECONDS = 1.0
 
@@ -42,6 +43,9 @@ def lane_figures(bus: Bus) -> Lanes:
                     delayed.get(name, 0),
                 )
             )
-        return Lanes(figures, [paused.name for paused in pauses.paused_tasks(connection)])
+        return Lanes(figures, [paused.name for paused in pauses.paused_tasks(connection)], bool(depths))
 
-    return bus.database.read(read, timeout=1, fresh=True)
+    try:
+        return bus.database.read(read, timeout=1, fresh=True)
+    except DatabaseAway:
+        return Lanes([], [], bool(depths))

@@ -194,10 +194,15 @@ class LaneFigures:
 
 @dataclass(frozen=True)
 class Lanes:
-    """The lanes, and the commands that operators paused on their own."""
+    """The lanes, and the commands that operators paused on their own; none while the database is away.
+
+    Attributes:
+        broker_up: whether the broker answered.
+    """
 
     lanes: Sequence[LaneFigures]
     paused_commands: Sequence[str]
+    broker_up: bool
 
 
 def register_lanes(read: Callable[[], Lanes]) -> None:
@@ -253,6 +258,7 @@ class _LanesCollector(Collector):
         command = GaugeMetricFamily("command_paused", "1 for each command that an operator paused.", labels=["command"])
         try:
             found = self.read()
+            yield GaugeMetricFamily("broker_up", "1 if the broker answered.", found.broker_up)
             for name in found.paused_commands:
                 command.add_metric([name], 1)
             for lane in found.lanes:

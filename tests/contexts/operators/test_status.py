@@ -56,8 +56,10 @@ def test_a_paused_command_is_a_warning_and_a_metric(admin: Client) -> None:
 
 
 def test_an_absent_broker_is_a_warning(admin: Client, queue: InlineQueue) -> None:
+    assert "broker_up 1.0" in admin.get("/metrics").text
     queue.down = True
     assert warnings(admin) == {"broker_away": ""}
+    assert "broker_up 0.0" in admin.get("/metrics").text
 
 
 def test_what_is_left_in_the_outbox_is_a_warning_after_a_minute(
