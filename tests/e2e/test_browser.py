@@ -26,7 +26,7 @@ _INSTALLED = (WEB / "node_modules/.bin/playwright").exists() and (ROOT / "client
 
 pytestmark = [
     pytest.mark.timeout(1800 if WHOLE else 240),
-    pytest.mark.skipif(not (_CHROMIUM and _INSTALLED), reason="browser tests: install Node, Chromium; make e2e"),
+    pytest.mark.skipif(not (_CHROMIUM and _INSTALLED), reason="browser tests need Node 20, Chromium, and `make e2e` once"),
 ]
 
 
