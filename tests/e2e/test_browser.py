@@ -26,7 +26,9 @@ _INSTALLED = (WEB / "node_modules/.bin/playwright").exists() and (ROOT / "client
 
 pytestmark = [
     pytest.mark.timeout(1800 if WHOLE else 240),
-    pytest.mark.skipif(not (_CHROMIUM and _INSTALLED), reason="browser tests need Node 20, Chromium, and `make e2e` once"),
+    pytest.mark.skipif(
+        not (_CHROMIUM and _INSTALLED), reason="browser tests need Node 20, Chromium and one `make e2e`"
+    ),
 ]
 
 

@@ -61,7 +61,7 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(
         not (CHROMIUM and shutil.which("node") and (MODULES / "node_modules/playwright-core").exists()),
-        reason="browser tests need Node 20, Chromium, and `make e2e` once",
+        reason="browser tests need Node 20, Chromium and one `make e2e`",
     ),
 ]
 
