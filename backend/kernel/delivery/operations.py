@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -61,13 +61,18 @@ def listed(
     """
     if after:
         filters["after_at"], filters["after_id"] = after
-    rows = _listing(frozenset(filters)).all(connection, limit=limit + 1, commands=list(commands), **filters)
+    rows = _listing(frozenset(filters), limit + 1).all(connection, commands=list(commands), **filters)
     return page_of(rows, limit, lambda one: (one.at.isoformat(), str(one.id)))
 
 
-@cache
-def _listing(given: frozenset[str]) -> Statement[ListedOperation]:
-    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
+@lru_cache(256)
+def _listing(given: frozenset[str], rows: int) -> Statement[ListedOperation]:
+    """One statement per combination of filters and number of rows, so that PostgreSQL plans each once.
+
+    As a parameter, the number would count as a tenth of the table: no cached plan would look good, and planning for
+    every partition takes longer than reading the page.
+    """
+    limit: sa.ColumnElement[int] = sa.literal_column(str(rows))
     headers = outbox.c.headers
     null = sa.null()
     finished = sa.select(
@@ -90,16 +95,13 @@ def _listing(given: frozenset[str]) -> Statement[ListedOperation]:
         headers["spooled"].astext == "true",
         ~sa.exists().where(operations.c.id == outbox.c.id),
     )
-    parts = [_first(select, given) for select in (finished, spooled)]
+    parts = [_first(select, given, limit) for select in (finished, spooled)]
     both = sa.union_all(*(sa.select(part) for part in parts)).subquery()
-    select = sa.select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(_LIMIT)
+    select = sa.select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
     return Statement(select, ListedOperation)
 
 
-_LIMIT = sa.bindparam("limit", type_=sa.Integer)
-
-
-def _first(select: sa.Select[Any], given: frozenset[str]) -> sa.Subquery:
+def _first(select: sa.Select[Any], given: frozenset[str], limit: sa.ColumnElement[int]) -> sa.Subquery:
     """As many rows as a page takes, so that neither table is read further."""
     columns = select.selected_columns
     after = sa.tuple_(
@@ -120,6 +122,6 @@ def _first(select: sa.Select[Any], given: frozenset[str]) -> sa.Subquery:
         select.where(columns.name == sa.any_(sa.bindparam("commands", type_=ARRAY(sa.Text))))
         .where(*(condition for name, condition in conditions.items() if name in given))
         .order_by(columns.at.desc(), columns.id.desc())
-        .limit(_LIMIT)
+        .limit(limit)
         .subquery()
     )

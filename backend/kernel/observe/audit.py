@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -124,7 +124,7 @@ def entries(
     """
     if after:
         filters["after_at"], filters["after_id"] = after
-    rows = _listing(frozenset(filters)).all(connection, limit=limit + 1, **filters)
+    rows = _listing(frozenset(filters), limit + 1).all(connection, **filters)
     return page_of(rows, limit, lambda entry: (entry.at.isoformat(), str(entry.id)))
 
 
@@ -138,9 +138,9 @@ RETENTION = Retention(
 )
 
 
-@cache
-def _listing(given: frozenset[str]) -> Statement[AuditEntry]:
-    """One statement per combination of filters, so that PostgreSQL plans each for itself."""
+@lru_cache(256)
+def _listing(given: frozenset[str], rows: int) -> Statement[AuditEntry]:
+    """One statement per combination of filters and number of rows; see `delivery/operations.py`."""
     columns = audit_log.c
     place = sa.tuple_(columns.at, columns.id)
     after = sa.tuple_(sa.bindparam("after_at", type_=columns.at.type), sa.bindparam("after_id", type_=columns.id.type))
@@ -154,6 +154,6 @@ def _listing(given: frozenset[str]) -> Statement[AuditEntry]:
         sa.select(*(columns[name] for name in AuditEntry.__dataclass_fields__))
         .where(*(condition for name, condition in conditions.items() if name in given))
         .order_by(columns.at.desc(), columns.id.desc())
-        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .limit(sa.literal_column(str(rows)))
     )
     return Statement(select, AuditEntry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import time
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+import structlog
 from uuid_utils.compat import uuid7
 
 from backend.contexts.products.application.commands import AddStock
@@ -153,6 +155,7 @@ class _Side:
 def growth(environment: dict[str, str]) -> str:
     """Milliseconds of commands, pages and purges. `growth=1000000` measures with so many rows."""
     large = int(environment.get("BENCH_GROWTH") or LARGE)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with _side(environment, "small", SMALL) as few, _side(environment, "large", large) as many:
         return "\n".join(
             str(Figure(f"{large:,} rows to {SMALL:,}: {name}", "<= 1.20", "ms", pairs))
