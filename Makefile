@@ -56,7 +56,7 @@ client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript
 	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent size && npm run --silent test
 
 client-check: $(INSTALLED)
-	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; \
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; \
 		then $(MAKE) clients/typescript/node_modules && $(DOCUMENT) && npm --prefix clients/typescript run --silent check; \
 		else echo "the checks of clients/typescript are skipped: they need Node 20"; fi
 
