@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from dotenv import load_dotenv
 from environs import Env, EnvError
+from psycopg.conninfo import make_conninfo
 
 from backend.addresses import broker_urls
 from backend.settings_checks import NOT_SERVED, malformed, passwords, unsafe, used_twice
@@ -210,7 +211,10 @@ def _port(env: Env) -> int:
 
 
 def _embedded_database_url() -> str:
-    return DATABASE_URL_FILE.read_text().strip() if DATABASE_URL_FILE.exists() else ""
+    """Its address, also while it is down: libpq would take an empty one for another database of this machine."""
+    if DATABASE_URL_FILE.exists():
+        return DATABASE_URL_FILE.read_text().strip()
+    return make_conninfo(host=str(VAR / "postgres"), user="postgres", dbname="postgres")
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from backend import settings
@@ -62,6 +63,11 @@ def test_development_finds_the_embedded_database(tmp_path: Path) -> None:
     (tmp_path / "var/database-url").write_text("postgresql://embedded/x\n")
 
     assert load_settings().database_url == "postgresql://embedded/x"
+
+
+def test_development_uses_no_other_database_of_this_machine_while_its_own_is_down() -> None:
+    with pytest.raises(psycopg.OperationalError, match="var/postgres"):
+        psycopg.connect(load_settings().database_url)
 
 
 def test_a_variable_outdoes_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
