@@ -24,6 +24,7 @@ from backend.kernel.messages.away import Away
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request
+from backend.kernel.observe.tracing import current_traceparent
 from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 
 _TRIES_WITHOUT_KEY = 12
@@ -85,7 +86,7 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
     try:
         receiver = task.app.process().receiver
         receiver.check_pause(envelope.name)
-        receiver.receive(receiver.findable(envelope))
+        receiver.receive(receiver.findable(envelope), current_traceparent())
     except (WorkerShutdown, WorkerTerminate):
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a MemoryError must not end the worker either

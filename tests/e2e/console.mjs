@@ -171,7 +171,7 @@ const DAY = {
     await click("Resume users.create_user");
     await click("Resume", dialog());
     await told("users.create_user is resumed.");
-    await seen("None: of each lane that is not paused every command is carried out.");
+    await seen("None.");
   },
 
   async "the commands: how fast, what failed and why"() {

@@ -67,7 +67,7 @@ def write(command: DoByMail, ports: None) -> None:
 class ScriptedReceiver(Receiver):
     """A receiver whose messages say what becomes of them."""
 
-    def receive(self, envelope: Envelope) -> None:
+    def receive(self, envelope: Envelope, traceparent: str | None = None) -> None:
         _say(f"received {envelope.id}", f"headers {envelope.headers.as_json()}")
         _DEEDS[envelope.body["do"]](envelope)
         _say(f"done {envelope.id}")

@@ -26,13 +26,13 @@ from backend.kernel.delivery.receive import (
     log_end,
     observe_end,
     observe_wait,
-    origin_in_trace,
 )
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import audit, metrics
 from backend.kernel.observe.logging import bind_request, bound, bound_values
+from backend.kernel.observe.tracing import current_traceparent
 from backend.kernel.postgres.statements import run
 
 # A batch that waits for a lock holds others. It ends before PostgreSQL looks for a deadlock (after a second).
@@ -132,7 +132,7 @@ class BatchReceiver:
             first = partial(self.receiver.check_authority, envelope=envelope, handler=handler, message=message)
         bind_request(headers.request_id, task=handler.name, operation_id=str(envelope.id))
         with in_its_trace(envelope):
-            token = current_origin.set(origin_in_trace(envelope))
+            token = current_origin.set(headers.origin(current_traceparent()))
             try:
                 with UnitOfWork(self.receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
                     handled = self.receiver.handling.run(handler, message, unit)

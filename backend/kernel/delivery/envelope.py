@@ -75,10 +75,14 @@ class Headers:
                 found[name] = str(found[name])
         return found
 
-    @property
-    def origin(self) -> Origin:
-        """The request and the user that caused the message."""
-        return Origin(self.request_id, self.actor, self.ip, self.user_agent, self.traceparent, self.replayed_by)
+    def origin(self, traceparent: str | None = None) -> Origin:
+        """The request and the user that caused the message.
+
+        Args:
+            traceparent: of the span in which it is processed; what it causes is below that one, not the request's.
+        """
+        trace = traceparent or self.traceparent
+        return Origin(self.request_id, self.actor, self.ip, self.user_agent, trace, self.replayed_by)
 
 
 _NAMES = tuple(header.name for header in fields(Headers))

@@ -27,11 +27,11 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.origin import Origin, current_origin
+from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit, metrics
-from backend.kernel.observe.tracing import continued, current_traceparent
+from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 from backend.kernel.postgres.statements import driver_of
@@ -61,11 +61,14 @@ class Receiver:
     problem_of: Callable[[Refusal, str], dict[str, Any]]
     account_of: AccountOf
 
-    def receive(self, envelope: Envelope) -> None:
+    def receive(self, envelope: Envelope, traceparent: str | None = None) -> None:
         """Process a message. It takes effect once, however often it is delivered.
 
         A refusal of the domain is recorded as the operation's outcome. Serialization failures
         and deadlocks are retried at once, a few times.
+
+        Args:
+            traceparent: of the span in which it is processed.
 
         Raises:
             Forged: none of our processes wrote the message.
@@ -81,7 +84,7 @@ class Receiver:
             self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
-        token = current_origin.set(origin_in_trace(envelope))
+        token = current_origin.set(envelope.headers.origin(traceparent))
         started = perf_counter()
         try:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
@@ -192,7 +195,7 @@ class Receiver:
         handler = self.registry.by_name.get(envelope.name)
         if handler is None or handler.name not in self.registry.given_up:
             return []
-        token = current_origin.set(envelope.headers.origin)
+        token = current_origin.set(envelope.headers.origin())
         try:
             message: object = self.codec.decode(handler.message, envelope)
             with unit.session.begin_nested():
@@ -279,7 +282,7 @@ class Receiver:
         handler = self.registry.by_name.get(envelope.name)
         first = inbox.record_failure(connection, envelope, problem)
         if first and handler is not None and handler.audited:
-            token = current_origin.set(envelope.headers.origin)
+            token = current_origin.set(envelope.headers.origin())
             audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
             current_origin.reset(token)
         inbox.notify_waiting(connection, envelope)
@@ -308,12 +311,6 @@ def in_its_trace(envelope: Envelope) -> AbstractContextManager[None]:
         "messaging.message.id": str(envelope.id),
     }
     return continued(envelope.headers.traceparent, f"process {envelope.name}", SpanKind.CONSUMER, attributes)
-
-
-def origin_in_trace(envelope: Envelope) -> Origin:
-    """The origin of a message that is being processed. What it causes is part of its span, not of the request's."""
-    origin = envelope.headers.origin
-    return origin._replace(traceparent=current_traceparent() or origin.traceparent)
 
 
 def observe_wait(envelope: Envelope) -> None:

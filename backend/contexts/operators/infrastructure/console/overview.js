@@ -17,7 +17,7 @@ export async function show({ again, tell }) {
     h("h2", {}, "Lanes"),
     table("Lanes", laneColumns(lines, again, tell), lanes.items),
     h("h2", {}, "Paused commands"),
-    table("Paused commands", pausedColumns(again, tell), lanes.paused_commands, "None: of each lane that is not paused every command is carried out."),
+    table("Paused commands", pausedColumns(again, tell), lanes.paused_commands, "None."),
     h("p", { class: "actions" }, pauseCommand(lanes.items, again, tell)),
     h("h2", {}, "Workers"),
     table("Workers", WORKERS, workers.items, "No worker has reported within five minutes."),
