@@ -33,7 +33,7 @@ _STANDARD = "amqp://guest:guest@127.0.0.1:5672/"
 _STANDARD_PORT = 5672
 _CHOSEN = "RABBITMQ_SERVER"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 """Seconds a node may take to start on a busy machine."""
 
 

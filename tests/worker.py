@@ -26,7 +26,7 @@ from pytest_celery import CeleryTestBroker, CeleryTestWorker
 from backend.settings import ROOT
 from tests.deployment import defaults
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which what a test waits for will never happen, on a busy machine."""
 SECRET_KEY = "w3lPmEJkqzU0b7rXo1Yt5cNfVhSdGa9iQ2uT8eKx"
 _KEPT = "PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG"

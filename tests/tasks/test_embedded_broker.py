@@ -14,7 +14,7 @@ from kombu import Connection, Exchange, Producer, Queue
 from tests.tasks.conftest import app_on
 
 MESSAGES = 3000
-PATIENCE = 60.0
+PATIENCE = 120.0
 _END = -1
 
 

@@ -108,7 +108,7 @@ class Database:
                 return _ask(self._reads(self._read_url), ask, _REPLICA_SECONDS, tries=1)
             except (DatabaseAway, *_REPLICA_CONFLICTS):
                 self._replica.failed()
-        return _ask(self._reads(self.url), ask, timeout)
+        return _ask(self._pools.get(self.url) or self._reads(self.url), ask, timeout)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
