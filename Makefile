@@ -56,9 +56,11 @@ client: $(INSTALLED) clients/typescript/node_modules ## check clients/typescript
 	cd clients/typescript && npm run --silent check && npm run --silent build && npm run --silent size && npm run --silent test
 
 client-check: $(INSTALLED)
-	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; \
-		then $(MAKE) clients/typescript/node_modules && $(DOCUMENT) && npm --prefix clients/typescript run --silent check; \
-		else echo "the checks of clients/typescript are skipped: they need Node 20"; fi
+	@if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; \
+		then echo "the checks of clients/typescript are skipped: they need Node 20"; \
+	elif [ ! -d clients/typescript/node_modules ] && ! npm ping >/dev/null 2>&1; \
+		then echo "the checks of clients/typescript are skipped: their packages are not installed, and npm's registry does not answer"; \
+		else $(MAKE) clients/typescript/node_modules && $(DOCUMENT) && npm --prefix clients/typescript run --silent check; fi
 
 client-types: $(INSTALLED) clients/typescript/node_modules ## generate the types of clients/typescript from the OpenAPI document
 	@$(DOCUMENT)
