@@ -124,7 +124,7 @@ function replay(letter, again, tell) {
       tell("The dead letter is replayed.");
       await again();
     }
-  });
+  }, { "data-key": "replay" });
 }
 
 function discard(letter, again, tell) {
@@ -135,5 +135,5 @@ function discard(letter, again, tell) {
       tell("The dead letter is discarded.");
       await again();
     }
-  });
+  }, { "data-key": "discard" });
 }

@@ -122,7 +122,7 @@ function cancelButton(operation, again, tell) {
       tell("The operation is cancelled.");
       await again();
     }
-  });
+  }, { "data-key": "cancel" });
 }
 
 function timeline(trace) {

@@ -90,7 +90,7 @@ function acts(user, path, sessions, again, tell) {
         tell(done);
         await again();
       }
-    });
+    }, { "data-key": label.replace("Deactivate", "Activate") });
   return [
     user.is_active
       ? act("Deactivate", `Deactivate ${user.name}?`, "They cannot sign in any more, and every session of theirs ends at once.", () => post(`${path}/deactivate`), `${user.name} is deactivated.`)
@@ -112,7 +112,7 @@ function roles(user, path, again, tell) {
       tell(`The roles of ${user.name} are set.`);
       await again();
     }
-  });
+  }, { "data-key": "roles" });
 }
 
 /** A command that was accepted and has no outcome within ten seconds is not done yet. */
