@@ -55,8 +55,8 @@ def login(environment: dict[str, str]) -> Figure:
 def reads_in_a_storm(environment: dict[str, str]) -> Figure:
     """The 99th percentile of GET user during many sign-ins, against idle."""
     with servers(environment):
-        people = [somebody(environment) for _ in range(_PEOPLE)]
-        pairs = in_turn(lambda: _while_storming(people, lambda: _p99(people[0])), lambda: _p99(people[0]))
+        reader, *people = [somebody(environment) for _ in range(1 + _PEOPLE)]  # a 51st sign-in ends the first session
+        pairs = in_turn(lambda: _while_storming(people, lambda: _p99(reader)), lambda: _p99(reader))
     return Figure("p99 of GET user during many sign-ins", "<= 5", "ms", pairs)
 
 

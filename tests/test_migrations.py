@@ -132,8 +132,11 @@ def _without_search_keys(url: str) -> int:
 
 
 def _relations(url: str) -> set[str]:
+    """Without the partitions of a certain time, which a purge makes and drops."""
     with psycopg.connect(url) as connection:
-        relations = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        relations = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ '_[0-9]{8}(_|$)'"
+        )
         return {name for (name,) in relations}
 
 
