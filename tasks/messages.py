@@ -139,12 +139,15 @@ def _after_timeout(task: Task, envelope: Envelope, error: StatementTooSlow) -> R
 
 def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:
     """Another process may have a new key already: wait until this one is restarted with it. The message is sent
-    again unchanged: signing it here would make a forged message valid.
+    again unchanged: signing it here would make a forged message valid. Its id may be that of another's operation, so
+    nothing is recorded under it.
     """
     if task.request.retries >= _TRIES_WITHOUT_KEY:
         return _not_ours(Reason.UNKNOWN_KEY)
     seconds = min(2 ** (task.request.retries + 1), _LONGEST_DELAY_WITHOUT_KEY)
-    return _again(task, envelope, seconds, "no process has its key")
+    if not task.request.retries:
+        log.warning("message waits", reason="no process has its key")
+    return _again(task, envelope, seconds)
 
 
 def _not_ours(reason: Reason) -> Reject:

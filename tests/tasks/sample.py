@@ -21,6 +21,7 @@ from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.receive import Receiver
+from backend.kernel.delivery.sealing import UnknownKey
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
@@ -77,6 +78,7 @@ class ScriptedReceiver(Receiver):
 
     def note_retry(self, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
         """There is no database."""
+        _say(f"noted: {envelope.id}.")
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         if envelope.body["do"] == "be undecodable" and _first_time(envelope, "give up"):
@@ -139,6 +141,11 @@ def _find_no_database_once(envelope: Envelope) -> None:
         raise DatabaseAway(envelope.body.get("canary"))
 
 
+def _have_no_key_once(envelope: Envelope) -> None:
+    if _first_time(envelope, "key"):
+        raise UnknownKey
+
+
 def _be_too_slow(_: Envelope) -> None:
     raise StatementTooSlow
 
@@ -168,6 +175,7 @@ _DEEDS: Mapping[str, Callable[[Envelope], None]] = {
     "exit": _exit,
     "be undecodable": _be_undecodable,
     "find no database once": _find_no_database_once,
+    "have no key once": _have_no_key_once,
     "be too slow": _be_too_slow,
     "find no database when told": _find_no_database_when_told,
     "kill the process": lambda _: os.kill(os.getpid(), signal.SIGKILL),

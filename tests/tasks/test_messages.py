@@ -78,6 +78,14 @@ def test_a_database_that_is_away_is_waited_for(broker: Broker, sample_worker: Wo
     assert _lines(sample_worker, task_id) == ["received", "received", "done"]
 
 
+def test_a_message_that_proves_no_author_yet_is_tried_again_and_noted_for_no_operation(
+    broker: Broker, sample_worker: WorkerProcess
+) -> None:
+    since, task_id = sample_worker.mark(), broker.task(do="have no key once")
+    sample_worker.await_log(f"done {task_id}", since)
+    assert f"noted: {task_id}" not in sample_worker.logs()
+
+
 def test_a_statement_that_is_always_too_slow_is_not_tried_for_ever(
     broker: Broker, sample_worker: WorkerProcess
 ) -> None:
