@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+PORTS = range(1, 65536)
 _BROKER_SCHEMES = ("amqp", "amqps", "pyamqp")
 _ESCAPED = "percent-encode special characters of its password, such as %2F for /"
 
@@ -28,8 +29,8 @@ def database_parameters(url: str) -> dict[str, Any]:
     except psycopg.Error:
         raise UnreadableAddress(f"is not an address of PostgreSQL; {_ESCAPED}") from None
     ports = str(parameters.get("port") or "").split(",")
-    if not all(port.isdigit() or not port for port in ports):
-        raise UnreadableAddress(f"has a port that is not a number; {_ESCAPED}")
+    if not all(not port or (port.isdecimal() and int(port) in PORTS) for port in ports):
+        raise UnreadableAddress(f"has a port that is not a number from 1 to 65535; {_ESCAPED}")
     return parameters
 
 
@@ -63,6 +64,8 @@ def broker(address: str) -> SplitResult:
         raise UnreadableAddress("must list several hosts as complete addresses separated by ;")
     if not _has_port_or_none(parts) or "@" in parts.path + parts.query + parts.fragment:
         raise unreadable
+    if parts.query or parts.fragment:  # kombu would take them for options, such as another user
+        raise UnreadableAddress(f"has more than user, password, host, port and virtual host; {_ESCAPED}")
     return parts
 
 

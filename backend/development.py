@@ -30,11 +30,11 @@ import psutil
 import psycopg
 from environs import Env, EnvError
 
-from backend.addresses import broker_places, database_place
+from backend.addresses import PORTS, broker_places, database_place
 from backend.embedded_postgres import CannotStart, postgres_url, start_postgres
 from backend.program import load_program
 from backend.reload import Reloader
-from backend.settings import DATABASE_URL_FILE, PORTS, ROOT, VAR, Settings, SettingsError
+from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError
 
 HOST = "127.0.0.1"
 

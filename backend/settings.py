@@ -20,15 +20,13 @@ from dotenv import load_dotenv
 from environs import Env, EnvError
 from psycopg.conninfo import make_conninfo
 
-from backend.addresses import broker_urls
+from backend.addresses import PORTS, broker_urls
 from backend.settings_checks import NOT_SERVED, malformed, passwords, unsafe, used_twice
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 DATABASE_URL_FILE = VAR / "database-url"
 """The file in which `make run` stores the address of the embedded PostgreSQL for the other processes."""
-
-PORTS = range(1, 65536)
 
 
 class SettingsError(SystemExit):

@@ -125,6 +125,9 @@ def test_production_starts_with_what_is_safe(monkeypatch: pytest.MonkeyPatch, na
         f"amqp://u:{CANARY}@a:port/v",
         f"amqp://u:{CANARY}@a/v;redis://b",
         "amqp://u:%67uest@a/v",
+        f"amqp://u:{CANARY}@a/v?userid=guest&password=guest",
+        f"amqp://u:{CANARY}@a/v?heartbeat=10",
+        f"amqp://u:{CANARY}@a/v#w",
     ],
 )
 def test_every_broker_of_a_list_is_checked(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -138,6 +141,7 @@ def test_every_broker_of_a_list_is_checked(monkeypatch: pytest.MonkeyPatch, url:
         "sqlite://",
         f"postgresql://promise:{CANARY}/w@db/promise",
         f"postgresql://promise:{CANARY}@db:port/promise",
+        f"postgresql://promise:{CANARY}@db:5432,standby:65536/promise",
         f"postgresql://promise:{CANARY}@db/promise?no_such_option=1",
         f"postgresql://promise:%zz{CANARY}@db/promise",
         f"user=promise password={CANARY} ='",

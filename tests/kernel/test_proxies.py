@@ -66,6 +66,22 @@ def test_an_address_is_taken_in_its_one_spelling_and_anything_else_counts_as_the
     assert queue.sent[0].headers.ip == address
 
 
+@pytest.mark.parametrize(
+    ("settings", "told", "address"),
+    [
+        ({"trusted_proxies": 1}, '"a, 203.0.113.8', "203.0.113.8"),
+        ({"trusted_proxies": 1}, '1.2.3.4, "\\", 203.0.113.8', "203.0.113.8"),
+        ({"trusted_proxies": 2}, '1.2.3.4, ", 203.0.113.8, 10.0.0.1', "203.0.113.8"),
+    ],
+    indirect=["settings"],
+)
+def test_a_quote_that_a_client_opens_does_not_swallow_what_the_proxy_adds(
+    client: FlaskClient, queue: InlineQueue, told: str, address: str
+) -> None:
+    client.post(USERS, json=ADA, headers={"X-Forwarded-For": told})
+    assert queue.sent[0].headers.ip == address
+
+
 @BEHIND_ONE
 def test_wrong_passwords_from_one_address_are_throttled_whatever_the_port(client: FlaskClient) -> None:
     wrong = {"email": "ada@example.com", "password": "wrong"}

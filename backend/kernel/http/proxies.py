@@ -25,6 +25,8 @@ class TrustedProxies:
         self._fixed = ProxyFix(self._tidy, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """A quote that a client opens would swallow what the proxy appends."""
+        environ["HTTP_X_FORWARDED_FOR"] = environ.get("HTTP_X_FORWARDED_FOR", "").replace('"', "")
         return self._fixed(environ, start_response)
 
     def _tidy(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -13,7 +13,7 @@ from io import StringIO
 
 import msgspec
 
-_FORMULA = r"(?=[' \t]*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # full-width signs are signs to some
+_FORMULA = r"(?=['\" \t]*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # full-width signs are signs to some
 _NEEDS_GUARD = re.compile(rf"(?:^|[;\t\r\n]){_FORMULA}|^'*[\t\r]")
 _SEPARATOR = re.compile(rf"([;\t\r\n]){_FORMULA}")
 _GUARDED_SEPARATOR = re.compile(rf"([;\t\r\n])'{_FORMULA}")

@@ -14,8 +14,8 @@ from backend.kernel.messages.refusals import FieldError, Invalid
 # Only sending a mail shows whether it arrives. Names reserved for tests and intranets are well formed.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
-"""Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, the empty note."""
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442")
+"""Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, note and hieroglyphs."""
 
 
 nfkc = partial(unicodedata.normalize, "NFKC")

@@ -86,7 +86,7 @@ def test_a_code_may_be_typed_with_spaces(challenged: Challenged) -> None:
     """As mails and phones show it; digits are ASCII digits."""
     code = challenged.code
     assert challenged.status("".join(chr(ord(digit) + 0x660 - 0x30) for digit in code)) == 401
-    assert challenged.status(f" {code[:3]} {code[3:]}\u00a0") == 200
+    assert challenged.status(f" {code[:3]} \u200b\u202d{code[3:]}\u00a0\u202c") == 200
 
 
 def test_a_code_is_good_for_five_minutes(challenged: Challenged, database: Database) -> None:

@@ -81,7 +81,8 @@ def test_a_quantity_is_at_least_1() -> None:
 
 def test_a_name_is_trimmed_composed_and_not_empty() -> None:
     assert rules.name("  Cafe\u0301 ") == "Café"
-    for wrong in ("", "   ", "x" * 201, "bell\a", "line\nbreak", "\u200b\u2060", "\u3164", "\u2800", "\ufeff\u00ad"):
+    blank = ("\u200b\u2060", "\u3164", "\u2800", "\ufeff\u00ad", "\U00013441")
+    for wrong in ("", "   ", "x" * 201, "bell\a", "line\nbreak", *blank):
         with pytest.raises(Invalid):
             rules.name(wrong)
 

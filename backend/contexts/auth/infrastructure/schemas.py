@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from unicodedata import category
 
 import marshmallow as ma
 
@@ -18,8 +19,8 @@ _NO_CODE = {"enum": [False], "description": "Never sent: it tells generated clie
 
 
 def _without_spaces(code: str) -> str:
-    """A code, with or without spaces: mails and phones show `481 048`."""
-    return "".join(code.split())
+    """A code, with or without spaces: mails and phones show `481 048`, and invisible characters are copied with it."""
+    return "".join(one for one in code if not one.isspace() and category(one) != "Cf")
 
 
 class Credentials(ma.Schema):
