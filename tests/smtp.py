@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from time import sleep
 from typing import Self
 
 _ANSWERS = {
@@ -22,14 +23,16 @@ class HangingServer:
     Args:
         at: one of STEPS; "" for a server that answers everything.
         port: 0 for any.
+        drips: whether it goes on with a line every now and then from that step on, and no last one: a tar pit.
 
     Attributes:
         connections: how many there were.
         texts: the mails it was given and took.
     """
 
-    def __init__(self, at: str = "", port: int = 0) -> None:
+    def __init__(self, at: str = "", port: int = 0, *, drips: bool = False) -> None:
         self.at = at
+        self._drips = drips
         self.connections = 0
         self.texts: list[bytes] = []
         self._open: list[socket.socket] = []
@@ -80,6 +83,9 @@ class HangingServer:
         return answer if self.at in ("STARTTLS", "handshake") else answer.replace("\r\n250 STARTTLS", "\r\n250 HELP")
 
     def _answer(self, connection: socket.socket, step: str, text: str) -> None:
+        while self.at == step and self._drips:
+            connection.sendall(f"{text[:3]}-please wait\r\n".encode())
+            sleep(0.02)
         if self.at == step:
             self._hang()
         connection.sendall(f"{text}\r\n".encode())

@@ -345,6 +345,22 @@ def test_all_steps_together_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) ->
         send(slow.port)
 
 
+@pytest.mark.parametrize("step", ["greeting", "EHLO", "RCPT"])
+def test_a_server_whose_answer_never_ends_is_left(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Each line arrives in time, and the last one never does."""
+    monkeypatch.setattr(mailers, "_CONVERSATION", 0.5)
+    with HangingServer(step, drips=True) as tar_pit, pytest.raises(ServerAway, match="cannot be reached"):
+        send(tar_pit.port)
+
+
+def test_a_server_whose_answer_to_the_text_never_ends_leaves_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailers, "_TEXT", 0.5)
+    noted = Noted()
+    with HangingServer("text", drips=True) as tar_pit, pytest.raises(OSError):  # noqa: PT011 - smtplib's are OSErrors too
+        send(tar_pit.port, last_step=noted.step())
+    assert noted.outcome == "in doubt"
+
+
 def test_a_server_that_is_away_is_not_asked_for_every_mail_and_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

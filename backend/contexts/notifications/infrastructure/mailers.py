@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
+from io import BufferedReader, RawIOBase
 from pathlib import Path
+from socket import socket
 from time import monotonic
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -221,7 +223,12 @@ def _require(code: int, what: str) -> None:
 
 
 class _Deadline:
-    """smtplib's client with a deadline for the whole conversation: each of a dozen steps may take nearly its limit."""
+    """smtplib's client with a deadline for the whole conversation: each of a dozen steps may take nearly its limit, and
+    an answer may have any number of lines.
+    """
+
+    sock: Any
+    file: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._step, self._until = _STEP, monotonic() + _CONVERSATION
@@ -230,16 +237,32 @@ class _Deadline:
     def begin_text(self) -> None:
         """The text and its answer have a limit of their own."""
         self._step, self._until = _TEXT, monotonic() + _TEXT
-        self._limit(_TEXT)
+        self.sock.settimeout(_TEXT)
 
     def getreply(self) -> tuple[int, bytes]:
         """The server's next answer."""
-        self._limit(max(min(self._step, self._until - monotonic()), 0.001))
+        if self.file is None:
+            self.file = BufferedReader(_Timely(self.sock))
+        self.file.raw.until = min(monotonic() + self._step, self._until)
         answer: tuple[int, bytes] = super().getreply()  # type: ignore[misc]
         return answer
 
-    def _limit(self, seconds: float) -> None:
-        self.sock.settimeout(seconds)  # type: ignore[attr-defined]
+
+class _Timely(RawIOBase):
+    """What a server sends, up to a time."""
+
+    def __init__(self, connection: socket) -> None:
+        self._connection = connection
+        self.until = 0.0
+
+    def readable(self) -> bool:
+        """As `BufferedReader` asks for."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        self._connection.settimeout(max(self.until - monotonic(), 0.001))
+        return self._connection.recv_into(buffer)
 
 
 class _Smtp(_Deadline, smtplib.SMTP):
