@@ -142,6 +142,8 @@ def _look_after(app: ProgramApp) -> None:
     def check(options: Mapping[str, Any] | None = None, **_: Any) -> None:
         if (options or {}).get("autoscale"):
             raise SystemExit("--autoscale has no effect on quorum queues: set --concurrency, or start more workers")
+        if (options or {}).get("purge"):
+            raise SystemExit("--purge would delete accepted commands: cancel them, or pause their lane")
         try:
             check_delivery(app)
         except UnsafeDelivery as unsafe:

@@ -11,7 +11,7 @@ import structlog
 from celery import Task
 from uuid_utils.compat import uuid7
 
-from backend.kernel.observe.logging import bind_request
+from backend.kernel.observe.logging import bind_request, end_request
 from backend.kernel.postgres.faults import DatabaseAway
 
 SUCCEEDED = "succeeded"
@@ -39,6 +39,8 @@ def housekeeping(work: Callable[[Task], str]) -> Callable[[Task], None]:
             task.app.process().note_run(task.name, _rule(task), started_at, result)
         except DatabaseAway:
             log.warning("nothing done: the database is away")
+        finally:
+            end_request()
 
     return run
 

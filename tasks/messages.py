@@ -23,7 +23,7 @@ from backend.kernel.delivery.sealing import Forged, UnknownKey
 from backend.kernel.messages.away import Away
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
-from backend.kernel.observe.logging import bind_request
+from backend.kernel.observe.logging import bind_request, end_request
 from backend.kernel.observe.tracing import current_traceparent
 from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
 
@@ -234,4 +234,7 @@ def register(app: Celery, handler: Handler) -> None:
         time_limit=handler.limit * 3 // 2,
     )
     def task(self: Task, **body: Any) -> None:
-        process(self, handler, body)
+        try:
+            process(self, handler, body)
+        finally:
+            end_request()

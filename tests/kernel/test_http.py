@@ -515,9 +515,12 @@ def test_request_id_and_trace_travel_with_the_command(client: Client, queue: Inl
 
 
 @pytest.mark.parametrize("path", ["/users", "/auth/login", "/auth/logout", NOTES, f"/users/{UUID(int=5)}/activate"])
-@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
-def test_an_encoded_body_is_415_and_told_what_is_read(client: Client, path: str, encoding: str) -> None:
-    headers = {"Content_Encoding": encoding, "Content_Type": "application/json"}
+@pytest.mark.parametrize(
+    "encoding",
+    [{"Content_Encoding": one} for one in ("gzip", "br", "gzip, identity")] + [{"Transfer_Encoding": "gzip, chunked"}],
+)
+def test_an_encoded_body_is_415_and_told_what_is_read(client: Client, path: str, encoding: dict[str, str]) -> None:
+    headers = {**encoding, "Content_Type": "application/json"}
     refused = client.with_token("admin").post(path, data=b"\x1f\x8b", **headers)
     assert (refused.status_code, refused.headers["Accept-Encoding"]) == (415, "identity")
     assert client.post(NOTES, data=b"{", **headers).status_code == 401

@@ -62,9 +62,12 @@ def test_a_worker_may_be_told_its_queues_by_celerys_own_options(
     [
         ("commands", ("-Q", "sample.commands"), "LANES and the options -Q"),
         ("", ("--autoscale", "4,1"), "--concurrency"),
+        ("", ("--purge",), "accepted commands"),
     ],
 )
-def test_a_worker_refuses_options_that_would_be_ignored(lanes: str, options: tuple[str, ...], said: str) -> None:
+def test_a_worker_refuses_options_that_would_be_ignored_or_lose_messages(
+    lanes: str, options: tuple[str, ...], said: str
+) -> None:
     settings = environment(BROKER_URL="amqp://127.0.0.1:1/", LANES=lanes)
     worker = WorkerProcess(settings, *options, app="tests.tasks.sample")
     worker.start()

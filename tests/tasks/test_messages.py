@@ -159,6 +159,32 @@ def test_housekeeping_reaches_the_bus(broker: Broker, sample_worker: WorkerProce
     sample_worker.await_log("swept")
 
 
+@pytest.mark.parametrize(
+    ("task", "body"),
+    [
+        (("sample.work", "sample.commands"), {"do": "succeed"}),
+        (("maintenance.sweep_outbox", "maintenance"), {}),
+    ],
+)
+def test_what_a_worker_says_after_a_message_does_not_name_that_message(
+    broker: Broker,
+    sample_worker: WorkerProcess,
+    tmp_path: Path,
+    task: tuple[str, str],
+    body: dict[str, Any],
+) -> None:
+    """With the solo pool, the worker's main process processes the messages."""
+    sample_worker.terminate()
+    settings = environment(BROKER_URL=broker.url, SAMPLE_DIRECTORY=str(tmp_path))
+    with WorkerProcess(settings, "-P", "solo", app="tests.tasks.sample") as worker:
+        broker.task(*task, **body)
+        worker.await_log("done" if body else "swept")
+        broker.task("sample.unknown")
+        line = json.loads(worker.await_log("message dead-lettered"))
+        worker.terminate()
+    assert not {"request_id", "operation_id"} & line.keys()
+
+
 @pytest.fixture
 def mail_worker(rabbitmq_url: str, tmp_path: Path) -> Iterator[WorkerProcess]:
     settings = environment(BROKER_URL=rabbitmq_url, SAMPLE_DIRECTORY=str(tmp_path), LANES="mail, maintenance")

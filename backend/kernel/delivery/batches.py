@@ -31,7 +31,7 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import audit, metrics
-from backend.kernel.observe.logging import bind_request, bound, bound_values
+from backend.kernel.observe.logging import bind_request, bound, bound_values, end_request
 from backend.kernel.observe.tracing import current_traceparent
 from backend.kernel.postgres.statements import run
 
@@ -85,13 +85,13 @@ class BatchReceiver:
         try:
             batch = self._processed(members)
         except Exception as error:  # noqa: BLE001 - whatever it is: alone, each message meets its own fault again
-            bind_request("")
+            end_request()
             log.info("batch undone", messages=len(members), reason=type(error).__name__)
             return set()
         seconds = (perf_counter() - started) / max(len(batch), 1)
         for done in batch:
             _tell(done, seconds)
-        bind_request("")
+        end_request()
         self.receiver.relay.publish_meanwhile([aggregate for done in batch for aggregate in done.handled.to_relay])
         return {done.member.envelope.id for done in batch}
 

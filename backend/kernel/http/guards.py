@@ -22,6 +22,8 @@ from backend.kernel.messages.refusals import Forbidden, ReauthenticationRequired
 
 _RECENT = 600
 """Seconds within which an authentication is recent."""
+_UNENCODED = {"HTTP_CONTENT_ENCODING": ("", "identity"), "HTTP_TRANSFER_ENCODING": ("", "identity", "chunked")}
+"""The headers that say how a body is encoded, with what is read."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -152,8 +154,8 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
 def _refuse_encoded() -> None:
     """Refuse encoded bodies: decompressed, they may have any size."""
     environ = current.get().environ
-    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("identity", ""):
-        detail = "The body must be sent without Content-Encoding."
+    if not all(environ.get(name, "").strip().lower() in allowed for name, allowed in _UNENCODED.items()):
+        detail = "The body must be sent without Content-Encoding, and in no transfer coding but chunked."
         fail(http_problem(415, current.get().request_id, detail), {"Accept-Encoding": "identity"})
 
 

@@ -89,6 +89,11 @@ def bind_request(request_id: str, **extra: object) -> None:
     bind_contextvars(request_id=request_id, **extra)
 
 
+def end_request() -> None:
+    """End a request or a message: what this thread does next does not belong to it."""
+    clear_contextvars()
+
+
 def bound(**values: object) -> AbstractContextManager[None]:
     """Lines written in the `with` block contain `values` as well."""
     return bound_contextvars(**values)
