@@ -53,7 +53,12 @@ def made(tree: Tree, before: dict[str, bytes]) -> list[str]:
 def test_a_new_context_passes_every_check_untouched(tree: Tree, made: list[str]) -> None:
     """`flask new context <name>` generates a context that passes `make check` untouched."""
     tree.passes_the_gates(*python_of(made))
-    tree.passes_tests(*directories_of(made), "tests/flow/test_wire_format.py")
+    tree.passes_tests(
+        *directories_of(made),
+        "tests/flow/test_wire_format.py",
+        "tests/kernel/test_openapi.py",
+        "tests/test_kubernetes.py",
+    )
 
 
 def test_a_new_context_is_its_own_files_and_one_line_of_the_program_with_its_import(
@@ -96,8 +101,11 @@ def test_every_step_of_the_pages_does_what_it_says(tree: Tree) -> None:
         *sorted(tests),
         "tests/contexts/wishlists/test_handlers.py",
         "tests/flow/test_wire_format.py",
+        "tests/kernel/test_openapi.py",
         "tests/contexts/notifications/test_composing.py",
+        "tests/kernel/test_schedule.py",
         "tests/test_compose.py",
+        "tests/test_kubernetes.py",
         "tests/test_settings.py",
     )
 

@@ -358,6 +358,20 @@ def test_a_large_body_is_refused_where_only_its_fingerprint_counts(client: Clien
     assert client.with_token("ada").delete(f"{USERS}/me", data=body, Idempotency_Key="k").status_code == 413
 
 
+@pytest.mark.parametrize(("token", "encoding", "status"), [("ada", None, 413), ("ada", "gzip", 415), (None, None, 401)])
+def test_a_large_body_is_refused_where_none_is_read(
+    client: Client, token: str | None, encoding: str | None, status: int
+) -> None:
+    for path in ("/auth/logout", "/auth/logout-all"):
+        answer = client.with_token(token).post(path, data=b" " * (64 * 1024 + 1), Content_Encoding=encoding)
+        assert answer.status_code == status
+
+
+def test_a_large_body_is_reported_after_a_missing_role(client: Client) -> None:
+    path = f"{USERS}/{uuid4()}/activate"
+    assert client.with_token("ada").post(path, data=b" " * (64 * 1024 + 1)).status_code == 403
+
+
 def test_every_reason_is_listed_with_its_pointer(client: Client) -> None:
     refused = client.post(USERS, {"email": "nobody", "password": "short", "age": "5", "admin": True})
     assert refused.json["code"] == "validation_failed"

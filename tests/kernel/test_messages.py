@@ -152,6 +152,8 @@ def test_a_seal_opens_in_its_own_message_and_field_only() -> None:
         (ID, "parcels.post", "password"),
         (MESSAGE, "parcels.other", "password"),
         (MESSAGE, "parcels.post", "pin"),
+        (MESSAGE, "parcels.post", ""),
+        (MESSAGE, "parcels", "post.password"),
     ):
         with pytest.raises(Unsealable):
             sealer.unseal(sealed, *place)

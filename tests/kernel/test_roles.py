@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -12,12 +13,14 @@ from flask.views import MethodView
 from uuid_utils.compat import uuid7
 
 from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Caller
 from backend.kernel.http.commands import accepts_command, dispatched
 from backend.kernel.http.guards import needs_role
 from backend.kernel.http.openapi import Blueprint
 from backend.kernel.messages.authority import Account, has_role
-from backend.kernel.messages.message import Command
+from backend.kernel.messages.message import Command, Progress
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.registry import Handlers
 from backend.program import Process
@@ -38,16 +41,38 @@ class Hang(Command):
     """Hang a picture."""
 
 
+@dataclass(frozen=True)
+class HangLater(Command):
+    """Hang a picture when its time has come."""
+
+
+@dataclass(frozen=True)
+class Rehang(Command):
+    """Hang three pictures anew, one in each step."""
+
+
 class Gallery:
-    """A context with a role of its own, and the accounts of the moment."""
+    """A context with a role of its own, the accounts of the moment, and how many pictures were hung."""
 
     def __init__(self) -> None:
         self.roles = {CURATOR: {"curator"}, ADMIN: {"admin"}, ADA: {"editor"}}
-        handlers, blueprint = Handlers[None]("gallery"), Blueprint("gallery", __name__)
+        self.hung = 0
+        handlers, blueprint = Handlers[UnitOfWork]("gallery"), Blueprint("gallery", __name__)
 
         @handlers.on(Hang, may=has_role("curator"))
-        def hang(command: Hang, ports: None) -> None:
-            """Do nothing."""
+        def hang(command: Hang, unit: UnitOfWork) -> None:
+            unit.open()  # as whatever uses a repository
+            self.hung += 1
+
+        @handlers.on(HangLater, may=has_role("curator"))
+        def hang_later(command: HangLater, unit: UnitOfWork) -> None:
+            unit.later(Hang(), timedelta(0))
+
+        @handlers.on(Rehang, may=has_role("curator"), alone=True)
+        def rehang(command: Rehang, unit: UnitOfWork) -> Progress:
+            unit.open()  # as whatever uses a repository
+            self.hung += 1
+            return Progress(self.hung, 3, 0)
 
         @blueprint.route("/pictures")
         class Pictures(MethodView):
@@ -62,7 +87,7 @@ class Gallery:
         self.context: AnyContext = Context(
             "gallery",
             handlers,
-            lambda _resources, _unit: None,
+            lambda _resources, unit: unit,
             routes=(blueprint,),
             authenticate=lambda _resources: believing(CALLERS),
             authenticate_now=lambda _resources: believing(CALLERS),
@@ -99,9 +124,54 @@ def test_the_worker_asks_for_the_role_of_now(
     process.bus.dispatch(Hang(), operation_id)
     current_origin.reset(token)
     queue.drain()
-    found = process.bus.outcome_of(operation_id)
-    assert found is not None
-    assert found.status == outcome
+    assert status(process, operation_id) == outcome
+
+
+def test_a_role_that_is_lost_between_two_steps_ends_the_command(
+    process: Process, gallery: Gallery, queue: InlineQueue
+) -> None:
+    message = of_the_curator(process, Rehang())
+    queue.down = True
+    process.receiver.receive(message)
+    process.relay.wait()
+    gallery.roles[CURATOR] = set()
+    queue.down = False
+    queue.sweep()
+    assert (gallery.hung, status(process, message.id)) == (1, "failed")
+
+
+def test_a_role_that_is_lost_while_a_message_is_set_aside_is_missed(
+    process: Process, gallery: Gallery, queue: InlineQueue
+) -> None:
+    message = of_the_curator(process, Hang())
+    process.receiver.set_aside(message)
+    gallery.roles[CURATOR] = set()
+    queue.sweep()
+    queue.sweep()
+    assert (gallery.hung, status(process, message.id)) == (0, "failed")
+
+
+@pytest.mark.parametrize(("roles", "hung"), [({"curator"}, 1), (set(), 0)])
+def test_what_was_put_off_is_done_with_the_role_of_then(
+    process: Process, gallery: Gallery, queue: InlineQueue, roles: set[str], hung: int
+) -> None:
+    process.receiver.receive(of_the_curator(process, HangLater()))
+    gallery.roles[CURATOR] = roles
+    queue.sweep()
+    queue.sweep()
+    assert gallery.hung == hung
+
+
+def of_the_curator(process: Process, command: Command) -> Envelope:
+    token = current_origin.set(Origin(actor=CURATOR))
+    message = process.resources.codec.of_command(command, uuid7())
+    current_origin.reset(token)
+    return message
+
+
+def status(process: Process, operation_id: UUID) -> str | None:
+    outcome = process.bus.outcome_of(operation_id)
+    return outcome.status if outcome else None
 
 
 def test_a_route_for_a_role_says_403_in_the_document(app: Flask) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from time import time
 from typing import Any, TypeVar, cast
 
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
 from backend.kernel.http.answers import fail
 from backend.kernel.http.api import api, caller, current
+from backend.kernel.http.bodies import BODY_LIMIT
 from backend.kernel.http.caller import WITHOUT_ROLE, Caller, InvalidToken, SessionEnded
 from backend.kernel.http.commands import operation_id
 from backend.kernel.http.cookies import ACCESS, refuse_cross_site
@@ -130,11 +134,12 @@ def signed_in_caller() -> Caller:
 
 
 def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F:
-    look = notes_of(view).get("look")
+    notes = notes_of(view)
+    look, reads_a_body = notes.get("look"), _reads_a_body(notes)
 
     @wraps(view)  # copies the notes of the view
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        """Check in the order of the contract: 401, 403, 404, 415, then body and query in the view."""
+        """Check in the order of the contract: 401, 403, 404, 415, 413, then body and query in the view."""
         if access != "none":
             known = _identified(access, session_may_have_ended=session_may_have_ended)
             if known is None and access != "public":
@@ -145,10 +150,18 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
         if look is not None:
             look(**kwargs)
         _refuse_encoded()
+        if not reads_a_body and (request.content_length or 0) > BODY_LIMIT:
+            raise RequestEntityTooLarge
         return view(*args, **kwargs)
 
     add_notes(guarded, access=access)
     return cast("F", guarded)
+
+
+def _reads_a_body(notes: Mapping[str, Any]) -> bool:
+    """Whether the view reads the body, and checks its type and its length itself."""
+    in_the_body = any(one["in"] == "json" for one in notes.get("arguments", {}).get("parameters", ()))
+    return in_the_body or "requestBody" in notes.get("manual_doc", ())
 
 
 def _refuse_encoded() -> None:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, TypeVar, cast
 
 import marshmallow as ma
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from flask import Flask, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest import Blueprint as SmorestBlueprint
@@ -189,7 +190,7 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
         self._writing = Lock()
         self._unwritten: list[Callable[[], None]] = []
         self._document: dict[str, Any] | None = None
-        super().__init__(app)
+        super().__init__(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name)})
 
     def write_later(self, part: Callable[[], None]) -> None:
         """Defer a part of the document."""
@@ -220,6 +221,13 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
 
     def _register_error_handlers(self) -> None:
         """The application renders every error itself."""
+
+
+def _schema_name(schema: ma.Schema | type[ma.Schema]) -> str:
+    """The name in the document. `NewLoan(partial=True)` is `LoanChanges`: it may stand beside `NewLoan`."""
+    name = resolver(schema)  # type: ignore[arg-type]  # takes instances too
+    partial = isinstance(schema, ma.Schema) and schema.partial
+    return f"{name.removeprefix('New').removesuffix('Fields')}Changes" if partial else name
 
 
 def _tell_the_contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
@@ -270,8 +278,10 @@ def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int
     statuses = {404, 500, 503}
     if info.get("access") != "none":
         statuses.add(401)
+    if method != "get":
+        statuses |= {413, 415}
     if "requestBody" in doc:
-        statuses |= {400, 413, 415, 422}
+        statuses |= {400, 422}
     elif "arguments" in info or info.get("command"):
         statuses.add(422)
     if _takes_if_match(method, info):

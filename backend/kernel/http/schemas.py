@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 from unicodedata import normalize
 
@@ -68,6 +69,25 @@ class WholeNumber(ma.fields.Integer):
             raise self.make_error("invalid", input=value)
         accepted: int = apply_rule(self._rule, super()._validated(value))
         return accepted
+
+
+class ExactDecimal(ma.fields.String):
+    """An exact decimal: a JSON string or number. It is never a float, and never rounded.
+
+    Args:
+        rule: of a `str`, `int` or `Decimal`; raises Invalid, or returns the decimal.
+    """
+
+    default_error_messages = {"invalid": "Not a decimal: neither a number nor a decimal string."}  # noqa: RUF012 - marshmallow's
+
+    def __init__(self, rule: Callable[[str | int | Decimal], Decimal], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._rule = rule
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+            raise self.make_error("invalid")
+        return apply_rule(self._rule, value)
 
 
 class Flag(ma.fields.Boolean):

@@ -16,7 +16,8 @@ from uuid_utils.compat import uuid7
 from backend.contexts.products.application.commands import CreateProduct
 from backend.contexts.products.application.ports import ImportedRow
 from backend.contexts.products.application.queries import ProductView
-from backend.contexts.products.infrastructure.schemas import NewProduct, Price
+from backend.contexts.products.infrastructure.schemas import NewProduct
+from backend.kernel.http.schemas import ExactDecimal
 from backend.kernel.http.spreadsheets import unguarded
 from backend.kernel.messages.refusals import FieldError, Invalid
 
@@ -26,7 +27,7 @@ Row = tuple[int, Any]
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _SCHEMA = NewProduct()
-_NUMBERS = {name for name, field in _SCHEMA.fields.items() if isinstance(field, ma.fields.Integer | Price)}
+_NUMBERS = {name for name, field in _SCHEMA.fields.items() if isinstance(field, ma.fields.Integer | ExactDecimal)}
 _IGNORED = {*ProductView.__dataclass_fields__} - {*_SCHEMA.fields}
 """What an export has beside the fields of a new product."""
 

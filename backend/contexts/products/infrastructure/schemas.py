@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import marshmallow as ma
@@ -11,22 +9,11 @@ import marshmallow as ma
 from backend.contexts.products.application.queries import NEWEST_FIRST, SORTS
 from backend.contexts.products.domain import rules
 from backend.kernel.http.paging import PageArguments
-from backend.kernel.http.schemas import Text, WholeNumber, apply_rule, example
+from backend.kernel.http.schemas import ExactDecimal, Text, WholeNumber, example
 
 _PRICE: dict[str, Any] = {"pattern": "^[0-9]{1,10}(\\.[0-9]{1,2})?$"}
 _EXACT: dict[str, Any] = {"pattern": "^[0-9]+\\.[0-9]{2}$"}
 _NUMBER: dict[str, Any] = {"type": ["string", "number"], "minimum": 0, "maximum": float(rules.HIGHEST_PRICE)}
-
-
-class Price(ma.fields.String):
-    """An exact decimal: a string or a number."""
-
-    default_error_messages = {"invalid": "Not a decimal: neither a number nor a decimal string."}  # noqa: RUF012 - marshmallow's
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-            raise self.make_error("invalid")
-        return apply_rule(rules.price, value)
 
 
 class ProductFields(ma.Schema):
@@ -34,7 +21,9 @@ class ProductFields(ma.Schema):
 
     name = Text(rules.name, required=True, metadata=example("Laptop HP", minLength=1, maxLength=200))
     description = Text(rules.description, allow_none=True, metadata=example("Laptop HP 15 pulgadas", maxLength=5000))
-    price = Price(required=True, metadata=example("899.99", "Up to two decimal places.", **_PRICE, **_NUMBER))
+    price = ExactDecimal(
+        rules.price, required=True, metadata=example("899.99", "Up to two decimal places.", **_PRICE, **_NUMBER)
+    )
     sku = Text(rules.sku, allow_none=True, metadata=example("HP-15", "Unique.", minLength=1, maxLength=64))
     low_stock_threshold = WholeNumber(
         rules.low_stock_threshold,
@@ -87,8 +76,8 @@ class ProductFilter(PageArguments):
     """Filters and order of the list of products."""
 
     q = Text(metadata={"description": "Words that must all occur in name or description, in any case and order."})
-    min_price = Price(metadata=example("100", **_PRICE))
-    max_price = Price(metadata=example("899.99", **_PRICE))
+    min_price = ExactDecimal(rules.price, metadata=example("100", **_PRICE))
+    max_price = ExactDecimal(rules.price, metadata=example("899.99", **_PRICE))
     in_stock = ma.fields.Boolean(metadata={"description": "Whether the stock is above zero."})
     is_active = ma.fields.Boolean(metadata={"description": "Only administrators see inactive products."})
     sort = ma.fields.String(load_default=NEWEST_FIRST, validate=ma.validate.OneOf(SORTS))
