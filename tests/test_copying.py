@@ -16,7 +16,13 @@ pytestmark = pytest.mark.timeout(600)  # runs copier, mypy and tests of its own
 _ANSWERS = ("--defaults", "--data", "project_name=shop", "--data", "products=false")
 _CHANGED = ("backend/contexts/users/domain/rules.py", "backend/kernel/limits.py", "docs/glossary.md")
 """What both change: the project above the first line, the later version below the last."""
-_FAST = "tests/contexts/wishlists", "tests/test_compose.py", "tests/test_docs.py"
+_FAST = (
+    "tests/contexts/wishlists",
+    "tests/kernel/test_openapi.py",
+    "tests/test_compose.py",
+    "tests/test_docs.py",
+    "tests/test_kubernetes.py",
+)
 
 
 @pytest.fixture(scope="module")
