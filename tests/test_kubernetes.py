@@ -23,7 +23,8 @@ PODS = {
     for one in MANIFESTS
     if one["kind"] in ("Deployment", "Job")
 }
-LANES = lanes_of(Program(settings_with()).registry)
+LANES = lanes_of(Program(settings_with()).registry) | {f"any.{kind}": kind for kind in Kind}
+"""Those of the program, and one of each kind that a context may have."""
 
 
 def container(pod: str) -> dict[str, Any]:
