@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NoReturn, Protocol
 from uuid import UUID
 
 import msgspec
+import structlog
 from flask import Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_etags
@@ -20,9 +22,12 @@ from backend.kernel.http.shortcuts import Finished
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+_INCOMPLETE = "INCOMPLETE: the rest could not be read. Export again.\r\n"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 _OUR_TAG = re.compile(r'(?<!W/)"([0-9a-f-]{36})\.([0-9]{1,18})"')
+
+log = structlog.get_logger(__name__)
 
 
 def fail(body: Problem, headers: Mapping[str, str] | None = None) -> NoReturn:
@@ -34,6 +39,24 @@ def problem_response(body: Problem, headers: Mapping[str, str] | None = None) ->
     """Problem details as a response."""
     current.get().problem = body["code"]
     return json_response(rooted(body), body["status"], headers, CONTENT_TYPE)
+
+
+def csv_response(parts: Iterator[str], file_name: str) -> Response:
+    """A CSV file that is read while it is sent. Its heading and first page are read before the answer begins, so that a
+    database that is away is still a 503.
+    """
+    first = [*islice(parts, 2)]
+    headers = {"Content-Disposition": f'attachment; filename="{file_name}"'}
+    return Response(_or_incomplete(chain(first, parts)), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _or_incomplete(parts: Iterator[str]) -> Iterator[str]:
+    """Say at the end of a file that it was cut: the server below ends the answer like a complete one."""
+    try:
+        yield from parts
+    except Exception as error:  # noqa: BLE001 - whatever it is, the reader must learn of it
+        log.warning("file cut", reason=type(error).__name__)
+        yield _INCOMPLETE
 
 
 def rooted(body: Problem) -> Problem:

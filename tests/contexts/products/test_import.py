@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from io import BytesIO, StringIO
 from typing import Any
@@ -19,6 +21,7 @@ from uuid_utils.compat import uuid7
 from backend.contexts.products.application.commands import CreateProduct, ImportProducts
 from backend.contexts.products.application.handlers import import_products
 from backend.contexts.products.application.ports import ImportedRow
+from backend.contexts.products.infrastructure import transfer
 from backend.contexts.products.infrastructure.rows import Unreadable, csv_rows, json_rows
 from backend.contexts.products.infrastructure.tables import imports
 from backend.kernel.delivery.envelope import Envelope, Headers
@@ -327,6 +330,36 @@ def test_a_cell_that_holds_no_formula_is_exported_as_it_is(admin: Client, harmle
 @given(st.text(alphabet="a'\"=+ ;\t\r\n\uff1d", max_size=8))
 def test_a_text_is_the_same_after_it_was_a_cell(text: str) -> None:
     assert unguarded(guarded(text)) == text
+
+
+def test_an_export_that_cannot_begin_is_503(admin: Client, process: Process) -> None:
+    """Once an answer has begun with 200, nothing tells its reader that it is cut."""
+    process.bus.database.close()
+    for path in ("/products/export", "/audit/export"):
+        answer = admin.get(path)
+        assert (answer.status_code, bool(answer.headers["Retry-After"])) == (503, True)
+
+
+@contextmanager
+def _without_products(process: Process) -> Iterator[None]:
+    """While inside, no product can be read."""
+    with process.bus.database.transaction() as connection:
+        connection.execute(sa.text("alter table products rename to products_elsewhere"))
+    try:
+        yield
+    finally:
+        with process.bus.database.transaction() as connection:
+            connection.execute(sa.text("alter table products_elsewhere rename to products"))
+
+
+def test_an_export_that_is_cut_says_so(admin: Client, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_PAGE", 1)
+    for name in ("A", "B", "C"):
+        new_product(admin, name=name)
+    answer = admin.get("/products/export")
+    with _without_products(process):
+        assert answer.text.splitlines()[-1].startswith("INCOMPLETE")
+    assert len(admin.get("/products/export").text.splitlines()) == 4
 
 
 def test_an_export_is_imported_as_it_is(admin: Client, queue: InlineQueue, process: Process) -> None:

@@ -11,6 +11,7 @@ from flask import Response
 from flask.views import MethodView
 
 from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.http.answers import csv_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only
 from backend.kernel.http.openapi import Blueprint
@@ -112,8 +113,7 @@ class AuditExport(MethodView):
         The entries that match, newest first, at most 100,000. An apostrophe precedes a cell that a spreadsheet would
         take for a formula.
         """
-        headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-        return Response(csv_of(bus(), wanted), content_type="text/csv; charset=utf-8", headers=headers)
+        return csv_response(csv_of(bus(), wanted), "audit.csv")
 
 
 def csv_of(bus: Bus, wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from backend.contexts.products.application.queries import ListProducts, ProductV
 from backend.contexts.products.domain.product import ProductFields
 from backend.contexts.products.infrastructure.rows import READERS, Unreadable
 from backend.kernel.delivery.dispatch import Bus
-from backend.kernel.http.answers import fail
+from backend.kernel.http.answers import csv_response, fail
 from backend.kernel.http.api import current
 from backend.kernel.http.problems import http_problem
 from backend.kernel.http.spreadsheets import line
@@ -66,8 +66,7 @@ def upload() -> Upload:
 
 def csv_of(bus: Bus) -> Response:
     """Every product as CSV (RFC 4180), newest first, read page by page while it is sent."""
-    headers = {"Content-Disposition": 'attachment; filename="products.csv"'}
-    return Response(_lines(bus), content_type="text/csv; charset=utf-8", headers=headers)
+    return csv_response(_lines(bus), "products.csv")
 
 
 def _lines(bus: Bus) -> Iterator[str]:
