@@ -20,7 +20,7 @@ run: $(INSTALLED) ## start API, workers, beat, Flower and (unless DATABASE_URL i
 	@$(BIN)/python -m backend.development
 
 test: $(INSTALLED) ## run every test, in four processes; ARGS="-k word" selects, ARGS="-n 0" runs them in one
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: lint client-check ## run everything that must pass before a change lands
 	@$(MAKE) test
@@ -35,7 +35,7 @@ lint: $(INSTALLED) ## ruff, mypy --strict, the import contracts
 coverage: $(INSTALLED) ## what the tests run of backend/ and tasks/, in lines and branches; ARGS as for `make test`
 	@mkdir -p var/coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/coverage run -m pytest -n 4 --dist loadfile $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python -m tests.covered

@@ -28,7 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"rabbitmq_url", "private_rabbitmq"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("rabbitmq")
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)  # the longest first, beside the others
 
 
 @pytest.hookimpl(wrapper=True)
