@@ -54,7 +54,8 @@ MODULES = Path(os.environ.get("PLAYWRIGHT", ROOT / "examples/web"))
 CANARY = "a secret that nobody may read"
 _LATE = """
 insert into operations (id, name, status, accepted_at, taken_at, worker)
-values (gen_random_uuid(), 'users.activate_user', 'succeeded', now() - interval '8 s', now(), 'all@here')
+values ('01900000-0000-7000-8000-0000000000e2', 'users.activate_user', 'succeeded', now() - interval '8 s', now(),
+    'all@here')
 """
 
 pytestmark = [

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from uuid_utils.compat import uuid7
 
@@ -133,6 +134,22 @@ def test_the_filters_of_administrators_are_forbidden_to_others(ada: Client, quer
 @pytest.mark.parametrize("query", ["status=done", "since=yesterday", "actor=x", "cursor=x", "limit=0", "colour=red"])
 def test_a_filter_that_makes_no_sense_is_refused(admin: Client, query: str) -> None:
     assert admin.get(f"/operations?{query}").status_code == 422
+
+
+def test_an_operation_whose_id_holds_no_time_of_ours_is_listed_with_that_of_its_row(
+    admin: Client, process: Process
+) -> None:
+    """Another program may have named its message: `ffff…` would be a time after the year 9999."""
+    with process.resources.database.transaction() as connection:
+        connection.execute(
+            sa.text(
+                "insert into operations (id, name, status, accepted_at)"
+                " values (:id, 'users.create_user', 'succeeded', '2026-01-02T03:04:05Z')"
+            ),
+            {"id": UUID("ffffffff-ffff-4fff-8fff-ffffffffffff")},
+        )
+    (found,) = admin.get("/operations").json["items"]
+    assert found["accepted_at"] == "2026-01-02T03:04:05Z"
 
 
 def test_the_listing_has_pages(ada: Client, queue: InlineQueue) -> None:

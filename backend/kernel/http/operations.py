@@ -35,6 +35,9 @@ _SPREADS_WITHIN = timedelta(seconds=10)
 _RECENT = timedelta(seconds=10)
 """No restore takes less: an operation that was accepted since is pending."""
 _DAY = 24 * 3600
+_WITH_TIME = 7
+_NO_DATE = 253_402_300_800_000
+"""Milliseconds until the year 10000, which a `datetime` cannot hold."""
 _FOR_ADMINS = {"actor", "request_id"}
 _NOT_KEPT = {"Cache-Control": "no-store"}
 """The handle is all that an anonymous caller has of an operation."""
@@ -93,9 +96,10 @@ class Handle:
 
     @property
     def accepted_at(self) -> datetime | None:
-        """The time in the id (RFC 9562); None for an id derived from an Idempotency-Key."""
+        """The time in the id (RFC 9562); None for an id derived from an Idempotency-Key, or by another program."""
         milliseconds = self.operation_id.int >> 80
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+        known = self.operation_id.version == _WITH_TIME and 0 < milliseconds < _NO_DATE
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if known else None
 
     @property
     def accepted_before(self) -> datetime | None:

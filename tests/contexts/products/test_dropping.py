@@ -13,7 +13,7 @@ from backend.settings import ROOT
 from tests.postgres import database_beside
 from tests.tree import Tree, copied
 
-pytestmark = pytest.mark.timeout(600)  # runs mypy and tests of its own
+pytestmark = pytest.mark.timeout(1200)  # runs mypy and tests of its own
 _FAST = (
     "tests/contexts",
     "tests/kernel/test_bus.py",
