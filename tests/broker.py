@@ -207,9 +207,9 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     elif "PYTEST_XDIST_WORKER" in os.environ:
         pytest.fail("two processes cannot share the RabbitMQ of TEST_BROKER_URL: test in one, with ARGS='-n 0'")
     else:
-        _forget_queues(url)
+        forget_queues(url)
         yield url
-        _forget_queues(url)
+        forget_queues(url)
 
 
 @contextmanager
@@ -273,7 +273,8 @@ def waiting(url: str, queue: str) -> list[Any]:
     return found  # closing the channel put them back
 
 
-def _forget_queues(url: str) -> None:
+def forget_queues(url: str) -> None:
+    """Delete every queue of the program, with what is in it."""
     for queue in queues():
         with Connection(url) as connection, connection.channel() as channel:
             channel.queue_delete(queue)

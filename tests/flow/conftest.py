@@ -7,9 +7,17 @@ from collections.abc import Iterator
 import pytest
 from pytest_celery import CeleryBrokerCluster, CeleryWorkerCluster
 
+from tests.broker import forget_queues
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess
 from tests.worker import WorkerProcess, broker_node, environment, worker_node
+
+
+@pytest.fixture(scope="package")
+def rabbitmq_url(rabbitmq_url: str) -> str:
+    """Without what the tests of another directory left in its queues."""
+    forget_queues(rabbitmq_url)
+    return rabbitmq_url
 
 
 @pytest.fixture(scope="package")
