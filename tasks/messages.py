@@ -14,7 +14,7 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
 
-from backend.kernel.delivery.codec import Undecodable
+from backend.kernel.delivery.codec import Expired, Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope, Headers, MalformedHeaders, Taking
 from backend.kernel.delivery.pauses import Paused
@@ -34,6 +34,7 @@ _TIMEOUTS = 30
 """Some twelve minutes in all, with `statement_timeout`: a server that is too busy has recovered by then."""
 _HOLD = 2 / 3
 """The part of its handler's limit for which a message that cannot be delayed is held: the last try must fit in."""
+_HOPELESS: dict[type[BaseException], Reason] = {Expired: Reason.EXPIRED, Undecodable: Reason.UNDECODABLE}
 
 log = structlog.get_logger(__name__)
 
@@ -104,8 +105,8 @@ def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseExcepti
         return _not_ours(Reason.FORGED)
     if isinstance(error, UnknownKey):
         return _after_unknown_key(task, envelope)
-    if isinstance(error, Undecodable):
-        return _given_up(task, envelope, Reason.UNDECODABLE, error)
+    if isinstance(error, Expired | Undecodable):
+        return _given_up(task, envelope, _HOPELESS[type(error)], error)
     return _after_fault(task, handler, envelope, error)
 
 

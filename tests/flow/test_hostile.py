@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -98,6 +100,35 @@ def test_a_copy_of_a_message_cannot_be_altered(
 
     assert recorded(ours, rows, 1)[0][0] == "forged"
     assert rows("select id from users") == []
+
+
+def test_a_recorded_message_takes_no_effect_after_its_operation_is_purged(
+    api: Client, settings: dict[str, str], rabbitmq_url: str, ours: ProgramApp, rows: Rows
+) -> None:
+    user_id = uuid7()
+    sealer, codec = ours.process().resources.sealer, ours.process().resources.codec
+    command = CreateUser(user_id, PersonName("Ada"), "ada@example.com", Secret("correct horse battery"))
+    message = codec.of_command(command, user_id)
+    long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat()
+    message = sealer.signed(replace(message, headers=replace(message.headers, accepted_at=long_ago)))
+    headers = {"task": message.name, "id": str(message.id), "lang": "py", "envelope": message.headers.as_json()}
+    with Connection(rabbitmq_url) as connection:
+        Producer(connection.default_channel, auto_declare=False).publish(
+            [[], message.body, {}], message.lane, exchange="commands", serializer="json", headers=headers
+        )
+
+    assert recorded(ours, rows, 1) == [("expired", "users.create_user", user_id)]
+    assert rows("select id from users") == []
+
+    admin = administrator(api, settings)
+    (letter,) = api.get("/api/v1/dead-letters?reason=expired", **admin).body["items"]
+    assert api.post(f"/api/v1/dead-letters/{letter['id']}/replay", {}, **admin).status == 200
+
+    def created() -> list[Any]:
+        ours.process().sweep()  # as beat has a worker do
+        return rows("select id from users where id = %s", user_id)
+
+    assert eventually(created)
 
 
 @pytest.mark.usefixtures("worker")

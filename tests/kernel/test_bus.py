@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -164,7 +165,9 @@ def rows(process: Process, statement: str) -> list[Any]:
 
 
 def message(process: Process, body: object, name: str = "notes.write") -> Envelope:
-    envelope = Envelope(uuid7(), name, "notes.commands", {"note": body}, Headers("r1"))
+    envelope = Envelope(
+        uuid7(), name, "notes.commands", {"note": body}, Headers("r1", accepted_at=datetime.now(UTC).isoformat())
+    )
     return process.resources.sealer.signed(envelope)
 
 

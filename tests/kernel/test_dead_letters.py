@@ -272,7 +272,7 @@ def test_a_replay_that_fails_again_is_a_dead_letter_again(process: Process, queu
     process.bus.execute(ReplayDeadLetter(letter.id))
     (headers,) = rows(process, "select headers from outbox")[0]
     kept = {"request_id": "r1", "accepted_at": envelope.headers.accepted_at, "replay": 1}
-    assert headers == {**kept, "mac": headers["mac"]}
+    assert headers == {**kept, "replayed_at": headers["replayed_at"], "mac": headers["mac"]}
     change(process, "delete from outbox")
     second = fail(process, replace(envelope, headers=Headers.parse(headers)))
     assert (second.id, second.times, second.status) == (letter.id, 2, "open")
@@ -303,6 +303,12 @@ def test_a_group_is_replayed_and_the_others_left(process: Process, queue: Inline
     assert sorted(rows(process, "select bill from bills")) == [("gas",), ("rent",), ("water",)]
     assert letter_of(process, other.id).status == "open"
     assert process.bus.execute(ReplayGroup(Group(reason="fault"))) == Replayed(0, 0)
+
+
+def test_what_may_have_taken_effect_before_is_replayed_only_where_the_group_names_it(process: Process) -> None:
+    process.receiver.give_up(message(process), Reason.EXPIRED)
+    assert process.bus.execute(ReplayGroup(Group(task="till.pay"))) == Replayed(0, 1)
+    assert process.bus.execute(ReplayGroup(Group(reason="expired"))) == Replayed(1, 0)
 
 
 def test_a_task_that_nobody_knows_is_replayed_once_somebody_does(process: Process) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
 from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery.codec import Expired
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.unit_of_work import UnitOfWork
@@ -103,6 +104,18 @@ def test_a_command_for_later_is_processed_once_it_is_due(
     assert seats() == [("reserved", "1A"), ("expired", "1A")]
 
 
+@pytest.mark.usefixtures("seats")
+def test_a_command_for_later_counts_as_accepted_when_it_is_due(process: Process, queue: InlineQueue) -> None:
+    """Of writes to one field the last wins, and metrics do not take its delay for a wait in the lane."""
+    process.bus.dispatch(Reserve("1A"), uuid7())
+    queue.drain()
+    ((headers,),) = process.resources.database.read(
+        lambda primary: primary.execute("select headers from timers").fetchall()
+    )
+    reserved_at = datetime.fromisoformat(queue.sent[0].headers.accepted_at)
+    assert datetime.fromisoformat(headers["accepted_at"]) - reserved_at >= timedelta(minutes=15)
+
+
 def test_nothing_is_left_for_later_of_what_was_undone(
     process: Process, seats: Callable[[], list[Any]], due: Callable[[], None]
 ) -> None:
@@ -124,6 +137,15 @@ def test_what_was_reserved_is_released_when_the_command_is_given_up_once(
     outcome = process.bus.outcome_of(message.id)
     assert outcome is not None
     assert outcome.status == "failed"
+
+
+def test_a_recorded_copy_releases_nothing_when_it_is_given_up(process: Process, seats: Callable[[], list[Any]]) -> None:
+    """The inbox has forgotten whether the message took effect."""
+    message = _posted(process, Reserve("1A"))
+    long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat()
+    recorded = process.resources.sealer.signed(replace(message, headers=replace(message.headers, accepted_at=long_ago)))
+    process.receiver.give_up(recorded, Reason.EXPIRED, Expired())
+    assert seats() == []
 
 
 def test_a_release_that_fails_keeps_no_dead_letter_away(process: Process, seats: Callable[[], list[Any]]) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from string import ascii_letters, digits
 from typing import Any
@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from cryptography.fernet import Fernet
 
-from backend.kernel.delivery.codec import Codec, Undecodable
+from backend.kernel.delivery.codec import Codec, Expired, Undecodable
 from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.sealing import Forged, Sealer, UnknownKey, Unsealable
 from backend.kernel.keys import BadSignature, Keyring
@@ -142,6 +142,31 @@ def test_a_message_that_nobody_signed_is_taken_only_where_it_is_allowed() -> Non
     assert Keys(NEW, accept_unsigned=True).read(unsigned) == POST
     with pytest.raises(Forged):
         Keys(NEW, accept_unsigned=True).read(replace(written, headers=replace(written.headers, mac="x")))
+
+
+@pytest.mark.parametrize(
+    ("days", "replayed", "expired"), [(28, None, False), (30, None, True), (90, 0, False), (90, 30, True)]
+)
+def test_a_message_is_read_only_while_the_inbox_remembers_whether_it_took_effect(
+    days: int, replayed: int | None, *, expired: bool
+) -> None:
+    """Somebody recorded it, and publishes it again. What an operator replays counts from then."""
+    keys = Keys(NEW)
+    written = keys.written()
+    replayed_at = "" if replayed is None else _ago(replayed)
+    headers = replace(
+        written.headers, accepted_at=_ago(days), replay=int(replayed is not None), replayed_at=replayed_at
+    )
+    recorded = keys.sealer.signed(replace(written, headers=headers))
+    if expired:
+        with pytest.raises(Expired):
+            keys.read(recorded)
+    else:
+        assert keys.read(recorded) == POST
+
+
+def _ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
 def test_a_seal_opens_in_its_own_message_and_field_only() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, get_type_hints
 from uuid import UUID
 
 import msgspec
 from uuid_utils.compat import uuid7
 
+from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers
 from backend.kernel.delivery.sealing import Sealer, Unsealable
 from backend.kernel.messages.event import Event
@@ -21,9 +22,16 @@ from backend.kernel.messages.secret import Secret
 
 T = TypeVar("T")
 
+_VALID_FOR = inbox.RETENTION.age - timedelta(days=1)
+"""Shorter than the inbox remembers a message: the clocks of processes differ."""
+
 
 class Undecodable(Exception):
     """The body is not, or no longer, the message that its name promises. A retry cannot help."""
+
+
+class Expired(Exception):
+    """The message is so old that the inbox may have forgotten it: a copy would take effect again."""
 
 
 class Codec:
@@ -39,7 +47,6 @@ class Codec:
         self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
     ) -> Envelope:
         """The message for the command's handler."""
-        handler = self._registry.handlers[type(command)]
         accepted_at = datetime.now(UTC).isoformat()
         headers = Headers(
             *current_origin.get(),
@@ -48,6 +55,14 @@ class Codec:
             resource=resource,
             waiting=waiting,
         )
+        return self._of_command(command, operation_id, headers)
+
+    def of_timer(self, command: Command, due_at: datetime) -> Envelope:
+        """The message of a command for later. It counts as accepted when it is due."""
+        return self._of_command(command, uuid7(), Headers(*current_origin.get(), accepted_at=due_at.isoformat()))
+
+    def _of_command(self, command: Command, operation_id: UUID, headers: Headers) -> Envelope:
+        handler = self._registry.handlers[type(command)]
         body = self._encode(command, operation_id, handler.name)
         return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
 
@@ -66,9 +81,11 @@ class Codec:
 
         Raises:
             Forged, UnknownKey: see `Sealer.check`.
+            Expired: it may have taken effect before.
             Undecodable: the body does not fit `kind`, or a secret does not open; the text names the field.
         """
         self._sealer.check(envelope)
+        _check_age(envelope.headers)
         body = dict(envelope.body)
         try:
             for field in _secret_fields(kind):
@@ -109,6 +126,13 @@ class Codec:
         if traceparent := current_origin.get().traceparent:
             body["traceparent"] = traceparent
         return Envelope(event_id, name, EVENTS_EXCHANGE, body)
+
+
+def _check_age(headers: Headers) -> None:
+    since = headers.replayed_at or headers.accepted_at
+    signed = headers.mac  # without a MAC its times prove nothing
+    if signed and datetime.fromisoformat(since) < datetime.now(UTC) - _VALID_FOR:
+        raise Expired
 
 
 _SECRETS: dict[type, tuple[str, ...]] = {}

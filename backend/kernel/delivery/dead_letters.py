@@ -38,6 +38,7 @@ class Reason(StrEnum):
 
     FAULT = "fault"  # its handler failed at its last attempt
     UNDECODABLE = "undecodable"  # the body is not the message that its name promises
+    EXPIRED = "expired"  # so old that the inbox may have forgotten whether it took effect
     UNKNOWN_TASK = "unknown_task"  # no handler has this name
     MALFORMED = "malformed"  # it is no task
     DELIVERY_LIMIT = "delivery_limit"  # it killed its worker at each delivery

@@ -26,7 +26,7 @@ class Headers:
 
     Attributes:
         request_id, actor, ip, user_agent, traceparent, replayed_by: see `Origin`.
-        accepted_at: when the API accepted the command or the event was written, RFC 3339.
+        accepted_at: when the API accepted the command, the event was written, or the timer was due; RFC 3339.
         fingerprint: of the request's body, for a command under an Idempotency-Key.
         resource: the path of what the command creates or changes.
         waiting: whether a request waits for the outcome.
@@ -35,6 +35,7 @@ class Headers:
         attempts: the number of failed attempts.
         timeouts: how often PostgreSQL cancelled a statement of the handler that took too long.
         replay: how often it was dead-lettered before.
+        replayed_at: when an operator replayed it last.
         mac: the proof that one of our processes wrote the message, see `Sealer`.
     """
 
@@ -53,6 +54,7 @@ class Headers:
     attempts: int = 0
     timeouts: int = 0
     replay: int = 0
+    replayed_at: str = ""
     mac: str = ""
 
     @classmethod

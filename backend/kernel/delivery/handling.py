@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from uuid_utils.compat import uuid7
 
 from backend.kernel.delivery import outbox, timers
 from backend.kernel.delivery.codec import Codec
@@ -114,9 +113,10 @@ class Handling:
 
     def _to_send(self, events: list[Event], unit: UnitOfWork) -> tuple[list[tuple[str, Envelope]], list[Timer]]:
         now = datetime.now(UTC)
+        due = [(command, now + delay) for command, delay in unit.pull_later()]
         return (
             [(event.subject, envelope) for event in events for envelope in self.codec.of_event(event, unit.message_id)],
-            [Timer(now + delay, self.codec.of_command(command, uuid7())) for command, delay in unit.pull_later()],
+            [Timer(at, self.codec.of_timer(command, at)) for command, at in due],
         )
 
 

@@ -74,6 +74,7 @@ class Receiver:
             Forged: none of our processes wrote the message.
             UnknownKey: written with a key that this process does not have; redeliver it later.
             Away: a server that the handler needs is away; redeliver it until it is back.
+            Expired: the inbox may have forgotten whether the message took effect.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
             StatementTooSlow: it cancelled a statement; redeliver it later, a limited number of times.
@@ -191,7 +192,10 @@ class Receiver:
         self.relay.publish_meanwhile(to_relay)
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
-        """Let the context release what it had reserved. A failure there must not prevent the dead letter."""
+        """Let the context release what it had reserved. A failure there must not prevent the dead letter.
+
+        An expired message releases nothing: it may be a copy of one that took effect.
+        """
         handler = self.registry.by_name.get(envelope.name)
         if handler is None or handler.name not in self.registry.given_up:
             return []

@@ -203,7 +203,8 @@ class DeadLetterGroupReplay(MethodView):
     def post(self, group: dict[str, str]) -> Response:
         """Replay the open dead letters of a group
 
-        At most 1000 at once, the oldest first. Repeat until none remain.
+        At most 1000 at once, the oldest first. Repeat until none is replayed. Messages that are `expired` are left out,
+        unless `reason` names them.
         """
         return json_response(bus().execute(ReplayGroup(Group(**group))))
 
@@ -248,8 +249,8 @@ class DeadLetterReplay(MethodView):
         """Replay a dead letter
 
         Its message is delivered again within seconds, on behalf of whoever sent it first. It takes effect once, however
-        often it is replayed. Its operation may change from `failed` to `succeeded`. If it fails again, it is open again
-        and `times` is one higher.
+        often it is replayed; an `expired` one may have taken effect before. Its operation may change from `failed` to
+        `succeeded`. If it fails again, it is open again and `times` is one higher.
         """
         bus().execute(ReplayDeadLetter(dead_letter_id))
         return json_response(_found(dead_letter_id))

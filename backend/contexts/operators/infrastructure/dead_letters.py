@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -126,12 +126,13 @@ class SqlDeadLetters:
         self._send([row])
 
     def replay_group(self, group: Group, limit: int) -> Replayed:
-        """Skip those that another command has locked."""
+        """Skip those that another command has locked, and expired ones unless the group names them."""
         matching = _matching(group)
+        doubtful = () if group.reason == Reason.EXPIRED else (Reason.EXPIRED,)
         replayable = (
             dead_letters.c.body.is_not(None),
             dead_letters.c.task.in_(list(self._lanes)),
-            dead_letters.c.reason.not_in(_UNPROVEN),
+            dead_letters.c.reason.not_in((*_UNPROVEN, *doubtful)),
         )
         some = sa.select(dead_letters).where(*matching, *replayable).order_by(dead_letters.c.first_dead_at).limit(limit)
         rows = self._unit.connection.execute(some.with_for_update(skip_locked=True)).all()
@@ -189,7 +190,13 @@ class SqlDeadLetters:
 def _again(row: Any, lane: str, actor: UUID | None) -> Envelope:
     """The message once more: its replay has attempts of its own, and nobody waits for it."""
     headers = replace(
-        Headers.parse(row.headers), attempts=0, timeouts=0, waiting=False, replay=row.times, replayed_by=actor
+        Headers.parse(row.headers),
+        attempts=0,
+        timeouts=0,
+        waiting=False,
+        replay=row.times,
+        replayed_at=datetime.now(UTC).isoformat(),
+        replayed_by=actor,
     )
     return Envelope(row.message_id, row.task, lane, row.body, headers)
 

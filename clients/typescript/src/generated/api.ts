@@ -110,12 +110,13 @@ export interface Api {
     /** Replay a dead letter
      *
      * Its message is delivered again within seconds, on behalf of whoever sent it first. It takes effect once, however
-     * often it is replayed. Its operation may change from `failed` to `succeeded`. If it fails again, it is open again
-     * and `times` is one higher. */
+     * often it is replayed; an `expired` one may have taken effect before. Its operation may change from `failed` to
+     * `succeeded`. If it fails again, it is open again and `times` is one higher. */
     replay(deadLetterId: string, options?: CallOptions): Promise<Answered<"deadLetters.replay">>;
     /** Replay the open dead letters of a group
      *
-     * At most 1000 at once, the oldest first. Repeat until none remain. */
+     * At most 1000 at once, the oldest first. Repeat until none is replayed. Messages that are `expired` are left out,
+     * unless `reason` names them. */
     replayGroup(body: Body<"deadLetters.replayGroup">, options?: CallOptions): Promise<Answered<"deadLetters.replayGroup">>;
   };
   lanes: {

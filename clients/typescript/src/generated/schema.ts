@@ -641,8 +641,8 @@ export interface paths {
         /**
          * Replay a dead letter
          * @description Its message is delivered again within seconds, on behalf of whoever sent it first. It takes effect once, however
-         *     often it is replayed. Its operation may change from `failed` to `succeeded`. If it fails again, it is open again
-         *     and `times` is one higher.
+         *     often it is replayed; an `expired` one may have taken effect before. Its operation may change from `failed` to
+         *     `succeeded`. If it fails again, it is open again and `times` is one higher.
          */
         post: operations["deadLetters.replay"];
         delete?: never;
@@ -702,7 +702,8 @@ export interface paths {
         put?: never;
         /**
          * Replay the open dead letters of a group
-         * @description At most 1000 at once, the oldest first. Repeat until none remain.
+         * @description At most 1000 at once, the oldest first. Repeat until none is replayed. Messages that are `expired` are left out,
+         *     unless `reason` names them.
          */
         post: operations["deadLetters.replayGroup"];
         delete?: never;
@@ -1616,7 +1617,7 @@ export interface components {
             /** @description The raw bytes in base64, if the body is null. */
             raw: string | null;
             /** @enum {string} */
-            reason: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+            reason: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
             request_id: string | null;
             /** @enum {string} */
             status: "open" | "replayed" | "discarded";
@@ -1685,7 +1686,7 @@ export interface components {
             /** @description Why it was discarded. */
             note: string | null;
             /** @enum {string} */
-            reason: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+            reason: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
             request_id: string | null;
             /** @enum {string} */
             status: "open" | "replayed" | "discarded";
@@ -1706,7 +1707,7 @@ export interface components {
             /** @example The feature is gone. */
             note: string;
             /** @enum {string} */
-            reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+            reason?: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
             /** @example users.create_user */
             task?: string;
         };
@@ -1741,7 +1742,7 @@ export interface components {
         Group: {
             error?: string;
             /** @enum {string} */
-            reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+            reason?: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
             /** @example users.create_user */
             task?: string;
         };
@@ -6097,7 +6098,7 @@ export interface operations {
                 error?: string;
                 /** @description Items per page. */
                 limit?: number;
-                reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+                reason?: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
                 /** @description The `X-Request-ID` of the request that sent the message. */
                 request_id?: string;
                 status?: "open" | "replayed" | "discarded";
@@ -6734,7 +6735,7 @@ export interface operations {
             query?: {
                 /** @description The exception's type. */
                 error?: string;
-                reason?: "fault" | "undecodable" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
+                reason?: "fault" | "undecodable" | "expired" | "unknown_task" | "malformed" | "delivery_limit" | "rejected" | "forged" | "unknown_key";
                 status?: "open" | "replayed" | "discarded";
                 task?: string;
             };
