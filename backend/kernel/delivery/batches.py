@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -108,12 +108,14 @@ class BatchReceiver:
         return _Member(self.receiver.findable(envelope), handler, message)
 
     def _processed(self, members: Sequence[_Member]) -> list[_Done]:
+        account_of = cache(self.receiver.account_of)  # an actor is looked up once in a transaction
+        receiver = replace(self.receiver, account_of=account_of)
         with self.receiver.database.transaction() as connection:
             run(connection, _BRIEFLY, {})
             claimed = inbox.claim_all(connection, [member.envelope for member in members])
             # Rows are locked in one order by every batch, and each subject's messages keep theirs.
             in_turn = sorted(members, key=lambda member: member.subject)
-            batch = [self._handled(connection, member) for member in in_turn if member.envelope.id in claimed]
+            batch = [_handled(receiver, connection, member) for member in in_turn if member.envelope.id in claimed]
             if problems := {
                 done.member.envelope.id: self.receiver.problem_of(refusal, done.member.envelope.headers.request_id)
                 for done in batch
@@ -124,24 +126,25 @@ class BatchReceiver:
             inbox.notify_waiting(connection, *(done.member.envelope for done in batch))
         return batch
 
-    def _handled(self, connection: sa.Connection, member: _Member) -> _Done:
-        """Call the handler in a savepoint."""
-        envelope, handler, message = member
-        headers, first = envelope.headers, None
-        if handler.may is not None:
-            first = partial(self.receiver.check_authority, envelope=envelope, handler=handler, message=message)
-        bind_request(headers.request_id, task=handler.name, operation_id=str(envelope.id))
-        with in_its_trace(envelope):
-            token = current_origin.set(headers.origin(current_traceparent()))
-            try:
-                with UnitOfWork(self.receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
-                    handled = self.receiver.handling.run(handler, message, unit)
-                    if goes_on(handled.answer):
-                        raise _NotAtOnce
-                    unit.commit()
-                    return _Done(member, handled, bound_values())
-            finally:
-                current_origin.reset(token)
+
+def _handled(receiver: Receiver, connection: sa.Connection, member: _Member) -> _Done:
+    """Call the handler in a savepoint."""
+    envelope, handler, message = member
+    headers, first = envelope.headers, None
+    if handler.may is not None:
+        first = partial(receiver.check_authority, envelope=envelope, handler=handler, message=message)
+    bind_request(headers.request_id, task=handler.name, operation_id=str(envelope.id))
+    with in_its_trace(envelope):
+        token = current_origin.set(headers.origin(current_traceparent()))
+        try:
+            with UnitOfWork(receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
+                handled = receiver.handling.run(handler, message, unit)
+                if goes_on(handled.answer):
+                    raise _NotAtOnce
+                unit.commit()
+                return _Done(member, handled, bound_values())
+        finally:
+            current_origin.reset(token)
 
 
 def _tell(done: _Done, seconds: float) -> None:
