@@ -17,6 +17,7 @@ from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.program import Program
 from tasks.app import ProgramApp, make_app
 from tasks.queue import CeleryQueue
+from tests.broker import forget_queues
 from tests.proxy import Proxy
 from tests.settings import settings_with
 from tests.worker import PATIENCE, WorkerProcess, broker_node, environment, worker_node
@@ -62,6 +63,13 @@ class Broker:
         """How many messages are ready in that queue."""
         waiting: int = self.channel.queue_declare(queue, passive=True).message_count
         return waiting
+
+
+@pytest.fixture(scope="package")
+def rabbitmq_url(rabbitmq_url: str) -> str:
+    """Without what the tests of another directory left in its queues."""
+    forget_queues(rabbitmq_url)
+    return rabbitmq_url
 
 
 @pytest.fixture
