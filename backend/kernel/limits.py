@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import ceil
 from threading import Lock
 from time import monotonic
@@ -28,6 +28,8 @@ _LONGEST_WAIT = 0.5
 """Seconds to wait for a connection, before a command is accepted without being counted."""
 _AWAY_SECONDS = 1
 """How long a database that was away is not asked again."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""The well-known prefix (RFC 6052)."""
 
 log = structlog.get_logger(__name__)
 
@@ -161,6 +163,13 @@ def network_of(ip: str) -> str:
         address = ip_address(ip)
     except ValueError:
         return ""
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    return str(address.ipv4_mapped or int(address) >> 64)
+    if isinstance(address, IPv6Address):
+        return str(_embedded(address) or int(address) >> 64)
+    return str(address)
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address of whoever is translated by NAT64 (all of them share a /64), or has 6to4 (each has a /48)."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

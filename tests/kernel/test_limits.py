@@ -174,6 +174,9 @@ def test_uses_pass_while_the_database_is_away() -> None:
         ("192.0.2.1", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("::FFFF:C000:201", "192.0.2.1"),
+        ("64:ff9b::c000:201", "192.0.2.1"),
+        ("2002:c000:201::1", "192.0.2.1"),
+        ("2002:c000:201:ffff:2::3", "192.0.2.1"),
         ("2001:db8::1", network_of("2001:0DB8:0:0:ffff::9")),
         ("fe80::1%eth0", network_of("fe80::2%eth1")),
     ],
@@ -183,5 +186,5 @@ def test_a_network_has_one_name_however_its_addresses_are_written(ip: str, netwo
 
 
 def test_networks_of_different_people_have_different_names() -> None:
-    ips = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1", ""]
+    ips = ["192.0.2.1", "64:ff9b::192.0.2.2", "2002:c000:203::1", "2001:db8::1", "2001:db8:0:1::1", ""]
     assert len(set(map(network_of, ips))) == len(ips)

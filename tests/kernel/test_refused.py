@@ -79,6 +79,15 @@ def test_an_address_that_is_refused_again_and_again_does_not_fill_the_log(
     assert len(lines(capsys)) == 1
 
 
+def test_a_network_that_is_refused_by_many_addresses_does_not_fill_the_log(
+    client: FlaskClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        address = {"REMOTE_ADDR": f"2001:db8::{number}"}
+        client.get("/api/v1/users/me", headers=bearer("bad"), environ_overrides=address)
+    assert len(lines(capsys)) == 10
+
+
 def test_what_was_left_out_is_counted_once_it_is_told_again() -> None:
     times = iter([0, 1, 2, 3, 61, 62])
     allowance = Allowance(times=2, seconds=60, clock=lambda: next(times))

@@ -11,6 +11,7 @@ import structlog
 from flask import request
 
 from backend.kernel.http.api import CurrentRequest, bus
+from backend.kernel.limits import network_of
 from backend.kernel.observe import audit, metrics
 from backend.kernel.postgres.faults import DatabaseAway
 
@@ -46,12 +47,12 @@ _entries = Allowance(times=10, seconds=60)
 
 
 def note_refusal(asked: CurrentRequest, status: int) -> None:
-    """Log a request that is answered 401, 403 or 429, at most ten a minute per address."""
+    """Log a request that is answered 401, 403 or 429, at most ten a minute per network."""
     if status not in _LOGGED:
         return
     metrics.request_refused(asked.problem)
     ip = asked.ip
-    left_out = _lines.take(ip)
+    left_out = _lines.take(network_of(ip))
     if left_out is None:
         return
     log.warning(
