@@ -25,6 +25,6 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8000
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", "--workers", "2", \
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--http", "1", "--no-ws", "--workers", "2", \
      "--http1-buffer-size", "131072", "--http1-header-read-timeout", "10000", "--blocking-threads", "64", "--backpressure", "128", "--respawn-failed-workers", "--workers-kill-timeout", "30", \
      "--log-level", "warning", "wsgi:app"]

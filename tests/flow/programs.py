@@ -18,7 +18,7 @@ class ApiProcess(Program):
 
     def __init__(self, environment: Mapping[str, str], *, directory: Path = ROOT, address: str = "127.0.0.1") -> None:
         port = free_port()
-        server = ("granian", "--interface", "wsgi", "--host", address, "--port", str(port), "--no-ws")
+        server = ("granian", "--interface", "wsgi", "--host", address, "--port", str(port), "--http", "1", "--no-ws")
         size = ("--workers", "1", "--blocking-threads", "16", "--backpressure", "64", "--log-level", "warning")
         super().__init__("api", *server, *size, "wsgi:app", environment=environment, directory=directory)
         self.url = f"http://{address}:{port}"

@@ -11,11 +11,20 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.deployment import commands
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess
 from tests.gateway import gateway
+from tests.worker import PATIENCE
 
 _HEAD = b"POST /api/v1/users HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+_UNFINISHED = (
+    b"",
+    b"GET /health/live HTTP/1.1\r\nHost: api\r\n",
+    b"GET /health/live HTTP/1.1\r\nHost: api\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+)
+"""Nothing, half a request, one that no other follows, and what a connection of HTTP/2 begins with."""
 
 
 @pytest.fixture(params=["gateway", "services-gateway"])
@@ -37,6 +46,28 @@ def test_the_api_answers_beside_300_silent_and_150_crawling_clients(client: Clie
 
     assert statuses == {404}
     assert len(reached) < 20
+
+
+def test_a_connection_without_a_whole_request_is_closed_by_the_api_itself(settings: dict[str, str]) -> None:
+    """As the image starts it, should somebody get past the gateway. Over HTTP/2 it would be kept for ever."""
+    api = ApiProcess(settings)
+    api.command = _of_the_image(api.client.port)
+    with api, ExitStack() as stack:
+        attackers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", api.client.port), timeout=PATIENCE))
+            for _ in _UNFINISHED
+        ]
+        for attacker, sent in zip(attackers, _UNFINISHED, strict=True):
+            attacker.sendall(sent)
+        for attacker in attackers:
+            while attacker.recv(1024):
+                pass
+
+
+def _of_the_image(port: int | None) -> tuple[str, ...]:
+    """Its command, at a port of our own."""
+    ours = {"0.0.0.0": "127.0.0.1", "8000": str(port)}  # noqa: S104 - it is replaced
+    return tuple(ours.get(part, part) for part in next(iter(commands())))
 
 
 def _connections(api_process: ApiProcess) -> list[Any]:
