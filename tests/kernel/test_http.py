@@ -332,22 +332,25 @@ class Endless(RawIOBase):
         return part
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"), [("POST", USERS, 413), ("DELETE", f"{USERS}/me", 202)], ids=["read", "not read"]
-)
-def test_of_a_body_of_unknown_length_no_more_is_read_than_may_be(
-    client: Client, method: str, path: str, status: int
+_CHUNKED = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+_READ_OR_NOT = [("POST", USERS), ("DELETE", f"{USERS}/me"), ("GET", f"{USERS}/me")]
+
+
+@pytest.mark.parametrize(("method", "path"), _READ_OR_NOT)
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "k"}], ids=["", "under a key"])
+def test_a_large_body_of_unknown_length_is_refused_and_no_more_of_it_read_than_may_be(
+    client: Client, method: str, path: str, key: dict[str, str]
 ) -> None:
     body = Endless()
-    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
-    answer = client.with_token("ada").open(method, path, headers, _streamed(body))
-    assert answer.status_code == status
+    answer = client.with_token("ada").open(method, path, {**_CHUNKED, **key}, _streamed(body))
+    assert answer.status_code == 413
     assert body.read_bytes <= 64 * 1024 + 1
 
 
-def test_a_body_of_unknown_length_may_have_64_kib(client: Client) -> None:
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", USERS, 422), ("DELETE", f"{USERS}/me", 202)])
+def test_a_body_of_unknown_length_may_have_64_kib(client: Client, method: str, path: str, status: int) -> None:
     body = BytesIO(b"{}".ljust(64 * 1024))
-    assert client.open("POST", USERS, {"Content-Type": "application/json"}, _streamed(body)).status_code == 422
+    assert client.with_token("ada").open(method, path, _CHUNKED, _streamed(body)).status_code == status
 
 
 def _streamed(body: BytesIO | Endless) -> dict[str, Any]:

@@ -150,12 +150,19 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
         if look is not None:
             look(**kwargs)
         _refuse_encoded()
-        if not reads_a_body and (request.content_length or 0) > BODY_LIMIT:
+        if not reads_a_body and _length() > BODY_LIMIT:
             raise RequestEntityTooLarge
         return view(*args, **kwargs)
 
     add_notes(guarded, access=access)
     return cast("F", guarded)
+
+
+def _length() -> int:
+    """How long the body is. One whose sender has not said it is read, up to one byte more than it may have."""
+    if "HTTP_TRANSFER_ENCODING" in current.get().environ:
+        return len(request.get_data())
+    return request.content_length or 0
 
 
 def _reads_a_body(notes: Mapping[str, Any]) -> bool:
