@@ -41,6 +41,14 @@ async function use(one, key = "Enter") {
   await page.keyboard.press(key);
 }
 
+const focused = () => page.evaluate(() => document.activeElement.textContent);
+
+/** Come back from another tab, such as that of the mails, and let the page ask what it asks then. */
+async function returned() {
+  document.dispatchEvent(new Event("visibilitychange"));
+  for (let asked = 0; asked < 5; asked += 1) await fetch("/health/live");
+}
+
 /** Wait until the table has so many rows below its heading. */
 async function rows(table, number) {
   await page.getByRole("table", { name: table, exact: true }).locator("tbody tr").nth(number - 1).waitFor();
@@ -141,6 +149,13 @@ const DAY = {
     await told("notifications.mail is resumed.");
     await seen("keeps up", lane);
     await seen("all@here");
+  },
+
+  async "the keyboard's focus stays on a link while the page is drawn again"() {
+    const link = page.locator("#content").getByRole("link", { name: "Dead letters", exact: true });
+    await link.focus();
+    await page.waitForFunction((drawn) => !drawn.isConnected, await link.elementHandle());
+    assert.equal(await focused(), "Dead letters");
   },
 
   async "the questions of docs/operating.md, each within three clicks from the overview"() {
@@ -314,9 +329,15 @@ const DAY = {
     assert.match(lines[1], /lanes\.pause/);
   },
 
-  async "what runs"() {
+  async "what runs, and the keyboard that goes on while the page is loading"() {
+    let answer;
+    const held = new Promise((resolve) => (answer = resolve));
+    await page.route("**/about", async (route) => (await held, route.continue()));
     await follow("Settings");
+    await page.getByRole("link", { name: "Audit", exact: true }).focus();
+    answer();
     await heading("Settings").waitFor();
+    assert.equal(await focused(), "Audit");
     await seen("abc1234");
     await seen("signs and seals");
     await isFine("settings");
@@ -347,6 +368,7 @@ const DAY = {
     await signIn("root@example.com");
     await heading("Enter the code").waitFor();
     await isFine("code");
+    await page.evaluate(returned);
     await page.keyboard.type(await mailedCode());
     await page.keyboard.press("Enter");
     await heading("Overview").waitFor();

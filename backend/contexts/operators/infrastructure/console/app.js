@@ -29,7 +29,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 window.addEventListener("hashchange", () => open({ moved: true }));
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) open();
+  // What was entered stays: the other tab may have the code of a sign-in.
+  const entering = place("content").querySelector("form") && !place("away").hasChildNodes();
+  if (!document.hidden && !entering) open();
 });
 open();
 
@@ -43,6 +45,7 @@ function address() {
 /** Show the page of the address again, with what is true now. */
 async function open({ moved = false } = {}) {
   const mine = ++shown;
+  const from = document.activeElement;
   const { first, rest, query } = address();
   const [path, title, page] = PAGES.find(([known]) => known === first) || PAGES[0];
   clearTimeout(timer);
@@ -55,11 +58,12 @@ async function open({ moved = false } = {}) {
     if (document.querySelector("dialog")) return again(every, mine); // the focus returns to what is there now
     const content = { title, every, ...(Array.isArray(answer) ? { nodes: answer } : answer) };
     document.title = `${content.title} · Console`;
+    const arrives = moved && document.activeElement === from; // or the keyboard went on meanwhile
     navigation(path);
     put(place("content"), h("h1", { tabindex: "-1", "data-key": "heading" }, content.title), content.nodes);
     put(place("away"));
     every = content.every;
-    if (moved) place("content").firstChild.focus();
+    if (arrives) place("content").firstChild.focus();
   } catch (error) {
     if (mine !== shown) return;
     every = await explain(error, title);

@@ -171,12 +171,16 @@ export function pager(path, query, next) {
   );
 }
 
-/** Put the content into place. The focus stays on the element with the same `data-key`. */
+/** Put the content into place. The focus stays where it is: at the same `data-key`, or at the same link. */
 export function put(place, ...content) {
-  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const had = place.contains(document.activeElement) ? document.activeElement : null;
+  const alike = () => [...place.querySelectorAll("[data-key], a")].filter((one) => keyOf(one) === keyOf(had));
+  const at = had ? alike().indexOf(had) : -1;
   place.replaceChildren(...content.flat(Infinity).filter(Boolean));
-  if (key) place.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  if (at >= 0) alike()[at]?.focus({ preventScroll: true });
 }
+
+const keyOf = (element) => element.dataset.key || element.getAttribute("href");
 
 /**
  * A dialog; the promise is what was entered, or null if it was closed. `act` is called with it: while that fails the
