@@ -112,6 +112,8 @@ def test_a_star_stands_for_one_label(client: FlaskClient, origin: str) -> None:
         ("https://user@app.example.org", False),
         ("https://app.example.org:443", False),
         ("http://app.example.org:80", False),
+        ("http://app.example.org:65535", True),
+        ("http://app.example.org:65536", False),
         ("app.example.org", False),
         ("https://.*\\.example\\.org", False),
         ("null", False),

@@ -9,13 +9,16 @@ _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
 _HOST = rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(\*\.(?=[^.]+\.))?{_HOST}(:(?P<port>[1-9][0-9]{{0,4}}))?")
 _DEFAULT_PORTS = {("http", "80"), ("https", "443")}
+_HIGHEST_PORT = 65535
 _LONGEST_ORIGIN = 300
 
 
 def is_origin(text: str) -> bool:
     """Whether it is an origin as a browser sends it, or one with `*` as its first label and at least two more."""
     found = _ORIGIN.fullmatch(text)
-    return found is not None and (found["scheme"], found["port"]) not in _DEFAULT_PORTS
+    if found is None or (found["scheme"], found["port"]) in _DEFAULT_PORTS:
+        return False
+    return int(found["port"] or 0) <= _HIGHEST_PORT
 
 
 class Origins:
