@@ -16,9 +16,10 @@ from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from schemathesis import Case, GenerationMode
+from schemathesis import Case, CheckContext, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
+from schemathesis.core.transport import Response
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -29,13 +30,26 @@ from schemathesis.specs.openapi.checks import (
 
 from backend.kernel.http.caller import Caller, InvalidToken
 from backend.program import Program
+from tests.document import undescribed
 from tests.inline import InlineQueue
 from tests.settings import settings_with
 
 # Schemathesis, and what it is made of, warn of things that are not ours.
 pytestmark = pytest.mark.filterwarnings("default")
 
+
+def description(_context: CheckContext, response: Response, case: Case[Any]) -> None:
+    """Every status, header and code is in the document. schemathesis' own checks take `default` for any status, and
+    accept other headers.
+    """
+    code = response.json()["code"] if response.status_code >= 400 else None
+    name = case.operation.definition.raw["operationId"]
+    others = undescribed(case.operation.schema.raw_schema, name, response.status_code, response.headers, code)
+    assert not others, f"not in the document: {', '.join(sorted(others))}"
+
+
 CHECKS = [
+    description,
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,

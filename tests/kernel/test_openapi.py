@@ -12,8 +12,8 @@ from flask import Flask
 
 from backend.kernel.http.caller import Authenticate, Caller
 from tests.client import Client, believing
+from tests.document import codes, operations, undescribed
 
-METHODS = ("get", "put", "post", "patch", "delete")
 SOMEBODY = str(UUID(int=5))
 
 
@@ -31,13 +31,6 @@ def admin(app: Flask) -> Client:
 def document(admin: Client) -> dict[str, Any]:
     answer: dict[str, Any] = admin.get("/openapi.json").json
     return answer
-
-
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield method, path, item[method]
 
 
 def test_every_operation_has_a_name_of_its_own_that_a_client_can_bear(document: dict[str, Any]) -> None:
@@ -83,9 +76,26 @@ def test_every_answer_names_the_codes_of_its_problems(document: dict[str, Any]) 
     assert codes(answers["412"]) == {"stale_version"}
 
 
-def codes(response: dict[str, Any]) -> set[str]:
-    _, narrowed = response["content"]["application/problem+json"]["schema"]["allOf"]
-    return set(narrowed["properties"]["code"]["enum"])
+def test_the_document_describes_every_header_of_an_answer(document: dict[str, Any], admin: Client) -> None:
+    new = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+    accepted = admin.post("/users", new)
+    location = accepted.headers["Location"]
+    answers = [
+        ("users.create", accepted),
+        ("operations.get", admin.get(location)),
+        ("operations.get", admin.get(location, Prefer="wait=5")),
+        ("users.create", admin.post("/users", new, Prefer="wait=5")),
+        ("users.activate", admin.post(f"/users/{SOMEBODY}/activate", Prefer="wait=5")),
+        ("users.list", admin.get("/users", {"limit": "1"})),
+        ("users.list", admin.get("/users", {"cursor": "forged"})),
+        ("users.create", admin.post("/users", new, Content_Encoding="gzip")),
+        ("users.create", admin.post("/users", data="x", Content_Type="text/plain")),
+        ("users.list", admin.with_token("unknown").get("/users")),
+    ]
+    assert [answer.status_code for _, answer in answers] == [202, 200, 200, 409, 404, 200, 422, 415, 415, 401]
+    for name, answer in answers:
+        code = answer.json["code"] if answer.status_code >= 400 else None
+        assert undescribed(document, name, answer.status_code, answer.headers.keys(), code) == set(), name
 
 
 def test_every_code_in_the_document_has_a_page(document: dict[str, Any], admin: Client) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from backend.kernel.http.api import PREFIX
-from backend.kernel.http.problems import CONTENT_TYPE
 
 Document = dict[str, Any]
 _METHODS = ("get", "put", "post", "patch", "delete")
@@ -18,12 +17,17 @@ _SECONDS = {"type": "integer", "minimum": 1}
 _LOCATION = {"type": "string", "format": "uri-reference"}
 _REQUEST_ID = {"description": "The request's id; quote it when you report a problem.", "schema": _TEXT}
 _HEADERS: dict[str, dict[str, Any]] = {
+    "Accept-Encoding": {"description": "`identity`, if the body was encoded.", "schema": _TEXT},
     "Content-Disposition": {"description": "The name of the file.", "schema": _TEXT},
     "ETag": {"description": "Names the resource and its version.", "schema": _TEXT},
     "Link": {"description": 'The next page: `<…>; rel="next"` (RFC 8288). Absent on the last page.', "schema": _TEXT},
     "Location": {"description": "The new resource, or the operation.", "schema": _LOCATION},
     "Preference-Applied": {"description": "`wait=N`, if the answer was waited for.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds until the next try may succeed.", "schema": _SECONDS},
+    "Set-Cookie": {
+        "description": "The tokens of a session in cookies, or nothing in them at its end.",
+        "schema": _TEXT,
+    },
     "WWW-Authenticate": {"description": 'Such as `Bearer error="invalid_token"`.', "schema": _TEXT},
 }
 
@@ -41,6 +45,8 @@ def complete(document: Document, public_url: str) -> Document:
         for method in _METHODS:
             if method in item:
                 _complete_operation(item[method], path, method, item, versioned)
+    for response in document["components"]["responses"].values():
+        response["headers"] = _described()
     document["components"]["headers"] = {"RequestId": _REQUEST_ID, **_HEADERS}
     _drop_unused(document)
     return document
@@ -61,10 +67,7 @@ def _complete_operation(operation: Document, path: str, method: str, item: Docum
             names = set(_headers_of(str(status), response, is_command=is_command))
             if str(status) == "304" or not versioned.isdisjoint(_references(response.get("content", {}))):
                 names.add("ETag")
-            response["headers"] = {
-                "X-Request-ID": {"$ref": "#/components/headers/RequestId"},
-                **{name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)},
-            }
+            response["headers"] = _described(*sorted(names))
     if is_command:
         operation["responses"]["202"]["links"] = {
             "operation": {
@@ -73,6 +76,11 @@ def _complete_operation(operation: Document, path: str, method: str, item: Docum
                 "description": "The status and the outcome of the command.",
             }
         }
+
+
+def _described(*names: str) -> Document:
+    of_every_answer = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+    return {**of_every_answer, **{name: {"$ref": f"#/components/headers/{name}"} for name in names}}
 
 
 def operation_id(operation: Document, path: str, method: str, item: Document) -> str:
@@ -107,11 +115,13 @@ def _headers_of(status: str, response: Document, *, is_command: bool) -> Iterato
         yield "Retry-After"
     if status == "401":
         yield "WWW-Authenticate"
+    if status == "415":
+        yield "Accept-Encoding"
     if status == "201":
         yield "Location"
     if status == "202" and is_command:
         yield from ("Location", "Retry-After")
-    if is_command and CONTENT_TYPE not in response.get("content", {}):
+    if is_command:
         yield "Preference-Applied"
     schema = response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
     if status == "200" and schema.endswith("Page"):

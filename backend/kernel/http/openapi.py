@@ -27,14 +27,15 @@ from backend.kernel.messages.refusals import Cancelled, Forbidden, Refusal, Stal
 F = TypeVar("F", bound=Callable[..., Any])
 _REQUEST_ID = "0190a2b47c3e7d1a8f003b5e9c2d4a10"
 _ETAG = '"0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10.3"'
+PREFER: dict[str, Any] = {
+    "in": "header",
+    "name": "Prefer",
+    "schema": {"type": "string", "examples": ["wait=5"]},
+    "description": "`wait=N`: wait at most N seconds (up to 10) for the outcome. "
+    "`respond-async`: answer at once (RFC 7240).",
+}
 _COMMAND_HEADERS = [
-    {
-        "in": "header",
-        "name": "Prefer",
-        "schema": {"type": "string", "examples": ["wait=5"]},
-        "description": "`wait=N`: wait at most N seconds (up to 10) for the outcome. "
-        "`respond-async`: answer 202 at once (RFC 7240).",
-    },
+    PREFER,
     {
         "in": "header",
         "name": "Idempotency-Key",
@@ -280,7 +281,7 @@ def _statuses(doc: dict[str, Any], info: dict[str, Any], method: str) -> set[int
         statuses.add(401)
     if method != "get":
         statuses |= {413, 415}
-    if "requestBody" in doc:
+    if "requestBody" in doc or "requestBody" in info.get("manual_doc", ()):
         statuses |= {400, 422}
     elif "arguments" in info or info.get("command"):
         statuses.add(422)

@@ -12,7 +12,7 @@ from backend.kernel.delivery.inbox import Status
 from backend.kernel.delivery.operations import PENDING
 from backend.kernel.http.commands import wanted_wait
 from backend.kernel.http.guards import public, signed_in
-from backend.kernel.http.openapi import Blueprint, OperationSchema, refuses
+from backend.kernel.http.openapi import PREFER, Blueprint, OperationSchema, refuses
 from backend.kernel.http.operations import cancelled, operation, operations
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Text, example
@@ -74,7 +74,8 @@ class OperationItem(MethodView):
     """One operation."""
 
     @public
-    @blueprint.response(200, OperationSchema)
+    @blueprint.doc(parameters=[PREFER])
+    @blueprint.response(200, OperationSchema, headers={"Preference-Applied": {}, "Retry-After": {}})
     @refuses(NotFound, UnknownAfterRestore)
     def get(self, handle: str) -> Response:
         """Show an operation

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.client import PASSWORD, Client
 from tests.contexts.auth.conftest import Database, Person, Told
+from tests.document import undescribed
 from tests.inline import InlineQueue
 from tests.notes import NOWHERE
 
@@ -260,6 +261,24 @@ def test_signing_out_drops_both_cookies_and_ends_the_session(
 def test_signing_out_by_bearer_sets_no_cookie(client: Client, ada: Person) -> None:
     answer = client.with_token(client.sign_in(ada.email).json["access_token"]).post("/auth/logout")
     assert "Set-Cookie" not in answer.headers
+
+
+def test_the_document_describes_what_browsers_are_answered(signed_in: Browser, client: Client, ada: Person) -> None:
+    """The cookies, and the refusals of a write that another site may have sent."""
+    answers = [
+        ("auth.login", signed_in.sign_in(ada)),
+        ("auth.reauthenticate", signed_in.write("POST", "/auth/reauthenticate", {"password": PASSWORD})),
+        ("auth.refresh", signed_in.write("POST", "/auth/refresh", Origin="https://evil.example")),
+        ("auth.refresh", signed_in.write("POST", "/auth/refresh")),
+        ("auth.logout", signed_in.write("POST", "/auth/logout", X_CSRF="2")),
+        ("auth.logout", signed_in.write("POST", "/auth/logout")),
+        ("auth.refresh", signed_in.write("POST", "/auth/refresh")),
+    ]
+    assert [answer.status_code for _, answer in answers] == [200, 200, 403, 200, 403, 204, 401]
+    document = client.get("/openapi.json").json
+    for name, answer in answers:
+        code = body(answer)["code"] if answer.status_code >= 400 else None
+        assert undescribed(document, name, answer.status_code, answer.headers.keys(), code) == set(), name
 
 
 def test_routes_with_credentials_of_their_own_do_not_look_at_cookies(app: Flask, ada: Person) -> None:

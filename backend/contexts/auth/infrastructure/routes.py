@@ -34,6 +34,7 @@ from backend.contexts.users.application.queries import AccountView, GetAccount
 from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import api, bus
 from backend.kernel.http.caller import Caller, InvalidToken
+from backend.kernel.http.cookies import CrossSite
 from backend.kernel.http.guards import (
     admin_only,
     looks_for,
@@ -66,7 +67,7 @@ class SignInView(MethodView):
     @without_token
     @blueprint.arguments(schemas.Credentials)
     @blueprint.doc(parameters=[schemas.IN_COOKIES])
-    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
+    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT, headers=schemas.COOKIES)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
     def post(self, credentials: dict[str, Any]) -> Response:
         """Sign in
@@ -83,7 +84,7 @@ class ShortSignInView(MethodView):
     @without_token
     @blueprint.doc(operationId="auth.signIn", parameters=[schemas.IN_COOKIES])
     @blueprint.arguments(schemas.Credentials)
-    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
+    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT, headers=schemas.COOKIES)
     @refuses(InvalidCredentials, TooManyAttempts, Busy)
     def post(self, credentials: dict[str, Any]) -> Response:
         """Sign in: the same as POST /auth/login"""
@@ -96,7 +97,7 @@ class ReauthenticationView(MethodView):
 
     @signed_in
     @blueprint.arguments(schemas.Password)
-    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT)
+    @blueprint.response(200, schemas.SIGNED_IN_OR_CODE_SENT, headers=schemas.COOKIES)
     @refuses(WrongPassword, TooManyAttempts, Busy)
     def post(self, given: dict[str, Any]) -> Response:
         """Confirm your password again
@@ -116,7 +117,7 @@ class CodeView(MethodView):
     @without_token
     @blueprint.arguments(schemas.ChallengeAnswer)
     @blueprint.doc(parameters=[schemas.IN_COOKIES])
-    @blueprint.response(200, schemas.SIGNED_IN)
+    @blueprint.response(200, schemas.SIGNED_IN, headers=schemas.COOKIES)
     @refuses(InvalidCode, TooManyAttempts)
     def post(self, answer: dict[str, Any]) -> Response:
         """Complete a sign-in or a reauthentication with the mailed code
@@ -150,8 +151,9 @@ class RefreshView(MethodView):
     @without_token
     @cookies.refreshed_by_cookie(refresh)
     @blueprint.arguments(schemas.RefreshRequest, required=False)
-    @blueprint.response(200, schemas.SIGNED_IN)
-    @refuses(InvalidRefreshToken)
+    @blueprint.response(200, schemas.SIGNED_IN, headers=schemas.COOKIES)
+    @blueprint.doc(responses={401: {"headers": schemas.COOKIES}})
+    @refuses(InvalidRefreshToken, CrossSite)
     def post(self, given: dict[str, Any]) -> Response:
         """Exchange a refresh token for new tokens
 
@@ -167,7 +169,7 @@ class SignOutView(MethodView):
     """Sign-out."""
 
     @once_signed_in
-    @blueprint.response(204)
+    @blueprint.response(204, headers=schemas.COOKIES)
     def post(self) -> Response:
         """Sign out: end this session"""
         known = signed_in_caller()
@@ -180,7 +182,7 @@ class SignOutEverywhereView(MethodView):
     """Sign-out everywhere."""
 
     @signed_in
-    @blueprint.response(204)
+    @blueprint.response(204, headers=schemas.COOKIES)
     def post(self) -> Response:
         """Sign out everywhere: end every one of your sessions"""
         bus().execute(EndSessions(signed_in_caller().user_id))

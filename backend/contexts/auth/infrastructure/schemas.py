@@ -109,6 +109,7 @@ class CookieSessionSchema(ma.Schema):
 
 SIGNED_IN = {"oneOf": [TokenPairSchema, CookieSessionSchema]}
 SIGNED_IN_OR_CODE_SENT = {"oneOf": [TokenPairSchema, CookieSessionSchema, CodeSentSchema]}
+COOKIES: dict[str, Any] = {"Set-Cookie": {}}
 IN_COOKIES: dict[str, Any] = {
     "in": "header",
     "name": "X-Session",

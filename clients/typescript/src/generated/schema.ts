@@ -2433,55 +2433,22 @@ export interface components {
         };
     };
     responses: {
-        /** @description Bad Request */
-        BAD_REQUEST: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @enum {string} */
-                    code: "bad_request";
-                };
-            };
-        };
         /** @description Any other error. */
         DEFAULT_ERROR: {
             headers: {
+                "X-Request-ID": components["headers"]["RequestId"];
                 [name: string]: unknown;
             };
             content: {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Request Entity Too Large */
-        REQUEST_ENTITY_TOO_LARGE: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @enum {string} */
-                    code: "body_too_large";
-                };
-            };
-        };
-        /** @description Unsupported Media Type */
-        UNSUPPORTED_MEDIA_TYPE: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @enum {string} */
-                    code: "unsupported_media_type";
-                };
-            };
-        };
     };
     parameters: never;
     requestBodies: never;
     headers: {
+        /** @description `identity`, if the body was encoded. */
+        "Accept-Encoding": string;
         /** @description The name of the file. */
         "Content-Disposition": string;
         /** @description Names the resource and its version. */
@@ -2496,6 +2463,8 @@ export interface components {
         RequestId: string;
         /** @description Seconds until the next try may succeed. */
         "Retry-After": number;
+        /** @description The tokens of a session in cookies, or nothing in them at its end. */
+        "Set-Cookie": string;
         /** @description Such as `Bearer error="invalid_token"`. */
         "WWW-Authenticate": string;
     };
@@ -2864,6 +2833,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -2927,6 +2897,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3086,6 +3057,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3161,7 +3133,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -3198,6 +3170,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3211,6 +3184,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -3225,6 +3199,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3238,6 +3213,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3251,6 +3227,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3264,6 +3241,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3277,6 +3255,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3290,6 +3269,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3303,6 +3284,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3316,6 +3298,7 @@ export interface operations {
             /** @description Too Many Requests */
             429: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -3330,6 +3313,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3343,6 +3327,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -3422,6 +3407,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3494,6 +3480,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3557,6 +3544,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3636,6 +3624,7 @@ export interface operations {
             /** @description No Content */
             204: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3697,6 +3686,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3749,6 +3739,7 @@ export interface operations {
             /** @description No Content */
             204: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3810,6 +3801,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3947,7 +3939,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -3987,6 +3979,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4000,6 +3993,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -4014,6 +4008,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4027,6 +4022,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4040,6 +4036,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4053,6 +4050,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4066,6 +4064,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4079,6 +4078,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4092,6 +4093,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4105,6 +4107,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4118,6 +4121,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -4148,6 +4152,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4224,6 +4229,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4307,6 +4313,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4330,6 +4337,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -4338,6 +4346,19 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         code: "invalid_refresh_token";
+                    };
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "cross_site";
                     };
                 };
             };
@@ -4370,6 +4391,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4429,7 +4451,7 @@ export interface operations {
             header?: {
                 /** @description Identifies this request. Repeated with the same key and body, it takes effect once. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -4470,6 +4492,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4483,6 +4506,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4496,6 +4520,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4509,6 +4534,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4522,6 +4548,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4535,6 +4563,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4548,6 +4577,7 @@ export interface operations {
             /** @description Too Many Requests */
             429: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -4562,6 +4592,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4575,6 +4606,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -4668,6 +4700,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4800,6 +4833,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4929,6 +4963,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5133,6 +5168,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5263,6 +5299,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5395,6 +5432,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5543,6 +5581,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5606,6 +5645,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5762,6 +5802,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5921,6 +5962,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6049,6 +6091,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6402,6 +6445,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6545,6 +6589,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6677,6 +6722,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6930,6 +6976,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -7166,6 +7213,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -7296,6 +7344,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -7551,7 +7600,10 @@ export interface operations {
     "operations.get": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
+                Prefer?: string;
+            };
             path: {
                 handle: string;
             };
@@ -7562,6 +7614,8 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -7716,6 +7770,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -7971,7 +8026,7 @@ export interface operations {
             header?: {
                 /** @description Identifies this request. Repeated with the same key and body, it takes effect once. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -8012,6 +8067,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8025,6 +8081,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8039,6 +8096,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8052,6 +8110,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8065,6 +8124,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8078,6 +8138,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8091,6 +8152,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8104,6 +8167,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8117,6 +8181,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8130,6 +8195,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8243,7 +8309,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -8285,6 +8351,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8298,6 +8365,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8312,6 +8380,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8325,6 +8394,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8338,6 +8408,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8351,6 +8422,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8364,6 +8436,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8377,6 +8450,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8390,6 +8465,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8403,6 +8479,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8416,6 +8493,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8438,7 +8516,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -8480,6 +8558,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8493,6 +8572,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8507,6 +8587,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8520,6 +8601,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8533,6 +8615,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8546,6 +8629,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8559,6 +8643,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8572,6 +8657,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8585,6 +8672,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8598,6 +8686,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8611,6 +8700,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8633,7 +8723,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -8671,6 +8761,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8685,6 +8776,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8698,6 +8790,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8711,6 +8804,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8724,6 +8818,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8737,6 +8832,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8750,6 +8846,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8763,6 +8861,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8776,6 +8875,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8789,6 +8889,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8811,7 +8912,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -8849,6 +8950,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8863,6 +8965,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8876,6 +8979,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8889,6 +8993,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8902,6 +9007,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8915,6 +9021,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8928,6 +9035,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8941,6 +9050,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8954,6 +9064,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -8967,6 +9078,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -8989,7 +9101,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -9031,6 +9143,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9044,6 +9157,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9058,6 +9172,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9071,6 +9186,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9084,6 +9200,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9097,6 +9214,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9110,6 +9228,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9123,6 +9242,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9136,6 +9257,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9149,6 +9271,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9162,6 +9285,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9294,7 +9418,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -9336,6 +9460,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9349,6 +9474,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9363,6 +9489,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9376,6 +9503,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9389,6 +9517,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9402,6 +9531,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9415,6 +9545,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9428,6 +9559,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9441,6 +9574,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9454,6 +9588,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9467,6 +9602,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9577,7 +9713,7 @@ export interface operations {
             header?: {
                 /** @description Identifies this request. Repeated with the same key and body, it takes effect once. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -9603,10 +9739,24 @@ export interface operations {
                     "application/json": components["schemas"]["Operation"];
                 };
             };
-            400: components["responses"]["BAD_REQUEST"];
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "bad_request";
+                    };
+                };
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9621,6 +9771,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9634,6 +9785,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9647,6 +9799,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9657,11 +9810,39 @@ export interface operations {
                     };
                 };
             };
-            413: components["responses"]["REQUEST_ENTITY_TOO_LARGE"];
-            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "body_too_large";
+                    };
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "X-Request-ID": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        code: "unsupported_media_type";
+                    };
+                };
+            };
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9675,6 +9856,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -9688,6 +9870,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -9972,6 +10155,7 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10237,7 +10421,7 @@ export interface operations {
             header?: {
                 /** @description Identifies this request. Repeated with the same key and body, it takes effect once. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -10278,6 +10462,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10291,6 +10476,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10304,6 +10490,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10317,6 +10504,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10330,6 +10518,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10343,6 +10533,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10356,6 +10547,7 @@ export interface operations {
             /** @description Too Many Requests */
             429: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10370,6 +10562,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10383,6 +10576,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10496,7 +10690,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -10531,6 +10725,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10545,6 +10740,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10558,6 +10754,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10571,6 +10768,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10584,6 +10782,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10597,6 +10796,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10610,6 +10810,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10623,6 +10825,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10636,6 +10839,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10649,6 +10853,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10671,7 +10876,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -10709,6 +10914,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10723,6 +10929,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10736,6 +10943,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10749,6 +10957,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10762,6 +10971,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10775,6 +10985,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10788,6 +10999,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10801,6 +11014,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10814,6 +11028,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10827,6 +11042,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10849,7 +11065,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -10887,6 +11103,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -10901,6 +11118,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10914,6 +11132,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10927,6 +11146,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10940,6 +11160,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10953,6 +11174,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10966,6 +11188,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10979,6 +11203,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -10992,6 +11217,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11005,6 +11231,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11027,7 +11254,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -11069,6 +11296,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11082,6 +11310,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11096,6 +11325,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11109,6 +11339,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11122,6 +11353,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11135,6 +11367,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11148,6 +11381,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11161,6 +11395,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11174,6 +11410,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11187,6 +11424,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11200,6 +11438,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11313,7 +11552,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path: {
@@ -11348,6 +11587,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11362,6 +11602,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11375,6 +11616,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11388,6 +11630,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11401,6 +11644,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11414,6 +11658,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11427,6 +11672,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11440,6 +11687,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11453,6 +11701,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11466,6 +11715,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11577,7 +11827,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -11617,6 +11867,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11630,6 +11881,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11644,6 +11896,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11657,6 +11910,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11670,6 +11924,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11683,6 +11938,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11696,6 +11952,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11709,6 +11966,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11722,6 +11981,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11735,6 +11995,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11748,6 +12009,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11770,7 +12032,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -11803,6 +12065,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11817,6 +12080,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11830,6 +12094,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11843,6 +12108,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11856,6 +12122,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11869,6 +12136,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11882,6 +12150,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11895,6 +12165,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11908,6 +12179,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11921,6 +12193,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -11943,7 +12216,7 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description The ETag of the version to change. Any other version is refused with `412 stale_version`. */
                 "If-Match"?: string;
-                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer 202 at once (RFC 7240). */
+                /** @description `wait=N`: wait at most N seconds (up to 10) for the outcome. `respond-async`: answer at once (RFC 7240). */
                 Prefer?: string;
             };
             path?: never;
@@ -11983,6 +12256,7 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -11996,6 +12270,7 @@ export interface operations {
             /** @description Unauthorized */
             401: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -12010,6 +12285,7 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12023,6 +12299,7 @@ export interface operations {
             /** @description Not Found */
             404: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12036,6 +12313,7 @@ export interface operations {
             /** @description Conflict */
             409: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12049,6 +12327,7 @@ export interface operations {
             /** @description Precondition Failed */
             412: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12062,6 +12341,7 @@ export interface operations {
             /** @description Request Entity Too Large */
             413: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12075,6 +12355,8 @@ export interface operations {
             /** @description Unsupported Media Type */
             415: {
                 headers: {
+                    "Accept-Encoding": components["headers"]["Accept-Encoding"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12088,6 +12370,7 @@ export interface operations {
             /** @description Unprocessable Entity */
             422: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12101,6 +12384,7 @@ export interface operations {
             /** @description Internal Server Error */
             500: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -12114,6 +12398,7 @@ export interface operations {
             /** @description Service Unavailable */
             503: {
                 headers: {
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
                     "Retry-After": components["headers"]["Retry-After"];
                     "X-Request-ID": components["headers"]["RequestId"];
                     [name: string]: unknown;
