@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import (
     beat_init,
@@ -22,14 +24,15 @@ from celery.signals import (
 from kombu import Connection
 
 from backend.kernel.delivery.envelope import Queue
-from backend.kernel.messages.registry import Kind
 from backend.kernel.observe.logging import configure_logging
 from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
 from backend.program import Process, Program, load_program
+from backend.settings import VAR
 from tasks import dead_letters, maintenance, messages
 from tasks.broker import Nodes
-from tasks.delivery import UnsafeDelivery, check_delivery
-from tasks.lanes import DEAD_LETTERS, MAINTENANCE, conf_of, lanes_of
+from tasks.command_line import check_command, check_options, select_lanes
+from tasks.delivery import check_delivery
+from tasks.lanes import DEAD_LETTERS, MAINTENANCE, conf_of
 from tasks.policies import warn_of_policies
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
@@ -38,6 +41,7 @@ from tasks.topology import DELAYS
 from tasks.uncompressed import accept_no_compression
 
 OpenProcess = Callable[[Queue], Process]
+log = structlog.get_logger(__name__)
 
 
 class ProgramApp(Celery):  # type: ignore[misc]
@@ -109,6 +113,9 @@ def make_app(program: Program, open_process: OpenProcess | None = None) -> Progr
 
 def worker_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
     """The application that a worker or beat runs. It also sets up the process itself."""
+    check_command()
+    with suppress(OSError):  # beat's own file is there, unless its option --schedule names another
+        VAR.mkdir(exist_ok=True)
     app = make_app(program, open_process)
     app.set_current()
     take_no_orders()
@@ -140,43 +147,20 @@ def _look_after(app: ProgramApp) -> None:
     @celeryd_init.connect(weak=False)  # type: ignore[untyped-decorator]
     @beat_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def check(options: Mapping[str, Any] | None = None, **_: Any) -> None:
-        if (options or {}).get("autoscale"):
-            raise SystemExit("--autoscale has no effect on quorum queues: set --concurrency, or start more workers")
-        if (options or {}).get("purge"):
-            raise SystemExit("--purge would delete accepted commands: cancel them, or pause their lane")
-        try:
-            check_delivery(app)
-        except UnsafeDelivery as unsafe:
-            raise SystemExit(str(unsafe)) from None  # Celery logs any other exception of a receiver, and continues
+        check_options(app, options or {})
+        check_delivery(app)
 
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
-    def warn(**_: Any) -> None:
-        """In a thread: the worker need not wait for another server."""
+    def warn(sender: Any, **_: Any) -> None:
+        """Of policies in a thread: the worker need not wait for another server."""
+        if app.program.settings.on_rabbitmq and not sender.controller.pool_cls.uses_semaphore:
+            log.warning("only the pool prefork ends a handler at its time limit")
         ours = (*(queue.name for queue in app.conf.task_queues), DEAD_LETTERS, DELAYS)
         threading.Thread(target=warn_of_policies, args=(app.program.settings, ours), daemon=True).start()
 
     @celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
     def select(**_: Any) -> None:
-        _select_lanes(app)
-
-
-def _select_lanes(app: ProgramApp) -> None:
-    """Consume the lanes of the kinds in LANES (`LANES=hashing,mail`), or those of the worker's own `-Q` and `-X`, by
-    default all; of them, those of the contexts in CONTEXTS.
-    """
-    queues = app.amqp.queues
-    kinds = {kind.strip() for kind in os.environ.get("LANES", "").split(",")} - {""}
-    chosen = set(queues.consume_from)
-    if kinds and chosen != set(queues):
-        raise SystemExit("LANES and the options -Q and -X select queues in two ways: use one of them")
-    known = lanes_of(app.program.registry)
-    lanes = [lane for lane, kind in known.items() if lane in chosen and kind in (kinds or set(Kind))]
-    if not lanes or not kinds <= set(Kind):
-        raise SystemExit(f"LANES must name kinds of work among {', '.join(Kind)}, one of them in use")
-    program = app.program
-    others = {context.name for context in program.contexts if not program.settings.serves(context.name)}
-    ours = [lane for lane in lanes if lane.partition(".")[0] not in others]
-    queues.select(ours or [Kind.MAINTENANCE])  # Celery takes an empty selection for all
+        select_lanes(app)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from backend.addresses import broker_urls
 from tasks.lanes import MAINTENANCE
 
 _REQUIRED = {
@@ -27,8 +28,10 @@ _LANE = {
 }
 
 
-class UnsafeDelivery(Exception):
-    """The settings allow a message to be lost."""
+class UnsafeDelivery(SystemExit):
+    """The settings allow a message to be lost. A process ends with that sentence: Celery logs any other exception of a
+    receiver of its signals, and continues.
+    """
 
 
 def check_delivery(app: Any) -> None:
@@ -38,7 +41,9 @@ def check_delivery(app: Any) -> None:
         UnsafeDelivery: with every reason.
     """
     conf = app.conf
-    if not str(conf.broker_url).startswith(("amqp", "pyamqp")):
+    if not all(_is_ours(app, url) for url in (conf.broker_url, conf.broker_read_url, conf.broker_write_url)):
+        raise UnsafeDelivery("BROKER_URL alone names the broker: unset CELERY_BROKER_URL, and leave out --broker")
+    if not app.program.settings.on_rabbitmq:
         return
     transport = conf.broker_transport_options or {}
     reasons = [f"{name} must be {wanted!r}: {why}" for name, (wanted, why) in _REQUIRED.items() if conf[name] != wanted]
@@ -55,6 +60,14 @@ def check_delivery(app: Any) -> None:
     reasons += [reason for queue in conf.task_queues if queue.name != MAINTENANCE for reason in _lane_reasons(queue)]
     if reasons:
         raise UnsafeDelivery("unsafe delivery settings: " + "; ".join(reasons))
+
+
+def _is_ours(app: Any, address: str) -> bool:
+    """Whether the address, which Celery may have from a variable or an option of its own, is that of our settings."""
+    settings = app.program.settings
+    if not settings.on_rabbitmq:
+        return address.startswith("filesystem:")
+    return broker_urls(address) == broker_urls(settings.broker_url)
 
 
 def _lane_reasons(queue: Any) -> list[str]:

@@ -169,6 +169,11 @@ def test_a_server_that_changes_its_user_gets_its_signals(name: str) -> None:
     assert not (changes_user and service["init"] and "KILL" not in service["cap_add"])
 
 
+@pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/kubernetes/README.md", "docs/scaling.md"])
+def test_whoever_sets_up_a_standby_is_told_how_no_accepted_command_is_lost_in_a_failover(file: str) -> None:
+    assert "synchronous_standby_names = 'ANY 1 (*)'" in (ROOT / file).read_text()
+
+
 @pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
 def test_each_program_has_an_account_of_its_own_in_rabbitmq(name: str) -> None:
     role = "worker" if "worker" in name else name if name in ("beat", "flower") else "api"

@@ -17,7 +17,7 @@ from tests.broker import RabbitMQ
 from tests.flow.programs import free_port
 from tests.proxy import Proxy
 from tests.tasks.conftest import Broker, app_on, envelope, through
-from tests.worker import WorkerProcess, environment, eventually
+from tests.worker import WorkerProcess, environment
 
 
 def test_messages_are_published_though_the_first_nodes_of_the_list_are_dead(
@@ -46,35 +46,6 @@ def test_a_worker_that_reconnects_asks_no_dead_node_of_the_list(own_broker: Brok
         worker.await_log("Connected to", since)
         worker.await_log(f"received {broker.task()}", since)
         assert not worker.has_said("Cannot connect to", since)
-
-
-@pytest.mark.parametrize("option", [("-Q", "sample.commands"), ("-X", "maintenance")])
-def test_a_worker_may_be_told_its_queues_by_celerys_own_options(
-    own_broker: Broker, tmp_path: Path, option: tuple[str, str]
-) -> None:
-    with _worker(tmp_path, own_broker.url, *option):
-        eventually(lambda: _consumers(own_broker, "sample.commands"))
-        assert not _consumers(own_broker, "maintenance")
-
-
-@pytest.mark.parametrize(
-    ("lanes", "options", "said"),
-    [
-        ("commands", ("-Q", "sample.commands"), "LANES and the options -Q"),
-        ("", ("--autoscale", "4,1"), "--concurrency"),
-        ("", ("--purge",), "accepted commands"),
-    ],
-)
-def test_a_worker_refuses_options_that_would_be_ignored_or_lose_messages(
-    lanes: str, options: tuple[str, ...], said: str
-) -> None:
-    settings = environment(BROKER_URL="amqp://127.0.0.1:1/", LANES=lanes)
-    worker = WorkerProcess(settings, *options, app="tests.tasks.sample")
-    worker.start()
-    assert worker.ended() != 0
-    assert said in worker.logs()
-    assert "Traceback" not in worker.logs()
-    worker.teardown()
 
 
 def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, tmp_path: Path) -> None:
@@ -128,8 +99,3 @@ def _queue(url: str, authority: Path) -> Iterator[CeleryQueue]:
 def _dead(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@{parts.hostname}:{free_port()}"))
-
-
-def _consumers(broker: Broker, queue: str) -> int:
-    consumers: int = broker.channel.queue_declare(queue, passive=True).consumer_count
-    return consumers
