@@ -222,7 +222,8 @@ def ids(*envelopes: Envelope) -> set[UUID]:
 
 def outcomes(process: Process) -> dict[UUID, str]:
     """By operation: `succeeded`, or the code of its problem."""
-    return dict(rows(process, "select id, coalesce(problem ->> 'code', status) from operations where cause is null"))
+    end = "case status when 'failed' then problem ->> 'code' else status end"
+    return dict(rows(process, f"select id, {end} from operations where cause is null"))  # noqa: S608
 
 
 def test_what_waits_together_is_one_transaction(process: Process) -> None:
@@ -274,6 +275,13 @@ def test_a_message_that_was_processed_before_is_left_out(process: Process) -> No
     assert together(process, *batch) == ids(*others)
     assert rows(process, "select balance from boxes order by id limit 1") == [(15,)]
     assert together(process, *batch) == set()
+
+
+def test_a_message_that_was_given_up_is_left_out(process: Process) -> None:
+    dead, *others = batch = [signed(process, Move(BOX, 5)) for _ in range(3)]
+    process.receiver.give_up(dead)
+    assert together(process, *batch) == ids(*others)
+    assert outcomes(process)[dead.id] == "internal_error"
 
 
 def test_copies_of_a_message_that_wait_together_are_left_out(process: Process) -> None:

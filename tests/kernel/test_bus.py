@@ -164,10 +164,9 @@ def rows(process: Process, statement: str) -> list[Any]:
     return process.bus.database.read(lambda connection: connection.execute(statement.encode()).fetchall())
 
 
-def message(process: Process, body: object, name: str = "notes.write") -> Envelope:
-    envelope = Envelope(
-        uuid7(), name, "notes.commands", {"note": body}, Headers("r1", accepted_at=datetime.now(UTC).isoformat())
-    )
+def message(process: Process, body: object, name: str = "notes.write", **more: Any) -> Envelope:
+    headers = Headers("r1", accepted_at=datetime.now(UTC).isoformat(), **more)
+    envelope = Envelope(uuid7(), name, "notes.commands", {"note": body}, headers)
     return process.resources.sealer.signed(envelope)
 
 
@@ -180,11 +179,13 @@ def test_a_message_is_carried_out_and_its_outcome_known(process: Process) -> Non
     assert rows(process, "select note from notes") == [("a",)]
 
 
-def test_a_message_delivered_again_is_carried_out_once(process: Process) -> None:
-    envelope = message(process, "a")
+@pytest.mark.parametrize("headers", [{}, {"waiting": True}, {"fingerprint": "f"}])
+def test_a_message_delivered_again_is_carried_out_once(process: Process, headers: dict[str, Any]) -> None:
+    envelope = message(process, "a", **headers)
     process.receiver.receive(envelope)
     process.receiver.receive(envelope)
     assert rows(process, "select note from notes") == [("a",)]
+    assert rows(process, "select status from operations where name = 'notes.write'") == [("succeeded",)]
 
 
 def test_a_message_delivered_to_many_workers_at_once_is_carried_out_once(process: Process, queue: InlineQueue) -> None:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ from backend.kernel.context import AnyContext, Context
 from backend.kernel.delivery import dead_letters, outbox
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.dispatch import Unavailable
-from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.kernel.delivery.envelope import Envelope, Headers, Taking
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Conflict
@@ -221,6 +222,16 @@ def test_a_replay_turns_failed_into_succeeded(process: Process, queue: InlineQue
     assert status_of(process, envelope) == ("succeeded", None)
     assert rows(process, "select bill from bills") == [("rent",)]
     assert letter_of(process, envelope.id).status == "replayed"
+
+
+def test_the_outcome_of_a_replay_tells_of_its_own_attempt(process: Process) -> None:
+    first = replace(message(process, attempts=7), taken=Taking(datetime(2026, 1, 1, tzinfo=UTC), "one"))
+    fail(process, first)
+    ((before,),) = rows(process, "select finished_at from operations")
+    taken = Taking(datetime(2026, 1, 2, tzinfo=UTC), "two")
+    process.receiver.receive(replace(again(process, first, replay=1, attempts=0), taken=taken))
+    ((*told, after),) = rows(process, "select attempts, worker, taken_at, finished_at from operations")
+    assert (told, after > before) == ([1, "two", taken.at], True)
 
 
 def test_a_replay_clicked_many_times_and_delivered_many_times_is_carried_out_once(

@@ -262,19 +262,36 @@ def test_cancelling_a_reused_key_does_not_touch_the_operation_that_came_first(
     queue.down = True
     first = admin.post("/notes", MILK, Idempotency_Key="k-1")
     second = admin.post("/notes", BREAD, Idempotency_Key="k-1")
-    admin.post(f"{second.headers['Location']}/cancel")
+    cancelled = admin.post(f"{second.headers['Location']}/cancel")
     queue.down = False
     queue.sweep()
-    assert admin.get(first.headers["Location"]).json["status"] == "succeeded"
+    done = admin.get(first.headers["Location"]).json
+    assert (done["status"], done.get("error"), done["resource"]) == ("succeeded", None, first.json["resource"])
+    assert done["finished_at"] > cancelled.json["finished_at"]
     assert admin.get(second.headers["Location"]).json["error"]["code"] == "idempotency_key_reused"
 
 
+def test_a_cancelled_command_decides_nothing_for_another_under_its_key(admin: Client, queue: InlineQueue) -> None:
+    queue.down = True
+    accepted = [admin.post("/notes", note, Idempotency_Key="k-1") for note in (MILK, BREAD)]
+    first, second = (answer.headers["Location"] for answer in accepted)
+    assert admin.post(f"{second}/cancel").status_code == 200
+    assert admin.get(first).json["status"] == "pending"
+    assert admin.post("/notes", MILK, Idempotency_Key="k-1").headers["Location"] == first
+    assert admin.post(f"{first}/cancel").status_code == 200
+    queue.down = False
+    queue.sweep()
+    assert {admin.get(location).json["error"]["code"] for location in (first, second)} == {"cancelled"}
+    assert admin.get(accepted[0].json["resource"]).status_code == 404
+    assert [admin.post(f"{location}/cancel").status_code for location in (first, second)] == [409, 409]
+
+
 def test_the_failure_of_a_reused_key_names_the_request_that_sent_it_again(
-    admin: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+    admin: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch, sql: Sql
 ) -> None:
     admin.post("/notes", MILK, Idempotency_Key="k-1", X_Request_ID="first")
     with monkeypatch.context() as patch:  # as if no worker had processed the first yet
-        patch.setattr("backend.kernel.http.commands.outcome_if_known", lambda _: None)
+        patch.setattr("backend.kernel.http.commands.outcome_if_known", lambda *_: None)
         second = admin.post("/notes", BREAD, Idempotency_Key="k-1", X_Request_ID="second")
     queue.drain()
     error = admin.get(second.headers["Location"], X_Request_ID="later").json["error"]
@@ -282,6 +299,8 @@ def test_the_failure_of_a_reused_key_names_the_request_that_sent_it_again(
     again = admin.post("/notes", BREAD, Idempotency_Key="k-1", X_Request_ID="third")
     assert (again.status_code, again.json["request_id"]) == (422, "third")
     assert len(admin.get("/operations?command=notes.write_note").json["items"]) == 1
+    stored = sql("select request_id, problem ->> 'code' from operations where name = 'notes.write_note' order by 1")
+    assert stored == [("first", None), ("second", "idempotency_key_reused")]
 
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency_Key": "k-1"}])

@@ -38,6 +38,8 @@ class Status(StrEnum):
     FAILED = "failed"  # refused by the domain, or given up after a fault
 
 
+_ALL = "*"
+"""The fingerprint of a cancellation that concerns every command under the Idempotency-Key."""
 _WITHOUT_TIME: Final = (1 << 80) - 1
 
 operations = sa.Table(
@@ -74,20 +76,25 @@ values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
      %(cause)s, %(spooled)s, %(address)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
-# Only the message with this fingerprint was cancelled: one that came first under the same Idempotency-Key continues.
-_ONCE: Final = """
+# Only the message with this fingerprint was cancelled: another one under the same Idempotency-Key continues.
+_CANCELLED_ANOTHER: Final = """
+    where operations.problem ->> 'code' = 'cancelled'
+        and coalesce(operations.fingerprint, '') not in (coalesce(excluded.fingerprint, ''), '*')
+"""
+_ONCE: Final = f"""
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
         fingerprint = excluded.fingerprint, resource = excluded.resource, finished_at = excluded.finished_at
-    where operations.problem ->> 'code' = 'cancelled' and operations.fingerprint is distinct from excluded.fingerprint
-"""
+    {_CANCELLED_ANOTHER}
+"""  # noqa: S608 - fixed text
+_CANCEL_ALL: Final = f"on conflict (id) do update set fingerprint = '*' {_CANCELLED_ANOTHER}"
 _FAIL: Final = "update operations set status = 'failed', problem = %(problem)s where id = %(id)s"
 _UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
         finished_at = excluded.finished_at, taken_at = excluded.taken_at, worker = excluded.worker
-    where operations.status = 'failed' and operations.problem ->> 'code' = 'internal_error'
+    where operations.problem ->> 'code' = 'internal_error'
 """
 
 
@@ -107,6 +114,18 @@ class Outcome:
     request_id: str | None
     accepted_at: datetime | None
     finished_at: datetime
+
+    def concerns(self, fingerprint: str) -> bool:
+        """Whether it is the outcome of the command with this fingerprint, or refuses it because another came first.
+
+        The cancellation of another command under the same Idempotency-Key does neither.
+        """
+        cancelled = self.problem is not None and self.problem["code"] == "cancelled"
+        return not cancelled or self.is_of(fingerprint)
+
+    def is_of(self, fingerprint: str) -> bool:
+        """Whether it is the outcome of the command with this fingerprint, not of another under the same key."""
+        return (self.fingerprint or "") in (fingerprint, _ALL)
 
 
 _OUTCOME = Statement(
@@ -159,7 +178,7 @@ def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any
     It waits for a worker that is processing the message: whichever commits first decides. A message that is
     delivered later finds the row.
     """
-    ended = run(connection, _INSERT + _UNLESS_KNOWN, _row(envelope, Status.FAILED, problem)).rowcount == 1
+    ended = run(connection, _INSERT + _CANCEL_ALL, _row(envelope, Status.FAILED, problem)).rowcount == 1
     if ended:
         _notify(connection, envelope.id)
     return ended
@@ -180,12 +199,6 @@ def record_reuse(connection: sa.Connection, envelope: Envelope) -> None:
     if fingerprint and fingerprint != first:
         own = {"id": reuse_of(envelope.id, fingerprint), "cause": envelope.id}
         run(connection, _INSERT + _UNLESS_KNOWN, {**_row(envelope, Status.FAILED, {"code": REUSED}), **own})
-
-
-def ended_in_fault(connection: sa.Connection, operation_id: UUID) -> bool:
-    """Whether the operation failed by a fault, not by a refusal."""
-    faulty = sa.and_(operations.c.status == Status.FAILED, operations.c.problem["code"].astext == "internal_error")
-    return bool(connection.scalar(sa.select(sa.exists().where(operations.c.id == operation_id, faulty))))
 
 
 def turn_into_failures(connection: sa.Connection, problems: Mapping[UUID, dict[str, Any]]) -> None:

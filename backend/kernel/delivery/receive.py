@@ -174,10 +174,10 @@ class Receiver:
                 first = letter.has_operation and self._record_fault(unit.connection, letter.envelope)
                 if first:
                     to_relay = self._release(unit, letter.envelope)
-                if first or not letter.has_operation or inbox.ended_in_fault(unit.connection, letter.envelope.id):
+                if first or not letter.has_operation:
                     dead_letters.record(unit.connection, letter)
                 else:
-                    log.info("dead letter dropped: its message was processed before")
+                    log.info("dead letter dropped: its message has an outcome already")
                 retries.forget(unit.connection, letter.envelope)
                 unit.commit()
         except Exception as error:

@@ -121,7 +121,7 @@ def dispatched(
     )
     before = None
     if request.fingerprint:
-        before = outcome_if_known(identity)
+        before = outcome_if_known(identity, request.fingerprint)
         accepted_at = (before.accepted_at if before else None) or datetime.now(UTC)
         handle = replace(handle, day=day_of(identity, accepted_at))
     wait = wanted_wait()
@@ -172,7 +172,7 @@ def _waited_for(command: Command, answers: _Answers, url: str) -> Response | Non
         if finished is None:
             return None
         finished.wait(answers.wait)
-    outcome = outcome_if_known(handle.operation_id)
+    outcome = outcome_if_known(handle.operation_id, handle.fingerprint)
     return answers.of(outcome) if outcome else None
 
 

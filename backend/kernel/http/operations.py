@@ -265,7 +265,7 @@ def view_of(handle: Handle, outcome: Outcome | None) -> OperationView:
 
 def error_of(handle: Handle, outcome: Outcome) -> Problem | None:
     """Why the operation failed, if it did; a reused key fails without touching the operation."""
-    if (outcome.fingerprint or "") != handle.fingerprint:
+    if not outcome.is_of(handle.fingerprint):
         return problem(
             REUSED,
             422,
@@ -278,14 +278,14 @@ def error_of(handle: Handle, outcome: Outcome) -> Problem | None:
 
 def _reused_by(handle: Handle) -> str:
     """The id of the request that sent the key again; of this one, until a worker has seen that request's message."""
-    second = outcome_if_known(inbox.reuse_of(handle.operation_id, handle.fingerprint))
+    second = outcome_if_known(inbox.reuse_of(handle.operation_id, handle.fingerprint), handle.fingerprint)
     return (second and second.request_id) or current.get().request_id
 
 
-def outcome_if_known(operation_id: UUID) -> Outcome | None:
-    """The outcome, if there is one and the database answers."""
+def outcome_if_known(operation_id: UUID, fingerprint: str) -> Outcome | None:
+    """The outcome for the command with this fingerprint, if there is one and the database answers."""
     try:
-        return _known_everywhere(bus().outcome_of(operation_id))
+        return _concerning(fingerprint, bus().outcome_of(operation_id))
     except DatabaseAway:  # accepted, although the outcome cannot be read
         return None
 
@@ -308,7 +308,7 @@ def _outcome(handle: Handle) -> Outcome | None:
         NotFound: past its retention.
         UnknownAfterRestore: the database was restored since.
     """
-    outcome = _known_everywhere(bus().outcome_of(handle.operation_id))
+    outcome = _concerning(handle.fingerprint, bus().outcome_of(handle.operation_id))
     settled_at, now = outcome.finished_at if outcome else handle.accepted_before, datetime.now(UTC)
     if settled_at and settled_at < now - RETENTION:
         raise NotFound
@@ -322,10 +322,12 @@ def _check_restores(operation_id: UUID, accepted_at: datetime) -> None:
         raise UnknownAfterRestore
 
 
-def _known_everywhere(outcome: Outcome | None) -> Outcome | None:
-    """If its effect must be known to every API process, wait for that first."""
-    handler = bus().registry.by_name.get(outcome.name) if outcome else None
-    if outcome and handler and handler.spreads and outcome.finished_at > datetime.now(UTC) - _SPREADS_WITHIN:
+def _concerning(fingerprint: str, outcome: Outcome | None) -> Outcome | None:
+    """The outcome, if it concerns that command. If its effect must be known to every API process, wait for that."""
+    if outcome is None or not outcome.concerns(fingerprint):
+        return None
+    handler = bus().registry.by_name.get(outcome.name)
+    if handler and handler.spreads and outcome.finished_at > datetime.now(UTC) - _SPREADS_WITHIN:
         api().listener.await_everybody(bus().database)
     return outcome
 
