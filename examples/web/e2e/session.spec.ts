@@ -62,6 +62,34 @@ for (const kind of KINDS) {
   });
 }
 
+for (const kind of ["cookie", "local"]) {
+  test(`a page that the browser kept for the back button shows nothing of the user before: ${kind}`, async ({ playwright, launchOptions, baseURL }) => {
+    const ignoreDefaultArgs = ["--disable-back-forward-cache"]; // which Playwright passes
+    const browser = await playwright.chromium.launch({ ...launchOptions, ignoreDefaultArgs });
+    const page = await browser.newPage({ baseURL: baseURL!, locale: "en" });
+    await keepIn(page, kind);
+    const [alice, boris] = [await somebody("Alice"), await somebody("Boris")];
+    await signIn(page, alice);
+    await page.goto("/profile");
+    await expect(field(page, "Name")).toHaveValue("Alice");
+    const there = await page.evaluate(() => {
+      const values = () => Array.from(document.querySelectorAll("input"), ({ value }) => value).join() + document.body.innerText;
+      addEventListener("pageshow", () => requestAnimationFrame(() => Object.assign(window, { drawn: values() })));
+      return history.length;
+    });
+    await page.goto("/products");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await fill(page, { "E-mail address": boris.email, Password: PASSWORD });
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page.getByRole("button", { name: "Sign out" })).toBeVisible();
+    await page.evaluate((there) => history.go(there - history.length), there);
+    const drawn = await page.waitForFunction(() => "drawn" in window && String(window.drawn)); // there in a kept page only
+    expect(await drawn.jsonValue()).not.toContain("Alice");
+    await expect(field(page, "Name")).toHaveValue("Boris");
+    await browser.close();
+  });
+}
+
 /** As if the token had expired on the way. */
 async function refuseOnce(page: Page): Promise<void> {
   let refused = false;
