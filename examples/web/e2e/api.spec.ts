@@ -1,4 +1,5 @@
 /** What the API itself shows to a browser, and what a browser makes of its answers. */
+import type { Locator } from "@playwright/test";
 import { API, expect, fits, linkTo, PASSWORD, somebody, test } from "./world";
 
 const PHONE = { width: 390, height: 844 };
@@ -13,6 +14,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       await expect(page.getByText("/api/v1/users/me").first()).toBeVisible();
       await fits(page);
       await shot(`api-docs-${colorScheme}`);
+      await page.getByRole("link", { name: "POST /api/v1/auth/login" }).click();
+      const example = page.locator(".opblock.is-open .responses-wrapper .highlight-code").first();
+      await expect(page.locator(".opblock.is-open .opblock-summary")).toBeInViewport();
+      expect(await lightness(example), "code is light on dark, whatever is around it").toBeLessThan(128);
+      await fits(page);
       for (const path of ["/problems", "/problems/stale_version"]) {
         await page.goto(API + path);
         await expect(page.locator("h1")).toBeVisible();
@@ -40,6 +46,20 @@ for (const colorScheme of ["light", "dark"] as const) {
       await shot(`api-reset-${colorScheme}`);
     });
   });
+}
+
+/** From 0, black, to 255. */
+async function lightness(element: Locator): Promise<number> {
+  const png = (await element.screenshot()).toString("base64");
+  return element.evaluate(async (_, png) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const one = new OffscreenCanvas(1, 1).getContext("2d")!;
+    one.drawImage(image, 0, 0, 1, 1);
+    const [red = 0, green = 0, blue = 0] = one.getImageData(0, 0, 1, 1).data;
+    return (red + green + blue) / 3;
+  }, png);
 }
 
 test("two users in one browser, by cookie from another origin: neither sees or changes the other's @short", async ({ page }) => {

@@ -14,3 +14,6 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   validatorUrl: null, // the default asks a remote host
 });
+
+// It looks at the address when it starts only: the link above it would lead nowhere.
+addEventListener("hashchange", () => location.reload());
