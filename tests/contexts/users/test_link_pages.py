@@ -9,8 +9,11 @@ import pytest
 from backend.contexts.users.domain.events import EmailVerificationRequested, PasswordResetRequested
 from backend.contexts.users.infrastructure import link_pages
 from backend.languages import LANGUAGES
+from backend.program import Program
 from tests.client import PASSWORD, Answer, Client
 from tests.contexts.users.conftest import Mailbox, Person, Register
+from tests.inline import InlineQueue
+from tests.settings import settings_with
 
 NEW = "staple of the horse"
 VERIFY, RESET = "/verify-email", "/reset-password"
@@ -95,7 +98,17 @@ def test_a_password_is_replaced_on_the_page(register: Register, visitor: Client,
 
 
 @pytest.mark.parametrize("path", [VERIFY, RESET])
-def test_a_link_that_is_not_good_says_so(visitor: Client, path: str) -> None:
-    answer = sent(visitor, path, token="forged", new_password=NEW)
+@pytest.mark.parametrize("token", ["forged", ""], ids=["forged", "cut"])
+def test_a_link_that_is_not_good_says_so(visitor: Client, path: str, token: str) -> None:
+    answer = sent(visitor, path, token=token, new_password=NEW)
     assert (answer.status_code, "no longer valid" in answer.text) == (422, True)
     assert 'role="alert"' in answer.text
+
+
+def test_while_the_database_is_away_a_person_reads_a_page_and_may_try_again() -> None:
+    queue = InlineQueue()
+    process = Program(settings_with(database_url="postgresql://127.0.0.1:1/none")).process(queue)
+    answer = sent(Client(process.web()), VERIFY, token="a.token")
+    assert (answer.status_code, "Try again later" in answer.text) == (503, True)
+    assert 'value="a.token"' in answer.text
+    process.close()

@@ -20,10 +20,12 @@ from backend.kernel.http.pages import page
 from backend.kernel.http.problems import status_of
 from backend.kernel.messages.message import SyncCommand
 from backend.kernel.messages.refusals import Refusal
+from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.resources import Resources
 from backend.languages import LANGUAGES
 
 _UNPROCESSABLE = 422
+_UNAVAILABLE = 503
 VERIFY = {
     "en": {
         "title": "Confirm your e-mail address",
@@ -102,12 +104,15 @@ class _Form:
         """Do what the link is for."""
         token = request.form.get("token", "")
         given = {"token": token, self.field: request.form.get(self.field, "")}
+        errors = ERRORS[_language()]
         try:
             bus().execute(self.command(**self.schema.load({name: text for name, text in given.items() if text})))
-        except ma.ValidationError:
-            return self._page(token, self._text["invalid"], _UNPROCESSABLE)
+        except ma.ValidationError as error:
+            text = errors["invalid_link"] if "token" in error.messages else self._text["invalid"]
+            return self._page(token, text, _UNPROCESSABLE)
+        except DatabaseAway:
+            return self._page(token, errors[""], _UNAVAILABLE)
         except Refusal as refusal:
-            errors = ERRORS[_language()]
             code = refusal.code()
             text = self._text["invalid"] if code == "validation_failed" else errors.get(code, errors[""])
             return self._page(token, text, status_of(type(refusal)))
