@@ -23,7 +23,7 @@ export class Transport {
    */
   async call(id: OperationId, call: Request = {}, open = routeOf(id).marks.includes("open")): Promise<Answer> {
     const key = call.headers?.["Idempotency-Key"];
-    const again = routeOf(id).method !== "POST" || id === "auth.refresh" || key !== undefined;
+    const again = routeOf(id).method !== "POST" || /^auth\.(refresh|logout)/.test(id) || key !== undefined;
     const signal = open ? either(call.signal) : this.session.bound(call.signal);
     const until = performance.now() + (this.options.retry?.budgetMs ?? 30_000);
     let refreshed = false;

@@ -93,6 +93,16 @@ test("a sign-in is not repeated when its answer is lost", async () => {
   network.close();
 });
 
+test.each(["signOut", "signOutEverywhere"] as const)("a %s whose answer is lost is repeated", async (signOut) => {
+  const network = await Network.to(backend.url);
+  const { api } = await somebody({ baseUrl: network.url });
+  network.losing = 1;
+  await api.auth[signOut]();
+  expect(network.losing).toBe(0);
+  expect(api.auth.isSignedIn()).toBe(false);
+  network.close();
+});
+
 test("a command survives a restart of the API", async () => {
   const api = await administrator({ retry: { budgetMs: 120_000 } });
   await order("stop api");

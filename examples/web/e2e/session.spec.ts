@@ -164,6 +164,24 @@ test("a tab that never gives its lock back does not hang another", async ({ cont
   await saved(page);
 });
 
+test("whoever opens the application signs in there, and sees the profile @short", async ({ page }) => {
+  const { email, name } = await somebody();
+  await page.goto("/");
+  await fill(page, { "E-mail address": email, Password: PASSWORD });
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(field(page, "Name")).toHaveValue(name);
+});
+
+test("a sign-out that did not work says so", async ({ page }) => {
+  await signIn(page, await somebody());
+  const sent = page.waitForRequest(/logout/);
+  await page.route(/logout/, (route) => route.fulfill({ status: 500, headers: { "Access-Control-Allow-Origin": new URL(page.url()).origin, "Access-Control-Allow-Credentials": "true" } }));
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await sent;
+  await expect(page.getByRole("alert")).toBeVisible();
+  await expect(field(page, "Name")).toBeVisible();
+});
+
 test("the API is restarted in between: what was sent takes effect once", async ({ page, shot }) => {
   await signIn(page, await somebody());
   await fill(page, { Name: "Ada after the restart" });

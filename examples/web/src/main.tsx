@@ -1,4 +1,4 @@
-import { StrictMode } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { SignIn } from "./account/sign-in";
 import { api, chooseSessionKind, sessionKind, sessionKinds } from "./api";
@@ -46,6 +46,7 @@ type Me = NonNullable<Parameters<Parameters<typeof CurrentUser>[0]["children"]>[
 
 function Header({ me }: { me: Me | undefined }) {
   const t = useTexts(shell);
+  const [error, fail] = useState<unknown>();
   const { language, choose } = useLanguage();
   const isAdmin = me?.roles.includes("admin");
   const shown = screens.filter(({ needs }) => !needs || (needs === "admin" ? isAdmin : me));
@@ -57,14 +58,7 @@ function Header({ me }: { me: Me | undefined }) {
       <nav aria-label={t.main}>
         {shown.map(({ path, nav }) => nav && <Link key={path} to={path} children={nav[language]} />)}
         {me ? (
-          <button
-            onClick={() => {
-              void api.auth.signOut();
-              go("/sign-in");
-            }}
-          >
-            {t.signOut}
-          </button>
+          <button onClick={() => void api.auth.signOut().then(() => (fail(undefined), go("/sign-in")), fail)}>{t.signOut}</button>
         ) : (
           <>
             <Link to="/sign-in">{t.signIn}</Link>
@@ -82,6 +76,7 @@ function Header({ me }: { me: Me | undefined }) {
           ))}
         </select>
       </label>
+      {me && <Failure error={error} />}
     </header>
   );
 }

@@ -10,6 +10,7 @@ import { account } from "./texts";
 const named = (name: keyof typeof account.en) => ({ en: account.en[name], es: account.es[name] });
 
 export const screens: readonly Screen[] = [
+  { path: "/", show: Profile, needs: "user" },
   { path: "/sign-in", show: () => <SignIn /> },
   { path: "/sign-up", show: SignUp },
   { path: "/forgot-password", show: ForgotPassword },
