@@ -98,6 +98,13 @@ def test_the_document_describes_every_header_of_an_answer(document: dict[str, An
         assert undescribed(document, name, answer.status_code, answer.headers.keys(), code) == set(), name
 
 
+def test_a_version_of_a_resource_has_an_etag_and_that_of_the_program_has_none(document: dict[str, Any]) -> None:
+    tagged = {one["operationId"] for _, _, one in operations(document) if "304" in one["responses"]}
+    assert {"users.get", "users.me.get"} <= tagged
+    assert "about" not in tagged
+    assert "ETag" not in document["paths"]["/api/v1/about"]["get"]["responses"]["200"]["headers"]
+
+
 def test_every_code_in_the_document_has_a_page(document: dict[str, Any], admin: Client) -> None:
     named = {
         code

@@ -135,6 +135,12 @@ def test_the_documentation_says_where_a_token_comes_from_and_leads_to_the_proble
         ("body_too_large", 413, "64 KiB"),
         ("unsupported_media_type", 415, "as the route documents it"),
         ("validation_failed", 422, "errors"),
+        ("request_timeout", 408, "Send the request again"),
+        ("unknown_after_restore", 404, "send the command again"),
+        ("dead_letter_settled", 409, "Read the dead letter"),
+        ("not_replayable", 409, "discard it"),
+        ("busy", 503, "Nothing was counted"),
+        ("busy", 503, "Retry-After"),
     ],
 )
 def test_the_advice_fits_the_code_and_not_only_the_status(code: str, status: int, advice: str) -> None:

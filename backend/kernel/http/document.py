@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from backend.kernel.http.api import PREFIX
@@ -40,7 +40,7 @@ def complete(document: Document, public_url: str) -> Document:
     ]
     document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
     document["info"]["contact"] = {"name": "Whoever runs this API", "url": public_url}
-    versioned = {f"#/components/schemas/{name}" for name, one in _schemas(document) if "version" in one["properties"]}
+    versioned = {f"#/components/schemas/{name}" for name, one in _schemas(document) if is_versioned(one["properties"])}
     for path, item in document["paths"].items():
         for method in _METHODS:
             if method in item:
@@ -50,6 +50,11 @@ def complete(document: Document, public_url: str) -> Document:
     document["components"]["headers"] = {"RequestId": _REQUEST_ID, **_HEADERS}
     _drop_unused(document)
     return document
+
+
+def is_versioned(fields: Collection[str]) -> bool:
+    """Whether they are those of a single resource, which has an ETag."""
+    return "id" in fields and "version" in fields
 
 
 def _schemas(document: Document) -> Iterator[tuple[str, Document]]:

@@ -19,7 +19,7 @@ from backend.kernel.http.api import api, root
 from backend.kernel.http.bodies import Parser
 from backend.kernel.http.caller import WITHOUT_ROLE
 from backend.kernel.http.cookies import ACCESS, CrossSite
-from backend.kernel.http.document import complete
+from backend.kernel.http.document import complete, is_versioned
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.messages.refusals import Cancelled, Forbidden, Refusal, StaleVersion
@@ -170,7 +170,7 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         """flask-smorest's, for the document only: our views return a finished response."""
         described = super().response(status, schema, **kwargs)
         choices = schema.get("anyOf", ()) if isinstance(schema, dict) else (schema,)
-        versioned = any("version" in getattr(one, "_declared_fields", {}) for one in choices)
+        versioned = any(is_versioned(getattr(one, "_declared_fields", {})) for one in choices)
 
         def document(view: F) -> F:
             add_notes(view, **notes_of(described(view)), versioned=versioned)

@@ -27,8 +27,7 @@ _FROM_SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png
 _FROM_US = ("docs.css", "docs.js", "problems.css")
 _ADVICE = {
     400: "Send a body of well-formed JSON. The same request will fail again.",
-    401: "Get a valid access token (sign in again, or refresh) and repeat the request; "
-    "if the request contained credentials or a code, ask the user for the correct ones.",
+    401: "Get a valid access token (refresh, or sign in again) and repeat the request.",
     403: "Do not repeat the request: this caller is not allowed to do this. Tell the user, or use another account.",
     404: "Do not repeat the request. Check the address. The resource may be deleted, or not visible to this caller.",
     405: "Use one of the methods named in the Allow header.",
@@ -56,6 +55,11 @@ _ADVICE_BY_CODE = {
     "cross_site": "Send X-CSRF: 1 from a page of an allowed origin, or use a bearer token.",
     "cancelled": "Nothing was done. Send the command again, with a new Idempotency-Key, if it is still wanted.",
     "operation_finished": "Read the operation: it has an outcome.",
+    "unknown_after_restore": "Read the resource, and send the command again if its effect is missing.",
+    "request_timeout": "Send the request again. With the same Idempotency-Key it takes effect at most once.",
+    "busy": "Wait for the seconds in the Retry-After header and send the request again. Nothing was counted.",
+    "dead_letter_settled": "Read the dead letter: it says what was done with it.",
+    "not_replayable": "Start a worker that has the handler, and replay it then; or discard it.",
 }
 _ADVICE_TO_CALLER_AT_FAULT = "Correct the request before sending it again."
 _ADVICE_AT_OUR_FAULT = "Retry later. If it persists, report the request_id to whoever runs this service."
