@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 _TIMES = ("eta", "expires")
+_MOST_TRIES = 2**31
 _NEVER_SENT = ("compression", "group", "shadow")
 """Headers that Celery obeys: it takes a task for the one that `shadow` names, and decompresses without a bound."""
 _DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
@@ -262,7 +263,7 @@ def _malformed_headers(headers: Any) -> str | None:
         return "no message id"
     if any(headers.get(name) is not None for name in _NEVER_SENT):
         return "a header that none of our processes sends"
-    if not isinstance(headers.get("retries") or 0, int) or not all(_is_time(headers.get(name)) for name in _TIMES):
+    if not _is_number_of_tries(headers.get("retries") or 0) or not all(_is_time(headers.get(name)) for name in _TIMES):
         return "no number of tries, or no time"
     match headers.get("timelimit") or [None, None]:
         case [hard, soft] if _is_limit(hard) and _is_limit(soft):
@@ -274,6 +275,11 @@ def _malformed_headers(headers: Any) -> str | None:
 def _stops() -> bool:
     """Whether this worker stops: Celery's flags are None or False until then, and may be the exit code 0."""
     return any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate))
+
+
+def _is_number_of_tries(tries: Any) -> bool:
+    """A negative one would be tried nearly for ever, and a huge one cannot be sent again with one more."""
+    return isinstance(tries, int) and 0 <= tries < _MOST_TRIES
 
 
 def _is_limit(limit: Any) -> bool:

@@ -36,6 +36,8 @@ _MALFORMED = {
     "a malformed expiry": _message(expires="soon"),
     "the name of another task": _message(shadow="maintenance.sweep_outbox", expires="2001-01-01T00:00:00+00:00"),
     "a text as number of tries": _message(retries="x"),
+    "fewer tries than none, which would go on for ever": _message(retries=-(2**40)),
+    "more tries than can be counted further": _message(retries=2**63 - 1),
     "a compressed body": _message(zlib.compress(_BODY.encode()), compression="application/x-gzip"),
     "tasks to start afterwards": _message(json.dumps([[], {"do": "succeed"}, {"callbacks": [_CALLBACK]}])),
     "pickle": _message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),
