@@ -7,9 +7,16 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from backend.addresses import UnreadableAddress, broker, broker_urls, database_parameters, web_address_problem
+from backend.addresses import (
+    UnreadableAddress,
+    broker,
+    broker_urls,
+    database_parameters,
+    is_loopback,
+    web_address_problem,
+)
 from backend.kernel.http.origins import is_origin
 
 if TYPE_CHECKING:
@@ -79,12 +86,22 @@ def unsafe(settings: Settings) -> Iterator[str]:
         yield "BROKER_URL is missing"
     elif not settings.on_rabbitmq:
         yield "BROKER_URL must be RabbitMQ (amqp:// or amqps://)"
-    elif any(_is_guest(address) for address in broker_urls(settings.broker_url)):
+    elif any(_is_guest(address) for address in _brokers(settings)):
         yield "BROKER_URL contains RabbitMQ's default user, no password, or a known default one"
+    yield from _unsafe_web_addresses(settings)
     if settings.metrics_token and _weak(settings.metrics_token):
         yield "METRICS_TOKEN is shorter than 32 characters, or a known default"
     if any_weak(settings.secret_keys):
         yield "SECRET_KEYS is missing, shorter than 32 characters, or a known default"
+
+
+def _unsafe_web_addresses(settings: Settings) -> Iterator[str]:
+    with suppress(ValueError):  # it cannot be parsed: see `malformed`
+        if settings.broker_management_url and _is_guest(urlsplit(settings.broker_management_url)):
+            yield "BROKER_MANAGEMENT_URL contains RabbitMQ's default user, no password, or a known default one"
+    with suppress(ValueError):
+        if any(_is_in_the_clear(urlsplit(origin)) for origin in settings.cors_origins):
+            yield "CORS_ORIGINS must begin with https://: whoever changes a page on its way uses the API as its user"
 
 
 def _opens_to_anybody(url: str) -> bool:
@@ -103,11 +120,18 @@ def _without_account(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _is_guest(address: str) -> bool:
-    with suppress(UnreadableAddress):
-        parts = broker(address)
-        return unquote(parts.username or "") in ("", "guest") or unquote(parts.password or "") in _KNOWN_PASSWORDS
-    return False
+def _brokers(settings: Settings) -> Iterator[SplitResult]:
+    for address in broker_urls(settings.broker_url):
+        with suppress(UnreadableAddress):
+            yield broker(address)
+
+
+def _is_guest(address: SplitResult) -> bool:
+    return unquote(address.username or "") in ("", "guest") or unquote(address.password or "") in _KNOWN_PASSWORDS
+
+
+def _is_in_the_clear(address: SplitResult) -> bool:
+    return address.scheme == "http" and not is_loopback(address.hostname or "")
 
 
 def passwords(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -117,8 +141,7 @@ def passwords(settings: Settings) -> dict[str, tuple[str, ...]]:
         for name, url in _databases(settings).items():
             found[name] = (str(database_parameters(url).get("password", "")),)
         if settings.on_rabbitmq:
-            addresses = map(broker, broker_urls(settings.broker_url))
-            found["BROKER_URL"] = tuple(unquote(address.password or "") for address in addresses)
+            found["BROKER_URL"] = tuple(unquote(address.password or "") for address in _brokers(settings))
     return found
 
 

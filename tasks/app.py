@@ -155,6 +155,8 @@ def _look_after(app: ProgramApp) -> None:
         """Of policies in a thread: the worker need not wait for another server."""
         if app.program.settings.on_rabbitmq and not sender.controller.pool_cls.uses_semaphore:
             log.warning("only the pool prefork ends a handler at its time limit")
+        if app.program.settings.accept_unsigned:
+            log.warning("messages of any author are processed: unset ACCEPT_UNSIGNED_MESSAGES once the lanes are empty")
         ours = (*(queue.name for queue in app.conf.task_queues), DEAD_LETTERS, DELAYS)
         threading.Thread(target=warn_of_policies, args=(app.program.settings, ours), daemon=True).start()
 

@@ -44,12 +44,13 @@ def test_what_the_earlier_release_accepted_is_carried_out_after_the_update(
     _queue(settings["BROKER_URL"])
     _run(settings, "flask", "--app", "wsgi", "dead-letters", "replay", "--task", "users.create_user")
 
-    with ApiProcess(settings) as api, WorkerProcess(settings, "--pool", "solo"), beat(settings, tmp_path):
+    with ApiProcess(settings) as api, WorkerProcess(settings, "--pool", "solo") as worker, beat(settings, tmp_path):
         eventually(lambda: waiting <= _succeeded(earlier_database))
         eventually(lambda: _outbox(earlier_database) == 0)
 
         for name in ("ada", "bob", "cyd", "dan", "eve"):  # registered, or waiting to be, in each of those places
             assert api.client.post("/api/v1/auth/login", {"username": name, "password": _PASSWORD}).status == 200
+        worker.await_log("unset ACCEPT_UNSIGNED_MESSAGES")
     assert {"ada@example.com", "ada@example.org", "cyd@example.com"} <= _recipients(tmp_path / "mail")
 
 
