@@ -36,7 +36,7 @@ from tasks.lanes import DEAD_LETTERS, MAINTENANCE, conf_of
 from tasks.policies import warn_of_policies
 from tasks.queue import CeleryQueue
 from tasks.redaction import SafeAMQP
-from tasks.remote_control import take_no_orders
+from tasks.remote_control import RemoteControl, take_no_orders
 from tasks.topology import DELAYS
 from tasks.uncompressed import accept_no_compression
 
@@ -52,7 +52,7 @@ class ProgramApp(Celery):  # type: ignore[misc]
     """
 
     def __init__(self, program: Program, open_process: OpenProcess) -> None:
-        super().__init__("tasks", amqp=SafeAMQP, set_as_current=False)
+        super().__init__("tasks", amqp=SafeAMQP, control=RemoteControl, set_as_current=False)
         self.program = program
         self.taken: dict[str, datetime] = {}
         self._lanes = {name: handler.lane for name, handler in program.registry.queued().items()}

@@ -35,14 +35,28 @@ class Nodes:
         self._urls = broker_urls(addresses)
 
     @property
+    def several(self) -> bool:
+        """Whether there is another node to ask."""
+        return len(self._urls) > 1
+
+    @property
     def urls(self) -> str:
         """All addresses, in kombu's form."""
         return ";".join(self._urls)
 
     def answered(self, connection: Connection) -> None:
         """Start at the node of this connection from now on."""
-        if len(self._urls) > 1:
+        if self.several:
             self._urls = sorted(self._urls, key=lambda url: not _leads_to(url, connection))
+
+    def fell_silent(self, connection: Connection) -> None:
+        """Ask the node of this connection after all others: it may let clients in, and keep each waiting."""
+        if self.several:
+            self._urls = sorted(self._urls, key=lambda url: _leads_to(url, connection))
+
+    def prefers(self, connection: Connection) -> bool:
+        """Whether a new connection would start at the node of this one."""
+        return not self.several or _leads_to(self._urls[0], connection)
 
 
 def connect(connection: Connection) -> None:

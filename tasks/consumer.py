@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 import structlog
+from amqp.exceptions import ConnectionForced
 from celery.signals import worker_shutdown
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
@@ -75,6 +76,14 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self.reporter.start()
         self.app.amqp.queues.deselect(self.reporter.paused)
         return connection
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Drop the connection of the events as well: a silent node would not answer its closing either."""
+        if isinstance(exc, ConnectionForced | TimeoutError):  # no heartbeat came
+            self.app.nodes.fell_silent(self.connection)
+        super().on_connection_error_after_connected(exc)
+        if self.event_dispatcher is not None and self.event_dispatcher.connection is not None:
+            self.event_dispatcher.connection.collect()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's handler, with a check of the message's form before it and a safety net after it."""

@@ -133,12 +133,15 @@ class _Publisher:
 
     def publish(self, batch: Sequence[Publication]) -> None:
         """Settle every publication; retry failed ones once on a new connection, because the old one may have
-        broken unnoticed, or a lane may have been deleted.
+        broken unnoticed, or a lane may have been deleted. After a timeout the messages may have arrived: then only
+        another node is worth a try.
         """
+        if self._channel is not None and not self._app.nodes.prefers(self._channel.connection):
+            self._drop()  # another thread found that this node is silent
         fresh = self._channel is None
         error = self._try(batch)
         left = _unsettled(batch)
-        if left and not fresh and not isinstance(error, TimeoutError):  # after a timeout the messages may have arrived
+        if left and not fresh and (self._app.nodes.several or not isinstance(error, TimeoutError)):
             error = self._try(left)
             left = _unsettled(left)
         for publication in left:
@@ -159,10 +162,16 @@ class _Publisher:
         except Exception as fault:  # noqa: BLE001 - kombu's, amqp's, the socket's
             error = fault
         if self._channel is not None and (error or _unsettled(batch)):
-            # Drops the socket: a proper close would wait for a broker that does not answer.
+            if isinstance(error, TimeoutError):
+                self._app.nodes.fell_silent(self._channel.connection)
+            self._drop()
+        return error
+
+    def _drop(self) -> None:
+        """Close the socket only: a proper close would wait for a broker that does not answer."""
+        if self._channel is not None:
             self._channel.connection.collect()
             self._channel = None
-        return error
 
 
 class _Channel:

@@ -8,12 +8,37 @@ machine control workers.
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
+from celery.app.control import Control
 from celery.worker.control import Panel
+from kombu import Queue
+from kombu.pidbox import Mailbox
 
 _HARMLESS_ORDERS = {"enable_events", "disable_events", "heartbeat"}
 """What Flower needs to see workers: events on, events off, a heartbeat."""
 _COSTLY_QUESTIONS = {"memdump", "memsample", "objgraph"}
+
+
+class FreshQueues(Mailbox):  # type: ignore[misc]
+    """Gives the queue of a worker's remote control another name for each connection.
+
+    It is exclusive, and RabbitMQ keeps it until it notices that the connection before is gone: with the same name, the
+    worker could not start again meanwhile.
+    """
+
+    def get_queue(self, hostname: str) -> Queue:
+        """The queue for the next connection."""
+        return super().get_queue(f"{hostname}.{uuid4().hex}")
+
+
+class RemoteControl(Control):  # type: ignore[misc]
+    """Celery's remote control. The embedded broker would keep the queues of earlier connections."""
+
+    def __init__(self, app: Any) -> None:
+        if app.program.settings.on_rabbitmq:
+            self.Mailbox = FreshQueues
+        super().__init__(app)
 
 
 def take_no_orders() -> None:

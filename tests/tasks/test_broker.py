@@ -9,8 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from kombu import Connection
 
 from backend.kernel.delivery.envelope import QueueUnavailable
+from tasks.app import ProgramApp
 from tasks.queue import CeleryQueue
 from tests import certificates
 from tests.broker import RabbitMQ
@@ -48,6 +50,49 @@ def test_a_worker_that_reconnects_asks_no_dead_node_of_the_list(own_broker: Brok
         assert not worker.has_said("Cannot connect to", since)
 
 
+def test_a_worker_leaves_a_node_that_falls_silent_and_waits_for_nothing_there(
+    own_broker: Broker, tmp_path: Path
+) -> None:
+    """It lets clients in and says nothing: a hung process, or a host whose answers are lost."""
+    broker = own_broker
+    with _two_ways_to(broker.url) as (first, urls), _worker(tmp_path, urls, app="tests.tasks.patient") as worker:
+        worker.await_log(f"done {broker.task(do='succeed')}")
+        since = worker.mark()
+        first.stall()
+        worker.await_log("Connected to", since)
+        worker.await_log(f"received {broker.task(do='succeed')}", since)
+
+
+def test_a_message_that_a_silent_node_does_not_confirm_is_published_by_another(broker: Broker) -> None:
+    with (
+        _two_ways_to(broker.url) as (first, urls),
+        closing(CeleryQueue(_patient_app(urls), threads=1, confirm_seconds=1)) as queue,
+    ):
+        queue.send(envelope(), 30)
+        first.stall()
+        queue.send(envelope(), 30)
+
+
+def test_every_publisher_leaves_a_node_that_one_of_them_found_silent(broker: Broker) -> None:
+    with _two_ways_to(broker.url) as (first, urls):
+        app = _patient_app(urls)
+        with closing(CeleryQueue(app, threads=1, confirm_seconds=3600)) as queue:
+            queue.send(envelope(), 30)
+            first.stall()
+            app.nodes.fell_silent(Connection(urls))
+            queue.send(envelope(), 30)
+
+
+def test_a_worker_starts_while_the_broker_still_keeps_the_connection_of_the_one_before(
+    own_broker: Broker, tmp_path: Path
+) -> None:
+    """RabbitMQ notices after some heartbeats that a host is gone. Its exclusive queues are locked until then."""
+    worker = _worker(tmp_path, own_broker.url)
+    own_broker.channel.queue_declare(f"{worker.node}.celery.pidbox", exclusive=True)
+    with worker:
+        worker.await_log(f"done {own_broker.task(do='succeed')}")
+
+
 def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, tmp_path: Path) -> None:
     certificate = certificates.self_signed(tmp_path, "localhost")
     asked: list[str | None] = []
@@ -72,9 +117,27 @@ def test_each_node_of_a_list_proves_its_own_name(broker: Broker, tmp_path: Path)
             queue.send(envelope(), 10)
 
 
-def _worker(directory: Path, broker_url: str, *options: str) -> WorkerProcess:
+def _worker(directory: Path, broker_url: str, app: str = "tests.tasks.sample") -> WorkerProcess:
     settings = environment(BROKER_URL=broker_url, SAMPLE_DIRECTORY=str(directory))
-    return WorkerProcess(settings, "-P", "prefork", "-c", "1", *options, app="tests.tasks.sample")
+    return WorkerProcess(settings, "-P", "prefork", "-c", "1", app=app)
+
+
+@contextmanager
+def _two_ways_to(url: str) -> Iterator[tuple[Proxy, str]]:
+    """Two nodes that share their queues: two proxies before one broker. The first one, and the addresses of both."""
+    server = urlsplit(url)
+    host, port = server.hostname or "127.0.0.1", server.port or 5672
+    with Proxy(host, port) as first, Proxy(host, port) as second:
+        yield first, ";".join([through(first, url), through(second, url)])
+        first.flow()
+
+
+def _patient_app(urls: str) -> ProgramApp:
+    """It waits an hour for a node that lets it in and says nothing."""
+    app = app_on(urls)
+    app.conf.broker_connection_timeout = 3600
+    app.conf.broker_transport_options |= {"read_timeout": 3600}
+    return app
 
 
 @contextmanager
