@@ -315,6 +315,15 @@ const DAY = {
     await page.getByRole("definition").filter({ hasText: /^admin$/ }).waitFor();
   },
 
+  async "whoever signs in in another tab is named when one comes back"() {
+    for (const email of ["ada@example.com", "root@example.com"]) {
+      const data = { email, password: PASSWORD };
+      await page.request.post(`${base}/api/v1/auth/login`, { data, headers: { "X-Session": "cookie" } });
+      await page.evaluate(returned);
+      await seen(email, page.locator("#account"));
+    }
+  },
+
   async "the audit log: filtered and exported"() {
     await follow("Audit");
     await heading("Audit").waitFor();

@@ -29,9 +29,11 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 window.addEventListener("hashchange", () => open({ moved: true }));
 document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  me = null; // asked for again: another tab may have signed somebody else in
   // What was entered stays: the other tab may have the code of a sign-in.
   const entering = place("content").querySelector("form") && !place("away").hasChildNodes();
-  if (!document.hidden && !entering) open();
+  if (!entering) open();
 });
 open();
 
@@ -122,7 +124,7 @@ function navigation(current) {
     h("a", { href: `#${path}`, "aria-current": path === current ? "page" : null, "data-key": `page ${path}` }, title),
   );
   put(place("pages"), links);
-  put(place("account"), h("span", { class: "quiet" }, me.email), button("Sign out", leave, { "data-key": "sign out" }));
+  put(place("account"), h("span", { class: "quiet" }, me?.email), button("Sign out", leave, { "data-key": "sign out" }));
   place("pages").hidden = place("account").hidden = false;
 }
 
