@@ -105,6 +105,10 @@ def test_a_version_of_a_resource_has_an_etag_and_that_of_the_program_has_none(do
     assert "ETag" not in document["paths"]["/api/v1/about"]["get"]["responses"]["200"]["headers"]
 
 
+def test_the_document_says_who_may_read_what_a_registration_made(document: dict[str, Any]) -> None:
+    assert "signed in" in document["paths"]["/api/v1/users"]["post"]["description"]
+
+
 def test_every_code_in_the_document_has_a_page(document: dict[str, Any], admin: Client) -> None:
     named = {
         code

@@ -218,7 +218,8 @@ export interface Api {
     /** Create a user
      *
      * With `REQUIRE_EMAIL_VERIFICATION=true` the answer is always 202, and the operation succeeds whether the
-     * address was taken or not: only the mail to that address tells. */
+     * address was taken or not: only the mail to that address tells. Whoever holds the handle may read the operation;
+     * its `resource` is for those who are signed in. */
     create: Command<[body: Body<"users.create">, options?: CommandOptions], Answered<"users.create"> | Operation>;
     /** Deactivate a user
      *

@@ -1194,7 +1194,8 @@ export interface paths {
         /**
          * Create a user
          * @description With `REQUIRE_EMAIL_VERIFICATION=true` the answer is always 202, and the operation succeeds whether the
-         *     address was taken or not: only the mail to that address tells.
+         *     address was taken or not: only the mail to that address tells. Whoever holds the handle may read the operation;
+         *     its `resource` is for those who are signed in.
          */
         post: operations["users.create"];
         delete?: never;
