@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from backend.kernel.context import AnyContext
 from backend.kernel.delivery import inbox
 from backend.kernel.delivery.envelope import Envelope, Headers
+from backend.kernel.delivery.operations import listed
 from backend.kernel.http import operations
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.http.operations import Handle, day_of
@@ -358,3 +359,34 @@ def test_handles_of_an_earlier_release_stay_readable(app: Flask, ada: Client, qu
         *earlier, _day = keyring.verify("operation", location.rpartition("/")[2])
         handle = keyring.sign("operation", earlier)
     assert ada.get(f"/operations/{handle}").json["status"] == "failed"
+
+
+_FILLED = """
+insert into operations (id, name, status, resource, finished_at)
+select gen_random_uuid(), case when one = 1 then 'notes.rename' else 'notes.write' end,
+    case when one = 1 then 'failed' else 'succeeded' end, '/api/v1/notes/' || one, now() - make_interval(secs => one)
+from generate_series(0, 19999) one order by one desc
+"""
+_READ = "select sum(pg_stat_get_xact_tuples_returned(oid)) from pg_class where relname ~ '^operations'"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"resource": "/api/v1/notes/1"},
+        {"resource": "/api/v1/notes/none"},
+        {"command": "notes.rename"},
+        {"status": "failed"},
+        {"status": "pending"},
+    ],
+)
+def test_few_operations_of_many_are_found_without_reading_the_others(process: Process, wanted: dict[str, str]) -> None:
+    with psycopg.connect(process.resources.database.url, autocommit=True) as connection:
+        connection.execute(_FILLED)
+        connection.execute("analyze operations")
+        with connection.transaction():
+            for _ in range(15):  # PostgreSQL makes one plan for all values after some executions
+                listed(connection, ["notes.rename", "notes.write"], 50, **wanted)
+            read = connection.execute(_READ).fetchone()
+    assert read is not None
+    assert read[0] < 20_000, "in 15 listings, fewer than the table has"

@@ -66,6 +66,9 @@ operations = sa.Table(
     sa.Index(None, "request_id"),
     sa.Index(None, "address", postgresql_where=sa.text("address is not null")),
     sa.Index(None, "actor", "finished_at", "id", postgresql_where=sa.text("cause is null and actor is not null")),
+    sa.Index(None, "resource", postgresql_where=sa.text("cause is null and resource is not null")),
+    sa.Index(None, "name", "finished_at", "id", postgresql_where=sa.text("cause is null")),
+    sa.Index(None, "finished_at", "id", postgresql_where=sa.text("cause is null and status = 'failed'")),
     postgresql_partition_by="RANGE (id)",
 )
 _INSERT: Final = """

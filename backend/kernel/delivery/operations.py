@@ -22,6 +22,8 @@ from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import Statement
 
 PENDING = "pending"
+_RARE = frozenset({"status", "command", "resource"})
+"""Filters with values that few of the operations have. A plan for any value would read all of them, newest first."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _listing(given: frozenset[str], rows: int) -> Statement[ListedOperation]:
     parts = [_first(select, given, limit) for select in (finished, spooled)]
     both = sa.union_all(*(sa.select(part) for part in parts)).subquery()
     select = sa.select(both).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit)
-    return Statement(select, ListedOperation)
+    return Statement(select, ListedOperation, plan_each=bool(given & _RARE))
 
 
 def _first(select: sa.Select[Any], given: frozenset[str], limit: sa.ColumnElement[int]) -> sa.Subquery:
