@@ -380,7 +380,7 @@ _READ = "select sum(pg_stat_get_xact_tuples_returned(oid)) from pg_class where r
         {"status": "pending"},
     ],
 )
-def test_few_operations_of_many_are_found_without_reading_the_others(process: Process, wanted: dict[str, str]) -> None:
+def test_few_operations_of_many_are_found_without_reading_the_others(process: Process, wanted: dict[str, Any]) -> None:
     with psycopg.connect(process.resources.database.url, autocommit=True) as connection:
         connection.execute(_FILLED)
         connection.execute("analyze operations")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+import psycopg
 from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from backend.kernel.http.api import api
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
-from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.faults import DatabaseAway, is_database_away
 
 if TYPE_CHECKING:
     from backend.kernel.postgres.search_keys import SearchKeys
@@ -27,15 +30,28 @@ def reports_refusals(command: F) -> F:
     @wraps(command)
     def reporting(*args: Any, **kwargs: Any) -> None:
         current_origin.set(Origin(request_id=f"cli-{uuid7().hex}"))
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns of every attempt: one sentence is enough
         try:
             command(*args, **kwargs)
         except Refusal as refusal:
             reasons = [f"{error.field}: {error.detail}".removeprefix(": ") for error in refusal.errors]
             raise click.ClickException(" ".join(reasons) or refusal.detail) from None
-        except DatabaseAway:
-            raise click.ClickException("PostgreSQL cannot be reached; see DATABASE_URL.") from None
+        except Exception as error:
+            sentence = _about_the_database(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from None
 
     return cast("F", reporting)
+
+
+def _about_the_database(error: Exception) -> str | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return "The database is older than this code: run `alembic upgrade heads`."
+    if isinstance(error, DatabaseAway) or is_database_away(error):
+        return "PostgreSQL cannot be reached; see DATABASE_URL."
+    return None
 
 
 def rebuilding(every: Iterable[SearchKeys]) -> click.Command:

@@ -156,6 +156,7 @@ def test_operators_see_pause_and_resume_with_flask(flask: Callable[..., str], ad
     (line,) = [line for line in flask("lanes", "list").splitlines() if line.startswith(f"{LANE} ")]
     assert "by an operator: a test" in line
     assert flask("lanes", "resume", LANE) == f"{LANE}  resumed\n"
+    assert "1 to 500 characters" in flask("lanes", "pause", LANE, "--reason", "", exit_code=2)
     assert "lane does not exist" in flask("lanes", "resume", "nobodys.lane", exit_code=1)
     assert "users.create_user" in flask("workers")
 

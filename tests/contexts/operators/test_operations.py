@@ -120,7 +120,7 @@ def test_an_operator_cancels_what_no_worker_has_finished(flask: Flask_, admin: C
     assert flask("operations", "cancel", handle) == "cancelled\n"
     assert admin.get(f"/operations/{handle}").json["error"]["code"] == "cancelled"
     assert "outcome" in flask("operations", "cancel", handle, exit_code=1)
-    flask("operations", "cancel", "no-handle", exit_code=1)
+    assert "No operation has this handle" in flask("operations", "cancel", "no-handle", exit_code=1)
     actions = [(entry["action"], entry["outcome"], entry["actor"]) for entry in admin.get("/audit").json["items"]]
     assert ("operations.cancel", "succeeded", None) in actions
     queue.down = False

@@ -11,7 +11,6 @@ from backend.contexts.auth.application.queries import ListSessions
 from backend.contexts.users.application.queries import FindAccount, GetAccount
 from backend.kernel.http.api import api
 from backend.kernel.http.cli import reports_refusals
-from backend.kernel.messages.refusals import NotFound
 from backend.kernel.messages.values import email_address
 
 _NO_SESSION = UUID(int=0)
@@ -32,7 +31,7 @@ def _id_of(user: str) -> UUID:
     query = FindAccount(email=email_address(user, field="user")) if "@" in user else GetAccount(_uuid(user))
     found = api().bus.ask(query, fresh=True)
     if found is None:
-        raise NotFound
+        raise click.ClickException("The user does not exist.")
     return found.id
 
 
@@ -40,4 +39,4 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise NotFound from None
+        raise click.ClickException("USER is an id or an e-mail address.") from None

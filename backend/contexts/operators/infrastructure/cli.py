@@ -19,7 +19,7 @@ from backend.contexts.operators.application.commands import (
 )
 from backend.contexts.operators.infrastructure import dead_letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary
-from backend.contexts.operators.infrastructure.printing import instant
+from backend.contexts.operators.infrastructure.printing import REASON, instant
 from backend.contexts.operators.infrastructure.traces import trace_of, trace_of_address
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
@@ -98,7 +98,7 @@ def replay(*, chosen: tuple[UUID, ...], **filters: str | None) -> None:
 @click.option("--task", help="Exactly this task, such as users.create_user.")
 @click.option("--cause", type=click.Choice(_REASONS), help="Why they were given up.")
 @click.option("--error", help="Exactly this type of exception.")
-@click.option("--reason", required=True, help="Why they will not be processed.")
+@click.option("--reason", required=True, type=REASON, help="Why they will not be processed.")
 @reports_refusals
 def discard(*, chosen: tuple[UUID, ...], reason: str, cause: str | None, **filters: str | None) -> None:
     """Settle messages without a replay: each open DEAD_LETTER, or those of the group that the options select."""

@@ -19,7 +19,6 @@ from backend.kernel.http.cli import reports_refusals
 from backend.kernel.http.operations import Handle, cancel, command_names
 from backend.kernel.keys import BadSignature
 from backend.kernel.messages.origin import current_origin
-from backend.kernel.messages.refusals import NotFound
 
 operations = AppGroup("operations", help="Commands and their outcomes: list, statistics, cancel.")
 
@@ -63,7 +62,7 @@ def cancel_operation(*, handle: str) -> None:
     try:
         cancel(Handle.parse(handle), current_origin.get().request_id)
     except (BadSignature, ValueError):
-        raise NotFound from None
+        raise click.ClickException("No operation has this handle.") from None
     click.echo("cancelled")
 
 

@@ -15,7 +15,7 @@ from backend.contexts.operators.infrastructure.lanes import (
     lane_histories,
     lane_views,
 )
-from backend.contexts.operators.infrastructure.printing import table
+from backend.contexts.operators.infrastructure.printing import REASON, table
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.delivery.pauses import paused_tasks
 from backend.kernel.http.api import api
@@ -45,7 +45,7 @@ def history() -> None:
 
 @lanes.command("pause")
 @click.argument("lane")
-@click.option("--reason", required=True, help="Why; everybody who looks at the lanes reads it.")
+@click.option("--reason", required=True, type=REASON, help="Why; everybody who looks at the lanes reads it.")
 @reports_refusals
 def pause(*, lane: str, reason: str) -> None:
     """Pause LANE, or one command of a lane, such as users.create_user: within five seconds no worker starts a message

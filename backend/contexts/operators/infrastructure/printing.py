@@ -8,6 +8,21 @@ from typing import Any
 
 import click
 
+_LONGEST_REASON = 500
+
+
+class _Reason(click.ParamType[str]):
+    """As the API takes it: nobody can act on an empty one."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not 1 <= len(value) <= _LONGEST_REASON:
+            self.fail(f"must have 1 to {_LONGEST_REASON} characters.", param, ctx)
+        return value
+
+
+REASON = _Reason()
 UTC_TIME = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
 
 
