@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -111,12 +112,32 @@ def test_behind_a_pooler_the_listener_and_migrations_ask_for_the_server_itself(c
             command.upgrade(alembic_config(url), "heads")
 
 
-def test_a_database_of_another_encoding_is_refused(database_url: str) -> None:
-    with database_beside(database_url, "latin1_test", "ENCODING LATIN1 LOCALE 'C' TEMPLATE template0") as url:
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ENCODING LATIN1 LOCALE 'C' TEMPLATE template0",
+        "ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0",
+        "ENCODING EUC_JP LOCALE 'C' TEMPLATE template0",
+    ],
+)
+def test_a_database_of_another_encoding_is_refused(database_url: str, options: LiteralString) -> None:
+    with database_beside(database_url, "encoding_test", options) as url:
         with pytest.raises(CommandError, match="UTF8"):
             command.upgrade(alembic_config(url), "heads")
         with closing(Database(url)) as database, pytest.raises(DatabaseAway):
             database.read(_place, timeout=0.2)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_texts_are_exchanged_in_utf8_whatever_the_environment_or_the_address_says(
+    database_url: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    command.upgrade(alembic_config(database_url), "heads")
+    for url in (database_url, f"{database_url}&client_encoding={encoding}"):
+        with closing(Database(url)) as database:
+            text = database.read(lambda connection: connection.execute("select %s", ["Łódź 日本"]).fetchone())
+        assert text == ("Łódź 日本",)
 
 
 @pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])

@@ -40,11 +40,12 @@ def is_visible(text: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """The form in which texts are compared without regard to case: NFKC and Unicode's full case folding.
+    """The form in which texts are compared without regard to case: NFKC and Unicode's full case folding, which depends
+    on no language. So the four letters of Turkish, I, i, \u0130 and \u0131, are one.
 
     Python folds, never PostgreSQL: its `lower` depends on the locale of the database.
     """
-    return nfkc(nfkc(text).casefold())
+    return nfkc(nfkc(text).casefold().replace("i\u0307", "i").replace("\u0131", "i"))
 
 
 def email_address(text: str, field: str = "email") -> EmailAddress:

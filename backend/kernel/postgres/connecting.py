@@ -39,8 +39,10 @@ class UnfitDatabase(psycopg.OperationalError):
 
 
 def parameters_of(url: str) -> dict[str, Any]:
-    """The parameters of psycopg; those in the address have priority."""
-    return {**_DEFAULTS, **database_parameters(url)}
+    """The parameters of psycopg; those in the address have priority. All texts are exchanged in UTF-8, whatever the
+    address or PGCLIENTENCODING says: another encoding lacks letters.
+    """
+    return {**_DEFAULTS, **database_parameters(url), "client_encoding": "UTF8"}
 
 
 def prepare(connection: psycopg.Connection[Any], settings: Mapping[str, str] = SETTINGS) -> bool:

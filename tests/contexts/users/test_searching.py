@@ -20,6 +20,9 @@ _FOUND = {
     "STRASS": "Straßer",
     "STRAß": "Straßer",
     "straße@": "Straßer",
+    "ibr": "İbrahim",
+    "IBR": "İbrahim",
+    "İBR": "İbrahim",
 }
 
 
@@ -32,6 +35,7 @@ def test_the_beginning_of_a_name_a_username_or_an_address_is_found(register: Reg
     register(name=_IRMAK, email="IRMAK@example.com", username="IRIS")
     register(name="Élodie", email="e@example.com")
     register(name="Straßer", email="STRAßE@example.com")
+    register(name="İbrahim", email="i@example.com")
     assert {q: _found(admin, q) for q in _FOUND} == {q: [name] for q, name in _FOUND.items()}
 
 

@@ -30,7 +30,7 @@ from backend.contexts.users.domain.events import (
 from backend.kernel.messages.aggregate import FieldRules, LastWriteWins
 from backend.kernel.messages.refusals import FieldError, Invalid
 from backend.kernel.messages.secret import Secret
-from backend.kernel.messages.values import EmailAddress, folded, nfkc
+from backend.kernel.messages.values import EmailAddress, folded
 from backend.roles import Role
 
 Changes = Mapping[str, str | int | None]
@@ -308,7 +308,7 @@ class User(LastWriteWins):
 
 def name_key(name: str) -> str:
     """What a search by name compares: without case, the first 200 characters. Folding may lengthen a name."""
-    return nfkc(nfkc(name).casefold())[:_LONGEST_KEY]  # as `folded`, without another step on the way of a command
+    return folded(name)[:_LONGEST_KEY]
 
 
 def _text(value: str | int | None) -> str | None:
