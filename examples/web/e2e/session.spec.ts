@@ -77,7 +77,7 @@ for (const kind of ["cookie", "local"]) {
       addEventListener("pageshow", () => requestAnimationFrame(() => Object.assign(window, { drawn: values() })));
       return history.length;
     });
-    await page.goto("/sessions");
+    await page.goto("/security");
     await page.getByRole("button", { name: "Sign out" }).click();
     await fill(page, { "E-mail address": boris.email, Password: PASSWORD });
     await page.getByRole("button", { name: "Sign in" }).click();
