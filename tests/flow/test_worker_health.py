@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
+from kombu import Connection, Exchange, Queue
 from prometheus_client.parser import text_string_to_metric_families
 
+from tasks.lanes import COMMANDS
 from tests.broker import RabbitMQ
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, administrator, beat, free_port
@@ -148,6 +152,32 @@ def test_messages_that_workers_have_taken_are_shown(api: Client, database_url: s
     eventually(lambda: figure(api, "lane_messages", lane=LANE, state="unacked") == 0)
 
 
+def test_copies_and_what_no_worker_can_process_are_counted(api: Client, worker: Client, vhost: str) -> None:
+    def counted(outcome: str) -> float:
+        return figure(worker, "messages_total", task=TASK, outcome=outcome)
+
+    duplicates, succeeded = counted("duplicate"), counted("succeeded")
+    with Connection(vhost) as connection, connection.channel() as channel:
+        copies = Queue("copies", Exchange(COMMANDS, type="topic"), LANE, exclusive=True)(channel)
+        copies.declare()
+        assert register(api, f"{uuid4().hex}@example.com") == "succeeded"
+        message = channel.basic_get(copies.name)
+        for _ in range(3):
+            channel.basic_publish(message, "", LANE)
+        message.properties["application_headers"]["id"] = str(uuid4())  # is no longer what was signed
+        channel.basic_publish(message, "", LANE)
+    eventually(lambda: counted("duplicate") == duplicates + 3)
+    eventually(lambda: figure(api, "dead_letters_open") == 1)
+    assert counted("succeeded") == succeeded + 1
+
+
+def test_the_memory_is_that_of_the_worker_and_its_children(api: Client, worker: Client) -> None:
+    (main,) = (one for one in psutil.Process().children() if "worker" in one.cmdline())
+    used = sum(one.memory_full_info().pss for one in (main, *main.children(recursive=True)))
+    assert figure(worker, "processes_memory_bytes") == pytest.approx(used, rel=0.2)
+    assert (figure(api, "listeners"), figure(api, "listeners_connected"), figure(api, "broker_up")) == (1, 1, 1)
+
+
 def test_who_is_refused_is_shown(api: Client) -> None:
     def refused(problem: str) -> float:
         return figure(api, "requests_refused_total", problem=problem)
@@ -162,12 +192,15 @@ def test_what_an_absent_broker_leaves_in_the_outbox_is_shown(
     api: Client, worker: Client, private_rabbitmq: RabbitMQ
 ) -> None:
     spooled = figure(api, "commands_accepted_total", command=TASK, way="spool")
+    began = monotonic()
     with private_rabbitmq.stopped():
         eventually(lambda: accept(api) and figure(api, "breakers_open", server="broker") == 1)
         accepted = figure(api, "commands_accepted_total", command=TASK, way="spool") - spooled
         assert accepted > 0
         assert figure(api, "outbox_rows") == accepted
-        assert figure(api, "outbox_oldest_age_seconds") > 0
+        age = figure(api, "outbox_oldest_age_seconds")
+        assert 0 < age < monotonic() - began
+        assert eventually(lambda: figure(api, "outbox_oldest_age_seconds")) > age
         eventually(lambda: figure(api, "broker_up") == 0)
     eventually(lambda: accept(api) and figure(api, "breakers_open", server="broker") == 0)
     eventually(lambda: worker.get("/health").status == 200)
