@@ -151,7 +151,8 @@ class CeleryQueue:
                 raise LaneFull from None
             raise QueueUnavailable("the broker refused the message") from None
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's: the caller spools in any case
-            log.warning("publish failed", reason=type(error).__name__)
+            # kombu wraps them all in one type: a refused connection and a silent network differ for who looks for it.
+            log.warning("the broker did not answer", reason=type(error.__cause__ or error).__name__)
             raise QueueUnavailable("the broker did not take the message") from None
 
     def _is_bounded(self, message: Message | Question) -> bool:

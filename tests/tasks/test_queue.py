@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
@@ -156,8 +157,11 @@ def test_a_broker_that_is_not_there_is_unavailable_and_taken_up_again_once_it_is
 ) -> None:
     queue = queue_to(through(stalling, broker.url))
     stalling.refuse()
-    with pytest.raises(QueueUnavailable):
+    with capture_logs() as lines, pytest.raises(QueueUnavailable):
         queue.send(envelope(), 10)
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("the broker did not answer", "ConnectionRefusedError")
+    ]
     assert queue.breaker_open
     stalling.accept()
     eventually(lambda: _sends(queue))
