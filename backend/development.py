@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import secrets
@@ -42,6 +43,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine without a proxy, whatever the environment sets."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOGS = VAR / "log"
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _METRICS = VAR / "metrics"
 _PR_SET_PDEATHSIG = 1
 _SCRIPTS = Path(sys.executable).parent
@@ -62,6 +64,11 @@ def main() -> int:
         return 0
     except (CannotRun, CannotStart, SettingsError, EnvError) as problem:
         print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        if problem.errno not in _NOT_WRITABLE:
+            raise
+        print(f"\n{problem.filename or VAR} cannot be written: {problem.strerror}", file=sys.stderr)
         return 1
 
 

@@ -235,8 +235,19 @@ def _development_key(name: str) -> str:
 
 
 def keep_key(name: str, content: str, *, replace: bool) -> None:
-    """Write a development key, completely or not at all: several processes start at the same time."""
+    """Write a development key, completely or not at all: several processes start at the same time.
+
+    Raises:
+        SettingsError: the disk is full, or may not be written to.
+    """
     path = VAR / "keys" / name
+    try:
+        _write(path, content, replace=replace)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _write(path: Path, content: str, *, replace: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner only
         file.write(content)

@@ -191,3 +191,12 @@ def test_settings_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _names() -> set[str]:
     return deployment.read_by(*deployment.SETTINGS)
+
+
+def test_a_directory_that_cannot_be_written_to_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "var").touch()  # no directory
+    monkeypatch.setattr(settings, "VAR", tmp_path / "var")
+    with pytest.raises(SettingsError, match="var/keys/secret-key cannot be written: "):
+        settings.keep_key("secret-key", "", replace=True)
