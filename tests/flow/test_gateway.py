@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
 
 from tests.flow.programs import ApiProcess
 from tests.gateway import gateway
@@ -24,3 +29,24 @@ def test_an_api_that_is_gone_costs_no_request(api_process: ApiProcess, tmp_path:
         # A request on a connection that was just cut may have been read: it is answered 502, and never sent again.
         eventually(lambda: {client.get("/health/live").status for _ in range(4)} == {200})
         assert {client.post("/api/v1/users", {}).status for _ in range(8)} == {422}
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X_Forwarded_For", "x_forwarded-FOR", "Forwarded"])
+@pytest.mark.parametrize("service", ["gateway", "services-gateway"])
+def test_no_client_chooses_the_address_by_which_it_is_throttled(
+    settings: dict[str, str], clean_database: str, tmp_path: Path, service: str, name: str
+) -> None:
+    """The server below Flask takes `_` in a header's name for `-`: the gateway must drop such names."""
+    wrong = json.dumps({"email": f"{uuid4().hex}@example.com", "password": "wrong"})
+    statuses = []
+    with (
+        ApiProcess({**settings, "TRUSTED_PROXIES": "1"}) as api,
+        gateway(tmp_path, [api.url], service=service) as client,
+    ):
+        for number in range(6):
+            connection = HTTPConnection("127.0.0.1", client.port or 0)
+            told = f"for=203.0.113.{number}" if name == "Forwarded" else f"203.0.113.{number}"
+            connection.request("POST", "/api/v1/auth/login", wrong, {name: told, "Content-Type": "application/json"})
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    assert statuses == [401] * 5 + [429]
