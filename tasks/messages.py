@@ -25,7 +25,7 @@ from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request, end_request
 from backend.kernel.observe.tracing import current_traceparent
-from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
+from backend.kernel.postgres.faults import DatabaseAway, TransactionAborted
 
 _TRIES_WITHOUT_KEY = 12
 _LONGEST_DELAY_WITHOUT_KEY = 60
@@ -97,8 +97,8 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
 
 def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
     """The exception that ends this delivery; None if nothing can now."""
-    if isinstance(error, StatementTooSlow):
-        return _after_timeout(task, envelope, error)
+    if isinstance(error, TransactionAborted):
+        return _after_abort(task, envelope, error)
     if isinstance(error, Away):
         return _while_away(task, envelope, error)
     if isinstance(error, Forged):
@@ -128,14 +128,14 @@ def _while_away(task: Task, envelope: Envelope, error: Away) -> Retry | None:
     return _again(task, envelope, _pause(task.request.retries, error.longest_pause), noted)
 
 
-def _after_timeout(task: Task, envelope: Envelope, error: StatementTooSlow) -> Retry | Reject | None:
-    """The server may be busy, so the message waits. A statement that is always too slow must not be tried for ever."""
+def _after_abort(task: Task, envelope: Envelope, error: TransactionAborted) -> Retry | Reject | None:
+    """The server may be busy, so the message waits. A transaction that is always aborted must not be tried for ever."""
     timeouts = envelope.headers.timeouts + 1
-    log.warning("statement took too long", attempt=timeouts, of=_TIMEOUTS)
+    log.warning("transaction aborted", attempt=timeouts, of=_TIMEOUTS)
     if timeouts >= _TIMEOUTS:
         return _given_up(task, envelope, Reason.FAULT, error)
     again = task.app.process().receiver.timed_out_again(envelope)
-    return _again(task, again, _pause(task.request.retries, error.longest_pause), "statement timeout")
+    return _again(task, again, _pause(task.request.retries, error.longest_pause), "aborted by PostgreSQL")
 
 
 def _after_unknown_key(task: Task, envelope: Envelope) -> Retry | Reject | None:

@@ -130,8 +130,11 @@ def test_without_a_trusted_proxy_there_is_no_prefix(client: FlaskClient) -> None
 
 
 @BEHIND_ONE
-def test_what_arrived_over_tls_stays_on_tls(client: FlaskClient) -> None:
-    plain, secure = (client.get("/api/v1/users", headers={"X-Forwarded-Proto": scheme}) for scheme in ("http", "https"))
+@pytest.mark.parametrize(("plainly", "securely"), [("http", "https"), ("HTTP", "HTTPS"), ("wss", " Https")])
+def test_what_arrived_over_tls_stays_on_tls(client: FlaskClient, plainly: str, securely: str) -> None:
+    """Whatever the case; a scheme that is neither is not believed."""
+    plain, secure = (client.get("/api/v1/users", headers={"X-Forwarded-Proto": one}) for one in (plainly, securely))
+    assert {one.status_code for one in (plain, secure)} == {401}
     assert "Strict-Transport-Security" not in plain.headers
     assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert {one.headers["X-Content-Type-Options"] for one in (plain, secure)} == {"nosniff"}

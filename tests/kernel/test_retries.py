@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from backend.kernel.context import AnyContext, Context
@@ -18,7 +17,7 @@ from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers
-from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
+from backend.kernel.postgres.faults import DatabaseAway, TransactionAborted
 from backend.program import Process
 
 Deed = Callable[[sa.Connection, int], None]
@@ -91,9 +90,11 @@ def test_a_lost_conflict_is_tried_again_at_once(script: Script, process: Process
     assert (outcome.status, script.tries) == ("succeeded", {"lose": 4})
 
 
-def test_a_conflict_that_is_always_lost_is_a_fault_after_a_few_tries(script: Script, process: Process) -> None:
+def test_a_conflict_that_is_always_lost_is_left_to_a_later_delivery_after_a_few_tries(
+    script: Script, process: Process
+) -> None:
     script.deeds["lose"] = raising("40001", tries=100)
-    with pytest.raises(DBAPIError):
+    with pytest.raises(TransactionAborted):
         process.receiver.receive(message(process, "lose"))
     assert script.tries == {"lose": 5}
 
@@ -126,9 +127,9 @@ def too_slow(connection: sa.Connection, number: int) -> None:
 @pytest.mark.parametrize(
     ("deed", "reason"),
     [
-        (too_slow, StatementTooSlow),
+        (too_slow, TransactionAborted),
         (raising("55P03", tries=100), DatabaseAway),
-        (raising("57014", tries=100), StatementTooSlow),
+        (raising("57014", tries=100), TransactionAborted),
     ],
 )
 def test_a_statement_or_a_lock_that_takes_too_long_is_waited_for(

@@ -24,7 +24,7 @@ from backend.kernel.delivery.receive import Receiver
 from backend.kernel.delivery.sealing import UnknownKey
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Kind
-from backend.kernel.postgres.faults import DatabaseAway, StatementTooSlow
+from backend.kernel.postgres.faults import DatabaseAway, TransactionAborted
 from backend.program import Process, Program
 from backend.settings import load_settings
 from tasks.app import worker_app
@@ -147,7 +147,7 @@ def _have_no_key_once(envelope: Envelope) -> None:
 
 
 def _be_too_slow(_: Envelope) -> None:
-    raise StatementTooSlow
+    raise TransactionAborted
 
 
 def _find_no_database_when_told(envelope: Envelope) -> None:

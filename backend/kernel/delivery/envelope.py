@@ -33,7 +33,7 @@ class Headers:
         cause: the message that caused an event.
         spooled: whether the message waited in the outbox because the broker was away.
         attempts: the number of failed attempts.
-        timeouts: how often PostgreSQL cancelled a statement of the handler that took too long.
+        timeouts: how often PostgreSQL aborted the handler's transaction: after a timeout, or in conflicts.
         replay: how often it was dead-lettered before.
         replayed_at: when an operator replayed it last.
         mac: the proof that one of our processes wrote the message, see `Sealer`.

@@ -144,15 +144,16 @@ def through_conflicts(attempt: Callable[[], T]) -> T:
     """Retry at once, a few times, while PostgreSQL aborts this transaction for another one.
 
     Raises:
-        DatabaseAway: PostgreSQL cannot be reached, or was too slow.
+        DatabaseAway: PostgreSQL cannot be reached, was too slow, or aborted every try.
         Exception: what else `attempt` raises.
     """
     for tries in range(1, _CONFLICT_TRIES + 1):
         try:
             return attempt()
         except Exception as error:
+            if is_conflict(error) and tries < _CONFLICT_TRIES:
+                continue
             if is_database_away(error):
                 raise away(error) from None
-            if not is_conflict(error) or tries == _CONFLICT_TRIES:
-                raise
+            raise
     raise AssertionError("unreachable")

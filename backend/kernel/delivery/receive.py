@@ -77,7 +77,7 @@ class Receiver:
             Expired: the inbox may have forgotten whether the message took effect.
             Undecodable: the body does not fit, or no handler has that name.
             DatabaseAway: PostgreSQL cannot be reached; redeliver it later.
-            StatementTooSlow: it cancelled a statement; redeliver it later, a limited number of times.
+            TransactionAborted: redeliver it later, a limited number of times.
             Exception: any other fault; redeliver it later, a limited number of times.
         """
         handler = self.registry.by_name.get(envelope.name)
@@ -145,7 +145,7 @@ class Receiver:
         )
 
     def timed_out_again(self, envelope: Envelope) -> Envelope:
-        """The message to redeliver after a statement that took too long."""
+        """The message to redeliver after an aborted transaction."""
         return self.sealer.signed(
             replace(envelope, headers=replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
         )

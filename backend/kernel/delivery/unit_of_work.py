@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from types import TracebackType
@@ -22,6 +22,7 @@ from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.faults import DatabaseAway, has_answered
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -63,6 +64,7 @@ class UnitOfWork:
         self._aggregates: list[Aggregate] = []
         self.notices: dict[str, list[str]] = {}
         self._later: list[tuple[Command, timedelta]] = []
+        self._undo: list[Callable[[], None]] = []
 
     @property
     def session(self) -> Session:
@@ -129,6 +131,10 @@ class UnitOfWork:
         self.connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
         self.notices.setdefault(channel, []).append(payload)
 
+    def undo_after_fault(self, undo: Callable[[], None]) -> None:
+        """Call it if PostgreSQL refuses this transaction: it takes back what was written in another one before."""
+        self._undo.append(undo)
+
     def pull_events(self) -> list[Event]:
         """Write pending changes, then return the events of every tracked aggregate."""
         if self._session is not None:
@@ -155,3 +161,7 @@ class UnitOfWork:
         """Roll back what was not committed and release the connection."""
         if self._session is not None:
             self._session.close()
+        if error is not None and has_answered(error):
+            for undo in self._undo:
+                with suppress(DatabaseAway):
+                    undo()

@@ -30,8 +30,10 @@ class TrustedProxies:
         return self._fixed(environ, start_response)
 
     def _tidy(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """An invalid address is replaced by the peer's, and an invalid prefix by none."""
+        """An invalid address or scheme is replaced by the peer's, and an invalid prefix by none."""
         original = environ["werkzeug.proxy_fix.orig"]
+        scheme = environ["wsgi.url_scheme"].lower()
+        environ["wsgi.url_scheme"] = scheme if scheme in ("http", "https") else original["wsgi.url_scheme"]
         if not address_of(environ.get("REMOTE_ADDR", "")):
             environ["REMOTE_ADDR"] = original["REMOTE_ADDR"]
         prefix = environ.get("SCRIPT_NAME", "").rstrip("/")

@@ -27,8 +27,6 @@ ReadConnection = psycopg.Connection[Any]
 _POOL_SIZE = 10
 _REPLICA_SECONDS = 0.5
 """Seconds to wait for a connection to the replica; then the primary answers."""
-_REPLICA_CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
-"""The error of a standby that had to overwrite rows which a query still needs."""
 _TRUSTED_SECONDS = 0.5
 """For how long after its last use a connection needs no test."""
 
@@ -108,7 +106,7 @@ class Database:
         if not fresh and self._replica and self._replica.state is ReplicaState.UP:
             try:
                 return _ask(self._reads(self._read_url), ask, _REPLICA_SECONDS, tries=1)
-            except (DatabaseAway, *_REPLICA_CONFLICTS):
+            except DatabaseAway:  # or it had to overwrite rows which the query still needed: a conflict
                 self._replica.failed()
         return _ask(self._pools.get(self.url) or self._reads(self.url), ask, timeout)
 

@@ -9,18 +9,18 @@ from sqlalchemy.exc import TimeoutError as EnginePoolTimeout
 
 from backend.kernel.messages.away import Away
 
-_TOO_SLOW_STATES = ("57014", "25P03", "25P04")
+_CONFLICT_STATES = ("40001", "40P01")
+"""Serialization failure, deadlock."""
+_ABORTED_STATES = ("57014", "25P03", "25P04", *_CONFLICT_STATES)
 """Statement timeout, or cancelled by an operator; idle for too long in a transaction, as a process that was suspended;
 transaction timeout (PostgreSQL, appendix A).
 """
-_BUSY_STATES = ("55P03", *_TOO_SLOW_STATES)
+_BUSY_STATES = ("55P03", *_ABORTED_STATES)
 """As well as the lock timeout."""
 _READ_ONLY_STATE = "25006"
 """After a failover: this server is a standby, or accepts no writes any more."""
 _AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
 """Connection exceptions, insufficient resources, shutdowns and start-up, errors of the system around the server."""
-_CONFLICT_STATES = ("40001", "40P01")
-"""Serialization failure, deadlock."""
 
 
 class DatabaseAway(Away):
@@ -29,15 +29,13 @@ class DatabaseAway(Away):
     longest_pause = 10
 
 
-class StatementTooSlow(DatabaseAway):
-    """PostgreSQL answers, and ended a statement or a transaction that took longer than a timeout."""
+class TransactionAborted(DatabaseAway):
+    """PostgreSQL answers, and aborted a transaction that took longer than a timeout, or conflicted with others."""
 
 
 def away(error: BaseException) -> DatabaseAway:
     """What to raise for an error that is about a temporary state of the server."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    too_slow = isinstance(original, psycopg.Error) and original.sqlstate in _TOO_SLOW_STATES
-    return StatementTooSlow() if too_slow else DatabaseAway()
+    return TransactionAborted() if _state(error) in _ABORTED_STATES else DatabaseAway()
 
 
 def is_database_away(error: BaseException) -> bool:
@@ -53,12 +51,21 @@ def is_database_away(error: BaseException) -> bool:
     return error.sqlstate.startswith(_AWAY_STATES)
 
 
-def is_busy(error: psycopg.Error) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Whether the server answers but was too slow: a retry at once would wait as long."""
-    return (error.sqlstate or "").startswith(_BUSY_STATES)
+    return _state(error).startswith(_BUSY_STATES)
 
 
 def is_conflict(error: BaseException) -> bool:
     """Whether the transaction lost a conflict with another one: it is retried at once."""
+    return _state(error).startswith(_CONFLICT_STATES)
+
+
+def has_answered(error: BaseException) -> bool:
+    """Whether the server goes on and refused this transaction only, so that it can take another one at once."""
+    return bool(_state(error)) and not _state(error).startswith(("08", "57P"))
+
+
+def _state(error: BaseException) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(original, psycopg.Error) and (original.sqlstate or "").startswith(_CONFLICT_STATES)
+    return (original.sqlstate or "") if isinstance(original, psycopg.Error) else ""

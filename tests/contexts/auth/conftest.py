@@ -72,6 +72,14 @@ class Database:
             number,
         )
 
+    def fail_sessions(self, state: str) -> None:
+        """From now on PostgreSQL refuses every new session with that error; with none if it is empty."""
+        self.execute("drop trigger if exists failing on sessions")
+        if state:
+            error = f"begin raise exception 'failing' using errcode = '{state}'; end"
+            self.execute(f"create or replace function failing() returns trigger language plpgsql as $${error}$$")
+            self.execute("create trigger failing before insert on sessions for each row execute function failing()")
+
     def set_user(self, user_id: UUID, **columns: Any) -> None:
         """Change a user behind the API's back."""
         for name, value in columns.items():

@@ -99,6 +99,18 @@ def test_the_sixth_failure_from_one_address_is_429_for_the_right_password_too(cl
     assert 0 < int(refused.headers["Retry-After"]) <= LONGEST_BLOCK.total_seconds()
 
 
+def test_attempts_that_the_server_could_not_finish_are_no_failures(
+    client: Client, ada: Person, database: Database
+) -> None:
+    """Also if the server aborts one of them several times."""
+    for state in ("53100", "55P03", "40001", "40P01"):
+        database.fail_sessions(state)
+        answers = [client.sign_in(ada.email) for _ in range(3)]
+        assert {(answer.status_code, answer.headers.get("Retry-After")) for answer in answers} == {(503, "2")}
+    database.fail_sessions("")
+    assert client.sign_in(ada.email).status_code == 200
+
+
 def test_address_and_username_are_the_same_account(client: Client, ada: Person) -> None:
     """Per account: its other name gives no further guesses."""
     names = [ada.email, ada.username] * 3

@@ -100,12 +100,12 @@ class SqlGuesses:
         user_id = who if isinstance(who, UUID) else None
         account = str(user_id) if user_id else _normalized(str(who))
         with _turn(account, self._throttle, self._turns):
-            self._throttle.reserve(account)
+            self._reserve(account)
             return self._reader.ask(ProvePassword(user_id, password))
 
     def code(self, user_id: UUID) -> None:
         """Count an attempt with a code."""
-        self._throttle.reserve(str(user_id), for_code=True)
+        self._reserve(str(user_id), for_code=True)
 
     def right(self, user_id: UUID) -> None:
         """Take the last count back."""
@@ -114,6 +114,11 @@ class SqlGuesses:
     def signed_in(self, user_id: UUID) -> None:
         """Clear the account's count from this network."""
         self._throttle.clear(str(user_id), self._unit.connection)
+
+    def _reserve(self, account: str, *, for_code: bool = False) -> None:
+        """Whoever gets no answer has learned nothing: that attempt is no failure."""
+        self._throttle.reserve(account, for_code=for_code)
+        self._unit.undo_after_fault(lambda: self._throttle.take_back(account))
 
 
 @dataclass(frozen=True)
