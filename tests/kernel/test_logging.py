@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import structlog
+from celery import Celery
+from celery.beat import ScheduleEntry, Scheduler
 from structlog.contextvars import clear_contextvars
 
 from backend.kernel.delivery.envelope import QueueUnavailable
@@ -191,6 +193,18 @@ def test_the_message_of_our_own_exception_is_shown(capsys: pytest.CaptureFixture
         log.exception("failed")
     [line] = lines(capsys)
     assert line["exception"][0]["type"].endswith(".QueueUnavailable: no confirm within 2 s")
+
+
+def test_beat_says_in_one_line_that_it_could_not_publish(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every two seconds for as long as the broker is away, and Celery adds where it was, twice."""
+    configure_logging(settings_with(log_format="text"))
+    scheduler = Scheduler(Celery(), lazy=True)
+    monkeypatch.setattr(scheduler, "apply_async", lambda *_, **__: fail(ConnectionRefusedError("refused")))
+    scheduler.apply_entry(ScheduleEntry(name="the sweep", task="sweep", app=scheduler.app))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ConnectionRefusedError" in line
 
 
 def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:
