@@ -22,6 +22,7 @@ from celery.utils.time import maybe_iso8601
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 
+from backend.kernel.delivery.codec import LARGEST_BODY
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.memory import memory_of
 from backend.kernel.observe.workers import Report
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 
 _TIMES = ("eta", "expires")
+MOST_BYTES = 4 * LARGEST_BODY
+"""Of a message. Celery sends a message again with escapes, which take up to three times as many bytes."""
 _MOST_TRIES = 2**31
 _NEVER_SENT = ("compression", "group", "shadow")
 """Headers that Celery obeys: it takes a task for the one that `shadow` names, and decompresses without a bound."""
@@ -254,6 +257,8 @@ def malformed(message: Any) -> str | None:
     """Why Celery could not handle the message, or must not; None if it can."""
     if (reason := _malformed_headers(message.headers)) is not None:
         return reason
+    if len(message.body) > MOST_BYTES:
+        return "too large"
     try:
         payload = message.payload
     except Exception as error:  # noqa: BLE001 - decoders raise what they like

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +23,13 @@ from backend.kernel.delivery.sealing import Forged, Sealer, UnknownKey
 from backend.kernel.messages.registry import Registry
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.program import Process
-from tasks.consumer import malformed
+from tasks.consumer import MOST_BYTES, malformed
 from tasks.lanes import DEAD_LETTERS, lanes_of
 from tasks.maintenance import SUCCEEDED, UNSEEN, housekeeping
 
 _MOST_AT_ONCE = 500
+_LONGEST_RUN = 5.0
+"""Seconds: the sweep waits for the same processes."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,7 @@ def register(app: Any) -> None:
 
 @housekeeping
 def record_dead_letters(task: Task) -> str:
-    """Drain the dead-letter queue, up to 500 messages. The next run retries what fails."""
+    """Drain the dead-letter queue, up to 500 messages, for a few seconds. The next run retries what fails."""
     task.app.process().resources.database.read(lambda primary: primary.execute("select 1"), fresh=True)  # or nothing
     with task.app.pool.acquire(block=True, timeout=2) as connection:
         if connection.transport.driver_type != "amqp":
@@ -56,7 +59,7 @@ def record_dead_letters(task: Task) -> str:
 
 def _drain(connection: Connection, app: Any) -> int:
     """Closing the channel requeues what was not acknowledged."""
-    process = app.process()
+    process, until = app.process(), monotonic() + _LONGEST_RUN
     with connection.channel() as channel:
         for recorded in range(_MOST_AT_ONCE):
             taken = channel.basic_get(DEAD_LETTERS)
@@ -65,6 +68,8 @@ def _drain(connection: Connection, app: Any) -> int:
             message = channel.message_to_python(taken)
             _record(process, message)
             message.ack()
+            if monotonic() > until:
+                return recorded + 1
     return _MOST_AT_ONCE
 
 
@@ -159,7 +164,8 @@ def _arguments(message: Any) -> dict[str, Any] | None:
 
 
 def _bytes(body: Any) -> bytes:
-    return body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body)
+    """The body as it came; of one that is too large the beginning."""
+    return (body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body))[:MOST_BYTES]
 
 
 def _derived_id(message: Any, headers: Mapping[str, Any]) -> UUID:

@@ -76,6 +76,11 @@ def delivered(envelope: Envelope) -> Envelope:
     return replace(envelope, body=body, headers=Headers.parse(headers))
 
 
+def test_a_message_that_workers_would_refuse_for_its_size_is_not_written() -> None:
+    with pytest.raises(ValueError, match=r"parcels\.post has more than 256 KiB"):
+        Codec(REGISTRY, Keys(NEW).sealer).of_command(replace(POST, note="x" * 2**18), MESSAGE)
+
+
 def test_a_message_survives_the_wire() -> None:
     assert Keys(NEW).read(Keys(NEW).written()) == POST
 

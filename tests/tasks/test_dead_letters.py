@@ -140,6 +140,33 @@ def test_what_cannot_be_kept_as_json_is_kept_byte_for_byte(broker: Broker, recor
     assert (base64.b64decode(letter.raw), letter.body, letter.operation) == (body, None, None)
 
 
+def test_of_a_huge_message_the_beginning_is_kept(broker: Broker, recorder: Recorder) -> None:
+    """Reading it as JSON would take the recorder's whole time, again and again."""
+    body = json.dumps([[], {"numbers": [1] * 2**20}, {}]).encode()
+    headers = {"task": "users.create_user", "id": str(uuid4())}
+    broker.publish(body, LANE, content_type="application/json", content_encoding="utf-8", headers=headers)
+    die(broker)
+    recorder.run()
+    letter = recorder.letter()
+    assert letter.raw is not None
+    assert (letter.reason, letter.error) == ("malformed", "too large")
+    assert body.startswith(base64.b64decode(letter.raw))
+    assert len(letter.raw) < len(body)
+
+
+def test_a_recorder_whose_time_is_over_leaves_the_rest_to_the_next_run(
+    broker: Broker, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep must not wait for its process, however slowly messages are recorded."""
+    monkeypatch.setattr("tasks.dead_letters._LONGEST_RUN", 0)
+    for _ in range(3):
+        recorder.command(broker, task="nobody.knows")
+    die(broker)
+    for left in (2, 1, 0):
+        recorder.run()
+        assert broker.waiting_in(DEAD) == left
+
+
 class DyingReceiver(Receiver):
     """Of a recorder that is killed after its commit, before it acknowledges."""
 

@@ -38,6 +38,7 @@ _MALFORMED = {
     "a text as number of tries": _message(retries="x"),
     "fewer tries than none, which would go on for ever": _message(retries=-(2**40)),
     "more tries than can be counted further": _message(retries=2**63 - 1),
+    "more bytes than a message may have": _message(json.dumps([[], {"do": "succeed", "more": [1] * 2**19}, {}])),
     "a compressed body": _message(zlib.compress(_BODY.encode()), compression="application/x-gzip"),
     "tasks to start afterwards": _message(json.dumps([[], {"do": "succeed"}, {"callbacks": [_CALLBACK]}])),
     "pickle": _message(b"cos\nsystem\n(S'true'\ntR.", "application/x-python-serialize"),

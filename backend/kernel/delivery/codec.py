@@ -22,6 +22,8 @@ from backend.kernel.messages.secret import Secret
 
 T = TypeVar("T")
 
+LARGEST_BODY = 256 * 1024
+"""Bytes of JSON. What is larger belongs into a table, and its id into the message."""
 _VALID_FOR = inbox.RETENTION.age - timedelta(days=1)
 """Shorter than the inbox remembers a message: the clocks of processes differ."""
 
@@ -100,7 +102,17 @@ class Codec:
             raise Undecodable(f"the body is not a {kind.__name__}") from None
 
     def _encode(self, message: object, message_id: UUID, name: str) -> dict[str, Any]:
-        """The message's fields as JSON-ready data."""
+        """The message's fields as JSON-ready data.
+
+        Raises:
+            ValueError: they are too large.
+        """
+        body = self._fields(message, message_id, name)
+        if len(msgspec.json.encode(body)) > LARGEST_BODY:
+            raise ValueError(f"{name} has more than {LARGEST_BODY // 1024} KiB: store its content, and send the id")
+        return body
+
+    def _fields(self, message: object, message_id: UUID, name: str) -> dict[str, Any]:
         secrets = _secret_fields(type(message))
         if not secrets:
             return dict(msgspec.to_builtins(message, enc_hook=_refuse))
