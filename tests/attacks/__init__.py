@@ -1,0 +1,1 @@
+"""What hostile neighbours try on the whole program: see `__main__`."""
