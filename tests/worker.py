@@ -170,8 +170,17 @@ class Program:
         if self in _started:
             _started.remove(self)
 
+    def ready(self) -> bool:
+        """Wait until it does its work."""
+        return True
+
     def __enter__(self) -> Self:
         self.start()
+        try:
+            self.ready()
+        except BaseException:
+            self.teardown()  # a worker that never got ready would look for its broker for ever
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,11 +219,6 @@ class WorkerProcess(Program):
         """Wait until it consumes."""
         self.await_log(f"{self.node} ready.", self._since)
         return True
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self.ready()
-        return self
 
     @property
     def status(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 from uuid import uuid4
 
 from backend.settings import ROOT
@@ -24,10 +23,10 @@ class ApiProcess(Program):
         self.url = f"http://{address}:{port}"
         self.client = Client(self.url)
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def ready(self) -> bool:
+        """Wait until it answers."""
         eventually(self._is_live)
-        return self
+        return True
 
     def _is_live(self) -> bool:
         assert self.running, self.logs()
