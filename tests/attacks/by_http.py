@@ -132,7 +132,7 @@ def large_requests(field: Battlefield) -> Result:
     ]
     through = len(statuses) - statuses.count(413)
     for name in ("Accept", "Accept-Language", "Cookie", "If-Match", "Prefer"):
-        statuses.append(_raw(field, "GET /api/v1/products", f"{name}: {'a,' * 50_000}\r\n"))
+        statuses.append(_raw(field, "GET /api/v1/users/me", f"{name}: {'a,' * 50_000}\r\n"))
         through += statuses[-1] != 431
     return Result(len(statuses), through)
 

@@ -143,7 +143,7 @@ class Codec:
 def _check_age(headers: Headers) -> None:
     since = headers.replayed_at or headers.accepted_at
     signed = headers.mac  # without a MAC its times prove nothing
-    if signed and datetime.fromisoformat(since) < datetime.now(UTC) - _VALID_FOR:
+    if signed and since and datetime.fromisoformat(since) < datetime.now(UTC) - _VALID_FOR:
         raise Expired
 
 
