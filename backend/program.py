@@ -132,6 +132,7 @@ class Process:
             pauses=Pauses(self.resources.database),
             problem_of=problem_of,
             account_of=self._account_of,
+            with_texts=not self.settings.production,
         )
 
     @cached_property

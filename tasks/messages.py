@@ -162,8 +162,9 @@ def _after_fault(task: Task, handler: Handler, envelope: Envelope, error: BaseEx
     log.warning("message failed", attempt=attempts, of=handler.attempts, exc_info=error)
     if attempts >= handler.attempts:
         return _given_up(task, envelope, Reason.FAULT, error)
-    again = task.app.process().receiver.failed_again(envelope)
-    return _again(task, again, handler.pause_after(attempts), type(error).__name__)
+    receiver = task.app.process().receiver
+    again = receiver.failed_again(envelope)
+    return _again(task, again, handler.pause_after(attempts), receiver.described(error))
 
 
 def _again(task: Task, envelope: Envelope, seconds: float, reason: str = "") -> Retry | None:

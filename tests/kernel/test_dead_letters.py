@@ -36,10 +36,12 @@ from backend.kernel.messages.message import Command
 from backend.kernel.messages.refusals import Conflict
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
+from backend.kernel.observe import timeline
 from backend.program import Process
 from tests.inline import InlineQueue
 
 SECRET = "a canary in a password"
+in_production = pytest.mark.parametrize("settings", [{"app_env": "production"}], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ def letter_of(process: Process, message_id: UUID) -> DeadLetterView:
     return process.bus.database.read(lambda connection: letters.dead_letter(connection, identity))
 
 
+def trace_of(process: Process, envelope: Envelope) -> str:
+    with process.bus.database.transaction() as connection:
+        return str(timeline.trace(connection, "", envelope.id))
+
+
 def deliver_replays(process: Process, queue: InlineQueue) -> None:
     change(process, "update outbox set created_at = created_at - interval '1 minute'")
     process.sweep()
@@ -161,11 +168,26 @@ def test_a_fault_is_a_dead_letter_with_reason_traceback_and_a_failed_operation(p
     assert (letter.operation, status_of(process, envelope)) == ("failed", ("failed", "internal_error"))
 
 
+@in_production
 def test_no_secret_is_readable_in_a_dead_letter(process: Process) -> None:
-    letter = fail(process, message(process))
+    envelope = message(process)
+    letter = fail(process, envelope)
+    assert SECRET not in str((process.bus.outcome_of(envelope.id), trace_of(process, envelope)))
     assert letter.body == {"bill": "rent", "pin": "•••"}
     assert SECRET not in repr(letter)
     assert SECRET not in str(rows(process, "select dead_letters::text from dead_letters"))
+
+
+def test_development_shows_the_text_of_a_fault_wherever_it_is_told(process: Process) -> None:
+    envelope = message(process)
+    text = f"ZeroDivisionError: {SECRET} must not be told"
+    letter = fail(process, envelope)
+    outcome = process.bus.outcome_of(envelope.id)
+    assert letter.traceback[0]["type"] == text
+    assert outcome is not None
+    assert outcome.problem is not None
+    assert outcome.problem["detail"] == text
+    assert text in trace_of(process, envelope)
 
 
 def test_a_dead_letter_drained_twice_is_recorded_once(process: Process) -> None:

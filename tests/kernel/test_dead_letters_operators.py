@@ -123,6 +123,7 @@ def test_dead_letters_are_for_administrators_only(client: Client, method: str, p
     assert client.with_token("ada").open(method, LETTERS + path).status_code == 403
 
 
+@pytest.mark.parametrize("settings", [{"app_env": "production"}], indirect=True)
 def test_a_dead_letter_is_listed_and_shown_without_secrets(failed: Callable[..., str], admin: Client) -> None:
     failed()
     listed = only(
@@ -244,6 +245,7 @@ def test_operators_list_show_replay_and_discard_with_flask(
     assert json.loads(flask("dead-letters", "show", second))["operation"] == "succeeded"
 
 
+@pytest.mark.parametrize("settings", [{"app_env": "production"}], indirect=True)
 def test_a_trace_tells_the_whole_story_of_a_request(
     failed: Callable[..., str], admin: Client, flask: Callable[..., str], queue: InlineQueue
 ) -> None:

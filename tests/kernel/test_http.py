@@ -426,7 +426,15 @@ def test_errors_of_the_router_are_problems_too(client: Client, method: str, path
     assert ("Allow" in refused.headers) == (status == 405)
 
 
-def test_a_fault_is_a_problem_without_internals(app: Flask) -> None:
+@pytest.mark.parametrize(
+    ("settings", "detail"),
+    [
+        ({"app_env": "production"}, "An internal error. It has been logged under the request id."),
+        ({"app_env": "development"}, "RuntimeError: select password_hash from users"),
+    ],
+    indirect=["settings"],
+)
+def test_a_fault_is_a_problem_whose_text_only_development_shows(app: Flask, detail: str) -> None:
     app.testing = False
 
     def broken() -> str:
@@ -434,8 +442,7 @@ def test_a_fault_is_a_problem_without_internals(app: Flask) -> None:
 
     app.add_url_rule("/broken", view_func=broken)
     refused = Client(app).open("GET", "/broken")
-    assert (refused.status_code, refused.json["code"]) == (500, "internal_error")
-    assert "select" not in refused.text
+    assert (refused.status_code, refused.json["code"], refused.json["detail"]) == (500, "internal_error", detail)
 
 
 @pytest.mark.parametrize("header", ["Bearer bad", "Bearer", "Basic YTpi", "bad"])

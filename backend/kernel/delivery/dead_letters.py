@@ -89,7 +89,8 @@ class DeadLetter:
     Attributes:
         envelope: its body is empty if it could not be decoded.
         error: the type of the exception, never its text, which may contain values.
-        traceback: the frames of the exception, without values.
+        traceback: each exception of the chain with its frames.
+        detail: what the caller is told of the fault; empty in production.
         raw: the bytes of the body if it could not be decoded.
         has_operation: whether it is a message of ours, which has an operation.
         foreign: the headers of a message that is not ours.
@@ -101,14 +102,22 @@ class DeadLetter:
     traceback: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     raw: bytes | None = field(default=None, repr=False)
     content_type: str = "application/json"
+    detail: str = field(default="", repr=False)
     has_operation: bool = True
     foreign: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-def of_fault(envelope: Envelope, reason: Reason, error: BaseException | None) -> DeadLetter:
-    """The dead letter of a message that its handler could not process."""
-    links = traceback_of(error) if error is not None else []
-    return DeadLetter(envelope, reason, links[0]["type"].partition(":")[0] if links else "", links)
+def of_fault(envelope: Envelope, reason: Reason, error: BaseException | None, *, with_text: bool = False) -> DeadLetter:
+    """The dead letter of a message that its handler could not process.
+
+    Args:
+        with_text: whether texts of exceptions are shown: in development.
+    """
+    if error is None:
+        return DeadLetter(envelope, reason)
+    links = traceback_of(error, with_text=with_text)
+    described = links[0]["type"]
+    return DeadLetter(envelope, reason, described.partition(":")[0], links, detail=described if with_text else "")
 
 
 def record(connection: sa.Connection, letter: DeadLetter) -> None:

@@ -31,6 +31,7 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit, metrics
+from backend.kernel.observe.logging import summary
 from backend.kernel.observe.tracing import continued
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway, is_database_away
@@ -48,6 +49,7 @@ class Receiver:
     Attributes:
         problem_of: turns a refusal and a request id into the problem for the caller.
         account_of: the current account of a user, in the connection's transaction; None if there is no active one.
+        with_texts: whether operators and callers see the texts of exceptions: in development.
     """
 
     database: Database
@@ -60,6 +62,7 @@ class Receiver:
     pauses: Pauses
     problem_of: Callable[[Refusal, str], dict[str, Any]]
     account_of: AccountOf
+    with_texts: bool
 
     def receive(self, envelope: Envelope, traceparent: str | None = None) -> None:
         """Process a message. It takes effect once, however often it is delivered.
@@ -132,6 +135,10 @@ class Receiver:
             replace(envelope, headers=replace(envelope.headers, attempts=envelope.headers.attempts + 1))
         )
 
+    def described(self, error: BaseException) -> str:
+        """The fault, for operators."""
+        return summary(error, with_text=self.with_texts)
+
     def note_retry(self, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
         """Record for operators that the message is tried again in so many seconds; see `retries.note`.
 
@@ -159,7 +166,7 @@ class Receiver:
         Raises:
             DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
-        self.bury(dead_letters.of_fault(envelope, reason, error))
+        self.bury(dead_letters.of_fault(envelope, reason, error, with_text=self.with_texts))
 
     def bury(self, letter: DeadLetter) -> None:
         """Record a dead letter, and its operation as failed; only once, however often it is called.
@@ -171,7 +178,7 @@ class Receiver:
         letter = replace(letter, envelope=self.findable(letter.envelope))
         try:
             with UnitOfWork(self.database, message_id=letter.envelope.id) as unit:
-                first = letter.has_operation and self._record_fault(unit.connection, letter.envelope)
+                first = letter.has_operation and self._record_fault(unit.connection, letter)
                 if first:
                     to_relay = self._release(unit, letter.envelope)
                 if first or not letter.has_operation:
@@ -279,9 +286,9 @@ class Receiver:
         elif not inbox.record_failure(unit.connection, envelope, problem):
             raise inbox.AlreadyDone  # another delivery finished first
 
-    def _record_fault(self, connection: sa.Connection, envelope: Envelope) -> bool:
+    def _record_fault(self, connection: sa.Connection, letter: DeadLetter) -> bool:
         """Record the failed operation; False if it had an outcome already."""
-        fault = InternalError()
+        envelope, fault = letter.envelope, InternalError(letter.detail)
         problem = self.problem_of(fault, envelope.headers.request_id)
         handler = self.registry.by_name.get(envelope.name)
         first = inbox.record_failure(connection, envelope, problem)

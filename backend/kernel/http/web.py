@@ -35,7 +35,7 @@ from backend.kernel.http.system import system_blueprint
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe import metrics
-from backend.kernel.observe.logging import bind_request
+from backend.kernel.observe.logging import bind_request, summary
 from backend.kernel.observe.tracing import continued, current_traceparent
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.resources import Resources
@@ -73,7 +73,7 @@ def create_app(
     _watch_requests(app)
     if settings.cors_origins:
         share_with(Origins(settings.cors_origins), app)
-    _render_errors(app)
+    _render_errors(app, with_texts=not settings.production)
     documented = DocumentedApi(app)
     for blueprint in (operation_routes, *(routes for context in served for routes in context.routes)):
         documented.register_blueprint(blueprint, url_prefix=PREFIX)
@@ -208,8 +208,12 @@ def _drain() -> None:
         left -= len(chunk)
 
 
-def _render_errors(app: Flask) -> None:
-    """Turn every error into problem details. That happens nowhere else."""
+def _render_errors(app: Flask, *, with_texts: bool) -> None:
+    """Turn every error into problem details. That happens nowhere else.
+
+    Args:
+        with_texts: whether a fault is answered with the text of its exception: in development.
+    """
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
@@ -240,4 +244,5 @@ def _render_errors(app: Flask) -> None:
         if app.testing:
             raise error
         log.error("request failed", rule=str(request.url_rule), method=request.method, exc_info=error)
-        return problem_response(http_problem(500, current.get().request_id))
+        text = summary(error, with_text=True) if with_texts else ""
+        return problem_response(http_problem(500, current.get().request_id, text))

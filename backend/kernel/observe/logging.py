@@ -188,7 +188,7 @@ def _without_text(value: object) -> object:
 
 def _described(error: BaseException) -> str:
     """The exception as the log shows it."""
-    return _summary(error, with_text=_texts.shown)
+    return summary(error, with_text=_texts.shown)
 
 
 def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
@@ -200,9 +200,9 @@ def _add_exception(_logger: Any, _method: str, fields: _Fields) -> _Fields:
     return fields
 
 
-def traceback_of(error: BaseException) -> list[dict[str, Any]]:
-    """Every exception of the chain with type and frames, the raised one first. It contains no values."""
-    return [_rendered(link, _summary(link)) for link in _chain(error)]
+def traceback_of(error: BaseException, *, with_text: bool = False) -> list[dict[str, Any]]:
+    """Every exception of the chain with type and frames, the raised one first; see `summary`."""
+    return [_rendered(link, summary(link, with_text=with_text)) for link in _chain(error)]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -235,8 +235,8 @@ def _function(code: Any) -> str:
     return str(getattr(code, "co_qualname", code.co_name))
 
 
-def _summary(error: BaseException, *, with_text: bool = False) -> str:
-    """The exception's type, its SQLSTATE if it has one, and its text if it is ours, or wanted."""
+def summary(error: BaseException, *, with_text: bool) -> str:
+    """The exception's type, its SQLSTATE if it has one, and its text if it is ours, or wanted: it may quote values."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     sqlstate = getattr(error, "sqlstate", None)

@@ -182,6 +182,7 @@ def _of_delayed(row: Any) -> Step:
 
 
 def _of_dead_letter(row: Any) -> Step:
-    error = f" · {row.error}" if row.error else ""
-    detail = f"{row.message_id} · {row.reason}{error} · failed {row.times}x · {row.status} · dead letter {row.id}"
+    error = row.traceback[0]["type"] if row.traceback else row.error
+    why = f"{row.reason} · {error}" if error else row.reason
+    detail = f"{row.message_id} · {why} · failed {row.times}x · {row.status} · dead letter {row.id}"
     return Step(row.last_dead_at, "dead letter", row.task, detail)
