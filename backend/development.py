@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -34,7 +35,7 @@ from environs import Env, EnvError
 from backend.addresses import PORTS, broker_places, database_place
 from backend.embedded_postgres import CannotStart, postgres_url, start_postgres
 from backend.program import load_program
-from backend.reload import Reloader
+from backend.reload import Reloader, loading_problem
 from backend.settings import DATABASE_URL_FILE, ROOT, VAR, Settings, SettingsError
 
 HOST = "127.0.0.1"
@@ -75,6 +76,7 @@ def main() -> int:
 def _run() -> NoReturn:
     if "%" in str(ROOT):
         raise CannotRun(f"The path {ROOT} holds a %, which Alembic and supervisord take for their own: choose another")
+    _only_one_here()
     settings = load_program().settings  # makes the development keys once, before several processes race to make them
     if settings.production:
         raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
@@ -83,18 +85,51 @@ def _run() -> NoReturn:
     _require_broker(settings)
     with _database(settings):
         _migrate()
-        with _programs(settings, port, flower_port, flower_auth) as output:
-            while not (_api_is_ready(port) and all(map(_worker_is_well, output.health_ports))):
-                output.show()
-                time.sleep(0.5)
-            output.show()
-            print(_welcome(settings, port, flower_port, flower_auth), flush=True)
-            reloader = Reloader(output.pid)
-            while True:
-                output.show()
-                if reloader.look():
-                    print("code changed: restarting the API and the workers", flush=True)
-                time.sleep(0.5)
+        started = False
+        while True:
+            with _programs(settings, port, flower_port, flower_auth) as output:
+                try:
+                    _await_all(output, port)
+                    started = True
+                    print(_welcome(settings, port, flower_port, flower_auth), flush=True)
+                    _reload(output)
+                except CannotRun:
+                    if not (started and loading_problem()):
+                        raise
+            print("waiting until the code can be loaded ...", flush=True)
+            while loading_problem():
+                time.sleep(2)
+
+
+def _await_all(output: _Output, port: int) -> None:
+    while not (_api_is_ready(port) and all(map(_worker_is_well, output.health_ports))):
+        output.show()
+        time.sleep(0.5)
+    output.show()
+
+
+def _reload(output: _Output) -> NoReturn:
+    """Restart the API and the workers with each change."""
+    reloader = Reloader(output.pid)
+    while True:
+        output.show()
+        if told := reloader.look():
+            print(told, flush=True)
+        time.sleep(0.5)
+
+
+def _only_one_here() -> None:
+    """Lock this checkout until the process ends: a second run would take database and logs from the first.
+
+    Raises:
+        CannotRun: it is locked.
+    """
+    VAR.mkdir(exist_ok=True)
+    lock = os.open(VAR / "make-run.lock", os.O_CREAT | os.O_WRONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotRun(f"make run is running in {ROOT} already. Stop it first, or use another checkout") from None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from backend.settings import ROOT
 
 _WATCHED = ("backend", "tasks")
 _FILES = ("wsgi.py", "celeryconfig.py")
+_LINES = 5
+"""Of a traceback: the last place in it, and the error."""
 
 
 class Reloader:
@@ -30,21 +34,23 @@ class Reloader:
         self._seen = self._modified()
         self._changed = False
 
-    def look(self) -> bool:
-        """Restart API and workers if a file changed since the last look; returns whether they were."""
+    def look(self) -> str:
+        """Restart API and workers if a file changed since the last look and the code loads; returns what to tell."""
         modified = self._modified()
         self._changed = self._changed or modified != self._seen
         self._seen = modified
         if not self._changed:
-            return False
+            return ""
         with contextlib.suppress(psutil.NoSuchProcess):
             programs = [child for child in self._supervisord.children() if _runs_our_code(child)]
             if any(time.time() - program.create_time() < self._settled_after for program in programs):
-                return False  # with the next look
+                return ""  # with the next look
+            self._changed = False
+            if problem := loading_problem(self._root):
+                return f"{problem}\ncode changed, but cannot be loaded: what runs goes on with the code of before"
             for program in programs:
                 program.terminate()
-        self._changed = False
-        return True
+        return "code changed: restarting the API and the workers"
 
     def _modified(self) -> dict[Path, float]:
         folders = (file for folder in _WATCHED for file in (self._root / folder).rglob("*.py"))
@@ -53,6 +59,14 @@ class Reloader:
             with contextlib.suppress(FileNotFoundError):  # an editor writes a new file in its place
                 times[file] = file.stat().st_mtime
         return times
+
+
+def loading_problem(root: Path = ROOT) -> str:
+    """Why Python cannot load the code, in its words; empty if it can."""
+    ended = subprocess.run(
+        (sys.executable, "-c", "import wsgi"), cwd=root, stderr=subprocess.PIPE, text=True, check=False
+    )
+    return "\n".join(ended.stderr.splitlines()[-_LINES:]) if ended.returncode else ""
 
 
 def _runs_our_code(program: psutil.Process) -> bool:

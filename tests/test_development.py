@@ -95,11 +95,30 @@ def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
     assert re.search(rf"Port {port} .* PORT={port + 1} make run", (checkout / "log").read_text())
 
 
+def test_a_second_run_in_one_checkout_is_refused_and_leaves_the_first_alone(checkout: Path) -> None:
+    port = _free_port()
+    with _running(checkout, port):
+        second = subprocess.run(
+            (sys.executable, "-m", "backend.development"),
+            cwd=checkout,
+            env={**os.environ, "PORT": str(_free_port()), "FLOWER_PORT": str(_free_port())},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert (second.returncode, second.stdout) == (1, "")
+        assert re.fullmatch(
+            r"\nmake run is running in .* already\. Stop it first, or use another checkout\n", second.stderr
+        )
+        assert _create_user(port) == 201
+
+
 @pytest.mark.parametrize(("setting", "value"), [("PORT", "99999"), ("FLOWER_PORT", "99999"), ("FLOWER_PORT", "x")])
-def test_a_port_that_is_none_is_refused_in_a_sentence(setting: str, value: str) -> None:
+def test_a_port_that_is_none_is_refused_in_a_sentence(checkout: Path, setting: str, value: str) -> None:
     ended = subprocess.run(
         (sys.executable, "-m", "backend.development"),
-        cwd=ROOT,
+        cwd=checkout,
         env={**os.environ, setting: value},
         capture_output=True,
         text=True,

@@ -26,6 +26,7 @@ def module(tmp_path: Path) -> Path:
     module = tmp_path / "backend" / "module.py"
     module.parent.mkdir()
     module.touch()
+    (tmp_path / "wsgi.py").write_text("import backend.module")
     return module
 
 
@@ -40,6 +41,23 @@ def test_a_changed_file_ends_the_programs_that_supervisord_then_starts_again(
     assert reloader.look()
     assert program.wait(60) != 0
     assert not reloader.look()
+
+
+def test_code_that_cannot_be_loaded_ends_nothing_and_is_told_once_until_it_can(
+    program: subprocess.Popen[bytes], module: Path, tmp_path: Path
+) -> None:
+    reloader = Reloader(os.getpid(), tmp_path, settled_after=0)
+
+    module.write_text("x = = 1")
+    told = reloader.look()
+    assert "module.py" in told
+    assert "SyntaxError: invalid syntax" in told
+    assert not reloader.look()
+    assert program.poll() is None
+
+    module.write_text("x = 1")
+    assert "restarting" in reloader.look()
+    assert program.wait(60) != 0
 
 
 def test_a_program_that_has_just_started_is_given_time(
