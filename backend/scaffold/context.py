@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
+import marshmallow
 from alembic.util import rev_id
 
 from backend.kernel.messages.registry import Kind
@@ -53,10 +54,17 @@ class NewContext:
         for text in (self.name, self.entity):
             if not _SNAKE_CASE.fullmatch(text) or len(text) > _LONGEST:
                 raise Unsuitable(f"{text!r} must be snake_case: lower-case letters and _, at most {_LONGEST} of them.")
-            if keyword.iskeyword(text) or hasattr(builtins, text) or text in _names_in_templates():
+            used = {text, _camel_case(text)} & _names_in_templates()
+            if used or keyword.iskeyword(text) or hasattr(builtins, text):
                 raise Unsuitable(f"{text!r} means something else in the code; take another word.")
+            if text.startswith("test"):
+                raise Unsuitable(f"pytest takes {_camel_case(text)!r} for a class of tests; take another word.")
         if self.name == self.entity:
             raise Unsuitable(f"One of the {self.name} needs a name of its own: --entity.")
+        entity = _camel_case(self.entity)
+        bodies = {entity, f"{entity}Schema", f"{entity}Page", f"New{entity}"} & _names_of_subclasses(marshmallow.Schema)
+        if bodies:
+            raise Unsuitable(f"The OpenAPI document has a body called {min(bodies)!r} already; take another word.")
         taken = [ROOT / folder / self.name for folder in ("backend/contexts", "migrations", "tests/contexts")]
         if any(path.exists() for path in taken) or self.name in metadata.tables or self.name in set(Kind):
             raise Unsuitable(f"There is something called {self.name!r} already.")
@@ -131,8 +139,18 @@ def _names_in_templates() -> set[str]:
 
 
 def _names_in(sources: Iterable[str]) -> set[str]:
-    tokens = (token for source in sources for token in tokenize.generate_tokens(io.StringIO(source).readline))
-    return {token.string for token in tokens if token.type == tokenize.NAME}
+    """The names in the code, other than those that follow a dot or `from`: they are found by what is before."""
+    found, before = set(), ""
+    for token in (token for source in sources for token in tokenize.generate_tokens(io.StringIO(source).readline)):
+        if token.type == tokenize.NAME and before not in (".", "from"):
+            found.add(token.string)
+        before = token.string
+    return found
+
+
+def _names_of_subclasses(kind: type) -> set[str]:
+    below: list[type] = kind.__subclasses__()
+    return {one.__name__ for one in below}.union(*map(_names_of_subclasses, below))
 
 
 def _camel_case(text: str) -> str:
