@@ -13,6 +13,7 @@ import psutil
 from backend.settings import ROOT
 
 _WATCHED = ("backend", "tasks")
+_SUFFIXES = (".py", ".html", ".txt", ".css", ".js")  # code, pages and mails; no file of an editor or of Python's
 _FILES = ("wsgi.py", "celeryconfig.py")
 _LINES = 5
 """Of a traceback: the last place in it, and the error."""
@@ -53,9 +54,11 @@ class Reloader:
         return "code changed: restarting the API and the workers"
 
     def _modified(self) -> dict[Path, float]:
-        folders = (file for folder in _WATCHED for file in (self._root / folder).rglob("*.py"))
+        folders = (file for folder in _WATCHED for file in (self._root / folder).rglob("*"))
         times = {}
         for file in (*(self._root / name for name in _FILES), *folders):
+            if file.suffix not in _SUFFIXES:
+                continue
             with contextlib.suppress(FileNotFoundError):  # an editor writes a new file in its place
                 times[file] = file.stat().st_mtime
         return times

@@ -85,6 +85,18 @@ def test_a_program_that_cannot_start_ends_everything_and_is_named(checkout: Path
     assert not (checkout / "var/postgres/postmaster.pid").exists()
 
 
+def test_code_that_cannot_be_loaded_does_not_end_it_for_good(checkout: Path) -> None:
+    port, code = _free_port(), (checkout / "wsgi.py").read_text()
+    with _running(checkout, port) as process:
+        (checkout / "wsgi.py").write_text("x = = 1")
+        [supervisord] = [child for child in psutil.Process(process.pid).children() if "supervisord" in child.name()]
+        supervisord.terminate()  # as when a program has failed again and again
+        _await(process, checkout / "log", "waiting until the code can be loaded")
+        (checkout / "wsgi.py").write_text(code)
+        eventually(lambda: (checkout / "log").read_text().count("Ctrl-C stops all of it") == 2, PATIENCE)
+        assert _create_user(port) == 201
+
+
 def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

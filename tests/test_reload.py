@@ -26,17 +26,19 @@ def module(tmp_path: Path) -> Path:
     module = tmp_path / "backend" / "module.py"
     module.parent.mkdir()
     module.touch()
+    module.with_name("mail.txt").touch()
     (tmp_path / "wsgi.py").write_text("import backend.module")
     return module
 
 
+@pytest.mark.parametrize("name", ["module.py", "mail.txt"])
 def test_a_changed_file_ends_the_programs_that_supervisord_then_starts_again(
-    program: subprocess.Popen[bytes], module: Path, tmp_path: Path
+    program: subprocess.Popen[bytes], module: Path, tmp_path: Path, name: str
 ) -> None:
     reloader = Reloader(os.getpid(), tmp_path, settled_after=0)
     assert not reloader.look()
 
-    os.utime(module, (1, 1))
+    os.utime(module.with_name(name), (1, 1))
 
     assert reloader.look()
     assert program.wait(60) != 0
