@@ -42,14 +42,17 @@ class Reloader:
         self._seen = modified
         if not self._changed:
             return ""
-        with contextlib.suppress(psutil.NoSuchProcess):
+        try:
             programs = [child for child in self._supervisord.children() if _runs_our_code(child)]
             if any(time.time() - program.create_time() < self._settled_after for program in programs):
-                return ""  # with the next look
-            self._changed = False
-            if problem := loading_problem(self._root):
-                return f"{problem}\ncode changed, but cannot be loaded: what runs goes on with the code of before"
-            for program in programs:
+                return ""  # with a later look
+        except psutil.NoSuchProcess:  # one has just ended
+            return ""
+        self._changed = False
+        if problem := loading_problem(self._root):
+            return f"{problem}\ncode changed, but cannot be loaded: what runs goes on with the code of before"
+        for program in programs:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 program.terminate()
         return "code changed: restarting the API and the workers"
 
