@@ -189,7 +189,7 @@ class Receiver:
                 unit.commit()
         except Exception as error:
             if is_database_away(error):
-                raise DatabaseAway from None
+                raise DatabaseAway(error) from None
             raise
         if first:
             name = letter.envelope.name

@@ -49,9 +49,9 @@ def _about_the_database(error: Exception) -> str | None:
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return "The database is older than this code: run `alembic upgrade heads`."
-    if isinstance(error, DatabaseAway) or is_database_away(error):
-        return "PostgreSQL cannot be reached; see DATABASE_URL."
-    return None
+    if isinstance(error, DatabaseAway):
+        return f"{error}."
+    return f"{DatabaseAway(error)}." if is_database_away(error) else None
 
 
 def rebuilding(every: Iterable[SearchKeys]) -> click.Command:

@@ -122,7 +122,7 @@ class Database:
                 yield connection
         except Exception as error:
             if is_database_away(error):
-                raise DatabaseAway from None
+                raise DatabaseAway(error) from None
             raise
 
     def close(self) -> None:
@@ -156,11 +156,11 @@ def _ask(
             if not is_database_away(error):
                 raise
             if not left or is_busy(error):
-                raise DatabaseAway from None
+                raise DatabaseAway(error) from None
             pool.drain()  # the other connections are broken as well, or lead to a server that takes no writes
         except Exception as error:
             if is_database_away(error):
-                raise DatabaseAway from None
+                raise DatabaseAway(error) from None
             raise
     raise AssertionError("unreachable")
 

@@ -21,12 +21,24 @@ _READ_ONLY_STATE = "25006"
 """After a failover: this server is a standby, or accepts no writes any more."""
 _AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
 """Connection exceptions, insufficient resources, shutdowns and start-up, errors of the system around the server."""
+_UNREACHABLE = "PostgreSQL cannot be reached; see DATABASE_URL"
+_REASONS = {
+    "55P03": "PostgreSQL is busy: another transaction holds a lock for too long",
+    **dict.fromkeys(_ABORTED_STATES, "PostgreSQL is busy: it cancelled what took longer than a timeout"),
+    **dict.fromkeys(_CONFLICT_STATES, "PostgreSQL is busy: other transactions changed the same rows"),
+    _READ_ONLY_STATE: "PostgreSQL accepts no writes: the server is a standby, or set to read only",
+    "53": "PostgreSQL has no connection, memory or disk space left",
+}
+"""By SQLSTATE, or its beginning. Of any other state, nobody answered."""
 
 
 class DatabaseAway(Away):
     """PostgreSQL cannot do this now: it cannot be reached, accepts no writes, or a lock is held for too long."""
 
     longest_pause = 10
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        super().__init__(_reason(error))
 
 
 class TransactionAborted(DatabaseAway):
@@ -35,7 +47,7 @@ class TransactionAborted(DatabaseAway):
 
 def away(error: BaseException) -> DatabaseAway:
     """What to raise for an error that is about a temporary state of the server."""
-    return TransactionAborted() if _state(error) in _ABORTED_STATES else DatabaseAway()
+    return TransactionAborted(error) if _state(error) in _ABORTED_STATES else DatabaseAway(error)
 
 
 def is_database_away(error: BaseException) -> bool:
@@ -66,6 +78,13 @@ def has_answered(error: BaseException) -> bool:
     return bool(_state(error)) and not _state(error).startswith(("08", "57P"))
 
 
-def _state(error: BaseException) -> str:
+def _reason(error: BaseException | None) -> str:
+    """What to tell an operator. It contains no values."""
+    state = _state(error)
+    return next((text for beginning, text in _REASONS.items() if state.startswith(beginning)), _UNREACHABLE)
+
+
+def _state(error: BaseException | None) -> str:
+    """The SQLSTATE; empty if there is none."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return (original.sqlstate or "") if isinstance(original, psycopg.Error) else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import Result
 from flask import Flask
@@ -14,10 +15,12 @@ from structlog.testing import capture_logs
 from backend.contexts.users.application.queries import FindAccount, ListUsers, ProvePassword
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.messages.secret import Secret
+from backend.program import Program
 from backend.settings import Settings
 from tests.client import Client
 from tests.contexts.users.conftest import Person, Register
 from tests.inline import InlineQueue
+from tests.settings import settings_with
 
 PASSWORD = "staple of the horse"
 
@@ -163,3 +166,25 @@ def test_an_address_names_who_has_it_not_who_waits_for_it(app: Flask, visitor: C
     assert flask(app, "deactivate", "root@example.com").output == "Done.\n"
     states = {user.name: user.is_active for user in bus.ask(ListUsers(limit=10)).items}
     assert states == {"Root": False, "Eve": True, "Other": True}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "told"),
+    [
+        ("lock_timeout", "PostgreSQL is busy: another transaction holds a lock for too long."),
+        ("statement_timeout", "PostgreSQL is busy: it cancelled what took longer than a timeout."),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["users list", "users create-admin --email root@example.com --name Root", "search-keys"]
+)
+def test_a_locked_table_is_told_from_a_server_that_is_away(
+    clean_database: str, command: str, timeout: str, told: str
+) -> None:
+    settings = settings_with(database_url=f"{clean_database}&options=-c%20{timeout}%3D20ms")
+    process = Program(settings).process(InlineQueue())
+    with psycopg.connect(clean_database) as other:
+        other.execute("lock table users")
+        done = process.web().test_cli_runner().invoke(args=command.split())
+    process.close()
+    assert (done.exit_code, done.stderr) == (1, f"Error: {told}\n")
