@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, timezone
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -117,6 +117,8 @@ def test_a_command_that_cannot_run_on_schedule_is_refused_where_it_is_declared()
         handlers.on(Tidy, every=timedelta(seconds=1))(lambda _command, _ports: None)
     with pytest.raises(ValueError, match="either"):
         handlers.on(Tidy, every=timedelta(hours=1), at=time(6))(lambda _command, _ports: None)
+    with pytest.raises(ValueError, match="UTC"):
+        handlers.on(Tidy, at=time(6, tzinfo=timezone(timedelta(hours=2))))(lambda _command, _ports: None)
 
 
 def test_the_page_about_extending_declares_a_schedule_that_works() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import time, timedelta
 from enum import StrEnum
 from functools import cached_property
+from inspect import signature
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -65,6 +66,20 @@ class Handler:
     anonymous: bool = False
     schedule: Schedule | None = None
     alone: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail with the first message.
+
+        Raises:
+            TypeError: the function does not take a message and its ports.
+            ValueError: there is no attempt, no time for one, or no pause between two.
+        """
+        try:
+            signature(self.function).bind(None, None)
+        except TypeError:
+            raise TypeError(f"{self.name} must take a message and its ports") from None
+        if self.attempts < 1 or self.limit < 1 or not self.backoff:
+            raise ValueError(f"{self.name} needs at least one attempt, one second and one pause")
 
     @property
     def batched(self) -> bool:
@@ -162,6 +177,8 @@ class Handlers(Generic[Ports]):
         """
 
         def register(function: Callable[[M, Ports], None]) -> Callable[[M, Ports], None]:
+            if message in self.given_up:
+                raise ValueError(f"{message.__name__} has two functions for when it is given up in {self.context}")
             self.given_up[message] = function
             return function
 
@@ -176,6 +193,8 @@ class Handlers(Generic[Ports]):
         def register(function: Callable[[M, Ports], None]) -> Callable[[M, Ports], None]:
             if not issubclass(event, Event):
                 raise TypeError(f"{event.__name__} is not an event")
+            if event in self.within_transaction:
+                raise ValueError(f"{event.__name__} has two functions in its transaction in {self.context}")
             self.within_transaction[event] = function
             return function
 
@@ -228,8 +247,13 @@ class Registry:
             self._include(handlers)
 
     def _include(self, handlers: Handlers[Any]) -> None:
+        if unhandled := handlers.given_up.keys() - {handler.message for handler in handlers}:
+            names = ", ".join(sorted(message.__name__ for message in unhandled))
+            raise ValueError(f"{handlers.context} releases what was reserved for {names}, but has no handler for it")
         for handler in handlers:
             message = handler.message
+            if handler.name in self.by_name:
+                raise ValueError(f"two handlers are named {handler.name}")
             self.by_name[handler.name] = handler
             if message in handlers.given_up:
                 self.given_up[handler.name] = handlers.given_up[message]

@@ -25,8 +25,10 @@ class Schedule:
         """Check that the schedule is valid.
 
         Raises:
-            ValueError: the interval is too short, or there are two rules.
+            ValueError: the interval is too short, the time is not that of UTC, or there are two rules.
         """
+        if self.at.tzinfo is not None:
+            raise ValueError("`at` is the time in UTC, without a time zone")
         if self.every < timedelta(seconds=2):
             raise ValueError("beat looks every two seconds")
         if self.every != _DAY and self.at != time():
