@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from backend.contexts.users.domain.events import UserCreated, UserUpdated
-from backend.contexts.users.domain.user import PersonName, Profile, User
+from backend.contexts.users.domain.user import PersonName, Profile, ProfileChanges, User
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.values import email_address
 
@@ -143,7 +143,8 @@ def test_no_user_is_made_of_what_breaks_a_rule(profile: Profile, wrong: str, *, 
 
 def test_no_user_is_changed_into_what_breaks_a_rule() -> None:
     user = named(OMAR)
-    for changes in ({"age": -1}, {"username": "no"}, {"first_name": "\u200b"}, {"name": "\u2060"}):
+    wrong: list[ProfileChanges] = [{"age": -1}, {"username": "no"}, {"first_name": "\u200b"}, {"name": "\u2060"}]
+    for changes in wrong:
         with pytest.raises(Invalid):
             user.update(changes, NOW)
     with pytest.raises(Invalid):

@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from backend.contexts.users.domain.user import PersonName
+from backend.contexts.users.domain.user import PersonName, Profile, ProfileChanges
 from backend.kernel.messages.message import Command, SyncCommand
 from backend.kernel.messages.secret import Secret
 
 
 @dataclass(frozen=True)
-class CreateUser(Command):
-    """Register an account under an address that is not taken."""
+class NewUser(Command):
+    """What an account has beside its profile when it is registered."""
 
     user_id: UUID
     name: PersonName
     email: str
     password: Secret
-    username: str | None = None
-    phone_number: str | None = None
-    gender: str | None = None
-    age: int | None = None
+
+
+@dataclass(frozen=True)
+class CreateUser(Profile, NewUser):
+    """Register an account under an address that is not taken."""
+
     language: str = "en"
 
 
@@ -45,7 +47,7 @@ class UpdateProfile(Command):
     """
 
     user_id: UUID
-    changes: dict[str, str | int | None]
+    changes: ProfileChanges
     expected_version: int | None = None
 
 

@@ -31,7 +31,7 @@ from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.domain import rules
 from backend.contexts.users.domain.errors import LastAdmin, UsernameTaken
 from backend.contexts.users.domain.links import Occasion, Purpose
-from backend.contexts.users.domain.user import Profile, User
+from backend.contexts.users.domain.user import User
 from backend.kernel.messages.authority import admin, oneself, oneself_or_admin
 from backend.kernel.messages.refusals import FieldError, Invalid, WrongPassword, require_version
 from backend.kernel.messages.registry import Handlers, Kind
@@ -223,7 +223,7 @@ def _registered(command: CreateUser, ports: UsersPorts, *, pending: bool = False
         command.name,
         EmailAddress(command.email),
         ports.passwords.hash(command.password),
-        Profile(command.username, command.phone_number, command.gender, command.age),
+        command,
         language=command.language,
         pending=pending,
     )

@@ -7,25 +7,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from backend.contexts.users.domain.user import Profile
 from backend.kernel.messages.message import Query
 from backend.kernel.messages.paging import Page
 from backend.kernel.messages.secret import Secret
 
 
 @dataclass(frozen=True)
-class UserView:
-    """A user in full, for the user and for admins."""
+class StoredUser:
+    """What is stored of a user beside the profile."""
 
     id: UUID
     email: str
-    username: str | None
     name: str
     first_name: str | None
     middle_name: str | None
     last_name: str | None
-    phone_number: str | None
-    gender: str | None
-    age: int | None
     roles: list[str]
     is_active: bool
     email_verified: bool
@@ -33,6 +30,11 @@ class UserView:
     created_at: datetime
     updated_at: datetime
     version: int
+
+
+@dataclass(frozen=True)
+class UserView(Profile, StoredUser):
+    """A user in full, for the user and for admins."""
 
     @property
     def public(self) -> PublicUserView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, TypedDict
 from uuid import UUID
 
 from backend.contexts.users.domain import rules
@@ -33,12 +33,8 @@ from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import EmailAddress, folded
 from backend.roles import Role
 
-Changes = Mapping[str, str | int | None]
-"""Changes of a profile, by field. An absent field stays as it is."""
-
 _LONGEST_KEY = 200
 _PARTS = ("first_name", "middle_name", "last_name")
-_PROFILE = ("name", *_PARTS, "username", "phone_number", "gender", "age")
 
 
 def _known_roles(roles: list[str], field: str) -> None:
@@ -85,6 +81,23 @@ class Profile:
     phone_number: str | None = None
     gender: str | None = None
     age: int | None = None
+
+
+_PLAIN = tuple(name for name in Profile.__dataclass_fields__ if name != "username")
+"""The fields that are only set; a username has a key as well, and a pending account none."""
+
+
+class ProfileChanges(TypedDict, total=False):
+    """Changes of a profile. An absent field stays as it is."""
+
+    name: str
+    first_name: str | None
+    middle_name: str | None
+    last_name: str | None
+    username: str | None
+    phone_number: str | None
+    gender: str | None
+    age: int | None
 
 
 @dataclass(eq=False, repr=False)
@@ -162,11 +175,9 @@ class User(LastWriteWins):
             password_hash,
             username=None if pending else profile.username,
             wanted_username=profile.username if pending else None,
-            phone_number=profile.phone_number,
-            gender=profile.gender,
-            age=profile.age,
             language=language,
             pending=pending,
+            **{name: getattr(profile, name) for name in _PLAIN},
         )
         user.record(UserCreated(user_id, email, name.full, user.username))
         return user
@@ -181,7 +192,7 @@ class User(LastWriteWins):
         """What the password must not equal."""
         return (self.email, self.username or self.wanted_username, self.name)
 
-    def update(self, changes: Changes, accepted_at: datetime) -> None:
+    def update(self, given: ProfileChanges, accepted_at: datetime) -> None:
         """Change the given fields. A changed part recomposes the name; a changed name clears the parts not given.
 
         A field that a command accepted later has written stays as it is.
@@ -189,13 +200,13 @@ class User(LastWriteWins):
         Raises:
             Invalid: the name would be empty or too long.
         """
-        before, changes = self._profile(), self._newest(changes, accepted_at)
+        before, changes = self._profile(), self._newest(given, accepted_at)
         self.check(changes)
         self._rename(changes)
         if "username" in changes:
-            self.take_username(_text(changes["username"]))
-        for name in ("phone_number", "gender", "age"):
-            setattr(self, name, changes.get(name, getattr(self, name)))
+            self.take_username(changes["username"])
+        for name in changes.keys() & _PLAIN:
+            setattr(self, name, changes[name])
         if self._profile() != before:
             self.record(UserUpdated(self.id))
 
@@ -279,7 +290,7 @@ class User(LastWriteWins):
         """Mail a notice that somebody tried to register this address."""
         self.record(TakenEmailRegistered(self.id, self.email, self.name, self.language))
 
-    def _newest(self, changes: Changes, accepted_at: datetime) -> Changes:
+    def _newest(self, changes: Mapping[str, Any], accepted_at: datetime) -> Mapping[str, Any]:
         """The changes that are not superseded. A name replaces every part, so each part may supersede it."""
         clears = _PARTS if "name" in changes else ()
         opposed = {"name", *_PARTS} if "name" in changes else {"name"}
@@ -289,10 +300,10 @@ class User(LastWriteWins):
         newest = self.newest({**dict.fromkeys(clears), **changes}, accepted_at)
         return {field: value for field, value in newest.items() if field in changes}
 
-    def _rename(self, changes: Changes) -> None:
-        parts = tuple(_text(changes.get(part, getattr(self, part))) for part in _PARTS)
+    def _rename(self, changes: Mapping[str, Any]) -> None:
+        parts = tuple(changes.get(part, getattr(self, part)) for part in _PARTS)
         if "name" in changes:
-            self._call(PersonName(str(changes["name"]), *(_text(changes.get(part)) for part in _PARTS)))
+            self._call(PersonName(changes["name"], *(changes.get(part) for part in _PARTS)))
         elif parts != (self.first_name, self.middle_name, self.last_name):
             if not any(parts):
                 raise Invalid(errors=[FieldError("first_name", "The name would be empty: give `name` instead.")])
@@ -303,13 +314,9 @@ class User(LastWriteWins):
         self.name_key = name_key(self.name)
 
     def _profile(self) -> tuple[object, ...]:
-        return tuple(getattr(self, field) for field in _PROFILE)
+        return tuple(getattr(self, field) for field in ("name", *_PARTS, "username", *_PLAIN))
 
 
 def name_key(name: str) -> str:
     """What a search by name compares: without case, the first 200 characters. Folding may lengthen a name."""
     return folded(name)[:_LONGEST_KEY]
-
-
-def _text(value: str | int | None) -> str | None:
-    return None if value is None else str(value)

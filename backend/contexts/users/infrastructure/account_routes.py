@@ -18,6 +18,7 @@ from backend.contexts.users.application.commands import (
     VerifyEmail,
 )
 from backend.contexts.users.domain.errors import EmailTaken, InvalidLink, UsernameTaken
+from backend.contexts.users.domain.user import ProfileChanges
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.routes import register, registrations, show_me, update_me
 from backend.kernel.http.answers import expected_version, json_response
@@ -72,7 +73,7 @@ class Profile(MethodView):
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken, ReauthenticationRequired)
-    def put(self, changes: dict[str, Any]) -> Response:
+    def put(self, changes: ProfileChanges) -> Response:
         """Change your profile: the same as PATCH /users/me"""
         return update_me(changes)
 

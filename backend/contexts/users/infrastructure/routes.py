@@ -20,6 +20,7 @@ from backend.contexts.users.application.commands import (
 )
 from backend.contexts.users.application.queries import GetUser, ListUsers, UserView
 from backend.contexts.users.domain.errors import EmailTaken, LastAdmin, UsernameTaken, UserNotFound
+from backend.contexts.users.domain.user import ProfileChanges
 from backend.contexts.users.infrastructure import schemas
 from backend.contexts.users.infrastructure.settings import UsersSettings
 from backend.kernel.http.answers import expected_version, resource_response
@@ -77,7 +78,7 @@ def show_me() -> Response:
     return resource_response(bus().ask(GetUser(signed_in_caller().user_id)))
 
 
-def update_me(changes: dict[str, Any]) -> Response:
+def update_me(changes: ProfileChanges) -> Response:
     """Dispatch changes of the caller's own profile."""
     user_id = signed_in_caller().user_id
     return dispatched(UpdateProfile(user_id, changes, expected_version(user_id)), updates=user_resource(user_id))
@@ -131,7 +132,7 @@ class Me(MethodView):
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken, ReauthenticationRequired)
-    def put(self, changes: dict[str, Any]) -> Response:
+    def put(self, changes: ProfileChanges) -> Response:
         """Change your profile
 
         Only the fields present change, as with PATCH; `null` clears an optional one. For `username`, sign in or
@@ -144,7 +145,7 @@ class Me(MethodView):
     @accepts_command
     @blueprint.response(200, schemas.UserSchema)
     @refuses(UsernameTaken, ReauthenticationRequired)
-    def patch(self, changes: dict[str, Any]) -> Response:
+    def patch(self, changes: ProfileChanges) -> Response:
         """Change your profile
 
         Only the fields present change; `null` clears an optional one. For `username`, sign in or reauthenticate at

@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 
 from backend.contexts.users.domain import rules
-from backend.contexts.users.domain.user import PersonName
+from backend.contexts.users.domain.user import PersonName, Profile
 from backend.kernel.http.guards import require_recent_authentication
 from backend.kernel.http.paging import PageArguments
 from backend.kernel.http.schemas import Flag, SecretText, Text, WholeNumber, apply_rule, example
@@ -75,8 +75,9 @@ class NewUser(ProfileFields):
     @ma.post_load
     def _fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """The command's fields."""
-        fields = {name: data.get(name) for name in ("email", "password", "username", "phone_number", "gender", "age")}
-        return {**fields, "name": _name_of(data, {})}
+        names = ("email", "password", *Profile.__dataclass_fields__)
+        given = {name: data[name] for name in names if data.get(name) is not None}
+        return {**given, "name": _name_of(data, {})}
 
 
 def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName | None:
