@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
 
 from backend.settings import ROOT
 from tests.postgres import database_beside
+from tests.test_extending import STEP, section
 from tests.tree import Tree, copied, with_types
 
 pytestmark = pytest.mark.timeout(600)  # runs copier, mypy and tests of its own
 
 _ANSWERS = ("--defaults", "--data", "project_name=shop", "--data", "products=false")
-_CHANGED = ("backend/contexts/users/domain/rules.py", "backend/kernel/limits.py", "docs/glossary.md")
+_CHANGED = ("README.md", "backend/contexts/users/domain/rules.py", "backend/kernel/limits.py", "docs/glossary.md")
 """What both change: the project above the first line, the later version below the last."""
 _FAST = (
     "tests/contexts/wishlists",
@@ -42,6 +44,8 @@ def project(source: Tree) -> Tree:
     project = Tree(source.path.with_name("shop"), source.database_url)
     source.run("copier", "copy", "--quiet", *_ANSWERS, str(source.path), str(project.path))
     project.run("flask", "new", "context", "wishlists")
+    for step in STEP.finditer(section("A field")):
+        project.run(*shlex.split(step["command"] or "git apply"), given=step["diff"])
     for file in (project.path / name for name in _CHANGED):
         file.write_text(f"# Ours\n{file.read_text()}")
     project.run("git", "init", "--quiet")
@@ -66,6 +70,14 @@ def test_an_update_brings_what_is_later_and_keeps_what_is_ours(project: Tree) ->
     assert [folder for folder in folders if (project.path / folder / "products").exists()] == []
 
 
+def test_a_file_that_is_not_ours_is_that_of_the_later_version(source: Tree, project: Tree) -> None:
+    later, here = source.source(), project.source()
+    templates = {name.removesuffix(".jinja") for name in later if name.endswith(".jinja")}
+    untouched = (later.keys() & here.keys()) - {*_CHANGED, *templates}
+    assert [name for name in untouched if here[name] != later[name]] == []
+    assert project.run("git", "diff", "--name-only", "--diff-filter=U") == ""  # no conflict
+
+
 def test_an_updated_project_passes_the_gates(project: Tree) -> None:
     project.passes_the_gates()
     project.passes_tests(*_FAST)
@@ -80,6 +92,24 @@ def test_the_name_is_replaced_in_the_files_that_the_page_names(source: Tree, pro
     (named,) = re.findall(r"^    sed -i s/promise-backend/shop/ (.*)$", page, re.MULTILINE)
     remaining, containing = _named(project), _named(source)
     assert (containing & project.source().keys()) - remaining == set(named.split())
+
+
+def test_a_project_that_drops_products_later_does_not_get_them_back(source: Tree) -> None:
+    kept = Tree(source.path.with_name("kept"), source.database_url)
+    answers = ("--defaults", "--data", "project_name=kept", "--vcs-ref", "v0.2.0")
+    source.run("copier", "copy", "--quiet", *answers, str(source.path), str(kept.path))
+    kept.run("git", "init", "--quiet")
+    _commit(kept)
+    (command,) = re.findall(r"`\.venv/bin/(copier update .*products=false)`", section("Dropping a context"))
+    kept.run(*command.split(), "--quiet", "--defaults")
+    _commit(kept)
+
+    source.write("backend/contexts/products/domain/prices.py", '"""Later."""\n')
+    _commit(source)
+    source.run("git", "tag", "v0.4.0")
+    kept.run("copier", "update", "--quiet", "--defaults")
+    assert [name for name in kept.source() if re.search(r"(contexts|migrations)/products/", name)] == []
+    assert "products" not in (kept.path / "backend/program.py").read_text()
 
 
 def _named(tree: Tree) -> set[str]:

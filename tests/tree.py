@@ -16,6 +16,7 @@ _PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 _PYTEST = "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"
 _NOT_SOURCE = ".git", "node_modules", "dist", ".venv", ".env", "var", ".*_cache", "__pycache__", ".hypothesis"
 _NOT_WRITTEN = {
+    ".git",
     ".mypy_cache",
     ".ruff_cache",
     ".import_linter_cache",

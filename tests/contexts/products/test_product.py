@@ -52,7 +52,7 @@ def test_none_is_changed_against_a_rule(field: str, value: Any) -> None:
 
 def test_none_is_made_with_a_stock_below_zero() -> None:
     with pytest.raises(Invalid):
-        Product(ID, "Laptop", Decimal(1), None, None, 5, stock=-1)
+        Product(ID, **vars(LAPTOP), stock=-1)
 
 
 def test_what_is_optional_may_be_absent() -> None:
