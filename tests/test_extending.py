@@ -150,11 +150,19 @@ def test_a_field_costs_five_files_and_a_command_three() -> None:
         ("inbox", "inboxes"),
         ("w" * 31, "wishlist"),
         ("../wishlists", "wishlist"),
+        ("addresses", "address"),
+        ("collections", "collection"),
+        ("testimonials", "testimonial"),
     ],
 )
 def test_a_name_that_is_taken_or_cannot_be_one_is_refused(name: str, entity: str) -> None:
     with pytest.raises(Unsuitable):
         NewContext(name, entity).check()
+
+
+def test_the_names_that_the_pages_take_are_free() -> None:
+    for name, entity in re.findall(r"flask new context (\w+)(?: --entity (\w+))?", "".join(PAGES)):
+        NewContext(name, entity or name.removesuffix("s")).check()
 
 
 def has_what_it_changes(page: str) -> bool:
