@@ -26,6 +26,7 @@ from backend.kernel.delivery.receive import (
     log_end,
     observe_end,
     observe_wait,
+    origin_of,
 )
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
@@ -135,7 +136,7 @@ def _handled(receiver: Receiver, connection: sa.Connection, member: _Member) -> 
         first = partial(receiver.check_authority, envelope=envelope, handler=handler, message=message)
     bind_request(headers.request_id, task=handler.name, operation_id=str(envelope.id))
     with in_its_trace(envelope):
-        token = current_origin.set(headers.origin(current_traceparent()))
+        token = current_origin.set(origin_of(headers, current_traceparent()))
         try:
             with UnitOfWork(receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
                 handled = receiver.handling.run(handler, message, unit)

@@ -45,28 +45,31 @@ class Codec:
         self._registry = registry
         self._sealer = sealer
 
-    def of_command(
-        self, command: Command, operation_id: UUID, *, fingerprint: str = "", resource: str = "", waiting: bool = False
+    def of_command(  # noqa: PLR0913 - what is known of the request
+        self,
+        command: Command,
+        operation_id: UUID,
+        *,
+        fingerprint: str = "",
+        resource: str = "",
+        waiting: bool = False,
+        due_at: datetime | None = None,
     ) -> Envelope:
         """The message for the command's handler."""
-        accepted_at = datetime.now(UTC).isoformat()
+        handler = self._registry.handlers[type(command)]
         headers = Headers(
             *current_origin.get(),
-            accepted_at=accepted_at,
+            accepted_at=(due_at or datetime.now(UTC)).isoformat(),
             fingerprint=fingerprint,
             resource=resource,
             waiting=waiting,
         )
-        return self._of_command(command, operation_id, headers)
+        body = self._encode(command, operation_id, handler.name)
+        return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
 
     def of_timer(self, command: Command, due_at: datetime) -> Envelope:
         """The message of a command for later. It counts as accepted when it is due."""
-        return self._of_command(command, uuid7(), Headers(*current_origin.get(), accepted_at=due_at.isoformat()))
-
-    def _of_command(self, command: Command, operation_id: UUID, headers: Headers) -> Envelope:
-        handler = self._registry.handlers[type(command)]
-        body = self._encode(command, operation_id, handler.name)
-        return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
+        return self.of_command(command, uuid7(), due_at=due_at)
 
     def of_event(self, event: Event, cause: UUID) -> Iterator[Envelope]:
         """One message per subscriber, and the CloudEvents copy for other programs."""
@@ -87,7 +90,11 @@ class Codec:
             Undecodable: the body does not fit `kind`, or a secret does not open; the text names the field.
         """
         self._sealer.check(envelope)
-        _check_age(envelope.headers)
+        headers = envelope.headers
+        since = headers.replayed_at or headers.accepted_at
+        signed = headers.mac  # without a MAC its times prove nothing
+        if signed and since and datetime.fromisoformat(since) < datetime.now(UTC) - _VALID_FOR:
+            raise Expired
         body = dict(envelope.body)
         try:
             for field in _secret_fields(kind):
@@ -107,20 +114,16 @@ class Codec:
         Raises:
             ValueError: they are too large.
         """
-        body = self._fields(message, message_id, name)
+        secrets, values = _secret_fields(type(message)), message
+        if secrets:
+            values = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
+            for field in secrets:
+                if values[field] is not None:
+                    values[field] = self._sealer.seal(values[field].value, message_id, name, field)
+        body = dict(msgspec.to_builtins(values, enc_hook=_refuse))
         if len(msgspec.json.encode(body)) > LARGEST_BODY:
             raise ValueError(f"{name} has more than {LARGEST_BODY // 1024} KiB: store its content, and send the id")
         return body
-
-    def _fields(self, message: object, message_id: UUID, name: str) -> dict[str, Any]:
-        secrets = _secret_fields(type(message))
-        if not secrets:
-            return dict(msgspec.to_builtins(message, enc_hook=_refuse))
-        values = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]
-        for field in secrets:
-            if values[field] is not None:
-                values[field] = self._sealer.seal(values[field].value, message_id, name, field)
-        return dict(msgspec.to_builtins(values, enc_hook=_refuse))
 
     def _announcement(self, event: Event) -> Envelope:
         """The event as CloudEvents 1.0, structured mode."""
@@ -138,13 +141,6 @@ class Codec:
         if traceparent := current_origin.get().traceparent:
             body["traceparent"] = traceparent
         return Envelope(event_id, name, EVENTS_EXCHANGE, body)
-
-
-def _check_age(headers: Headers) -> None:
-    since = headers.replayed_at or headers.accepted_at
-    signed = headers.mac  # without a MAC its times prove nothing
-    if signed and since and datetime.fromisoformat(since) < datetime.now(UTC) - _VALID_FOR:
-        raise Expired
 
 
 _SECRETS: dict[type, tuple[str, ...]] = {}

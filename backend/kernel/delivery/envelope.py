@@ -10,8 +10,6 @@ from uuid import UUID
 
 import msgspec
 
-from backend.kernel.messages.origin import Origin
-
 EVENTS_EXCHANGE = "events"
 """The `lane` of an envelope that is a CloudEvents copy for other programs, not a message for a worker."""
 
@@ -76,15 +74,6 @@ class Headers:
             if name in found:
                 found[name] = str(found[name])
         return found
-
-    def origin(self, traceparent: str | None = None) -> Origin:
-        """The request and the user that caused the message.
-
-        Args:
-            traceparent: of the span in which it is processed; what it causes is below that one, not the request's.
-        """
-        trace = traceparent or self.traceparent
-        return Origin(self.request_id, self.actor, self.ip, self.user_agent, trace, self.replayed_by)
 
 
 _NAMES = tuple(header.name for header in fields(Headers))

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries, timers
 from backend.kernel.delivery.codec import Codec, Undecodable
 from backend.kernel.delivery.dead_letters import DeadLetter, Reason
-from backend.kernel.delivery.envelope import Envelope
+from backend.kernel.delivery.envelope import Envelope, Headers
 from backend.kernel.delivery.handling import Handled, Handling, goes_on, outcome_of, through_conflicts, write
 from backend.kernel.delivery.pauses import Pauses
 from backend.kernel.delivery.relay import Relay
@@ -27,7 +27,7 @@ from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.keys import Keyring
 from backend.kernel.messages.authority import Account
 from backend.kernel.messages.message import Command
-from backend.kernel.messages.origin import current_origin
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Forbidden, InternalError, Refusal
 from backend.kernel.messages.registry import Handler, Kind, Registry
 from backend.kernel.observe import audit, metrics
@@ -83,12 +83,12 @@ class Receiver:
             TransactionAborted: redeliver it later, a limited number of times.
             Exception: any other fault; redeliver it later, a limited number of times.
         """
-        handler = self.registry.by_name.get(envelope.name)
+        handler, origin = self.registry.by_name.get(envelope.name), origin_of(envelope.headers, traceparent)
         if handler is None:
             self.sealer.check(envelope)
             raise Undecodable(f"no handler is named {envelope.name}")
         message: object = self.codec.decode(handler.message, envelope)
-        token = current_origin.set(envelope.headers.origin(traceparent))
+        token = current_origin.set(origin)
         started = perf_counter()
         try:
             done = through_conflicts(lambda: self._process(handler, message, envelope))
@@ -206,7 +206,7 @@ class Receiver:
         handler = self.registry.by_name.get(envelope.name)
         if handler is None or handler.name not in self.registry.given_up:
             return []
-        token = current_origin.set(envelope.headers.origin())
+        token = current_origin.set(origin_of(envelope.headers))
         try:
             message: object = self.codec.decode(handler.message, envelope)
             with unit.session.begin_nested():
@@ -293,7 +293,7 @@ class Receiver:
         handler = self.registry.by_name.get(envelope.name)
         first = inbox.record_failure(connection, envelope, problem)
         if first and handler is not None and handler.audited:
-            token = current_origin.set(envelope.headers.origin())
+            token = current_origin.set(origin_of(envelope.headers))
             audit.write(connection, handler.name, audit.subject(handler.message, envelope.body), fault.code())
             current_origin.reset(token)
         inbox.notify_waiting(connection, envelope)
@@ -306,6 +306,16 @@ class Receiver:
                 inbox.record_reuse(connection, envelope)
                 inbox.notify_waiting(connection, envelope)
                 retries.forget(connection, envelope)
+
+
+def origin_of(headers: Headers, traceparent: str | None = None) -> Origin:
+    """The request and the user that caused a message.
+
+    Args:
+        traceparent: of the span in which it is processed; what it causes is below that one, not the request's.
+    """
+    trace = traceparent or headers.traceparent
+    return Origin(headers.request_id, headers.actor, headers.ip, headers.user_agent, trace, headers.replayed_by)
 
 
 def _was_tried(envelope: Envelope) -> bool:

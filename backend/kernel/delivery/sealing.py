@@ -137,7 +137,7 @@ _CANONICAL = msgspec.json.Encoder(order="deterministic")
 
 def _mac(envelope: Envelope, key: bytes) -> str:
     body = _stable(envelope.body)
-    headers = {name: value for name, value in envelope.headers.as_json().items() if name != "mac"}
+    headers = {name: value for name, value in vars(envelope.headers).items() if value and name != "mac"}
     parts = [str(envelope.id), envelope.name, body, headers]
     return base64.b64encode(hmac.digest(key, _CANONICAL.encode(parts), "sha256")).decode()
 
