@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -26,7 +26,7 @@ def database_parameters(url: str) -> dict[str, Any]:
     """
     try:
         parameters = conninfo_to_dict(url)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeDecodeError):
         raise UnreadableAddress(f"is not an address of PostgreSQL; {_ESCAPED}") from None
     ports = str(parameters.get("port") or "").split(",")
     if not all(not port or (port.isdecimal() and int(port) in PORTS) for port in ports):
@@ -66,7 +66,20 @@ def broker(address: str) -> SplitResult:
         raise unreadable
     if parts.query or parts.fragment:  # kombu would take them for options, such as another user
         raise UnreadableAddress(f"has more than user, password, host, port and virtual host; {_ESCAPED}")
+    unescaped(parts.password)
     return parts
+
+
+def unescaped(text: str | None) -> str:
+    """A user or password of an address. One that was not escaped may contain a `%`.
+
+    Raises:
+        UnreadableAddress: it is no text in UTF-8.
+    """
+    try:
+        return unquote(text or "", errors="strict")
+    except UnicodeDecodeError:
+        raise UnreadableAddress(f"has a password that is not escaped; {_ESCAPED}") from None
 
 
 def broker_port(parts: SplitResult) -> int:

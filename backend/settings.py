@@ -222,7 +222,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 def _content_of(variable: str, path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(encoding="utf-8-sig").strip()  # editors of Windows begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"refusing to start: {variable}_FILE cannot be read: {type(error).__name__}") from None
 

@@ -136,10 +136,18 @@ def test_production_starts_with_what_is_safe(monkeypatch: pytest.MonkeyPatch, na
         f"amqp://u:{CANARY}@a/v?userid=guest&password=guest",
         f"amqp://u:{CANARY}@a/v?heartbeat=10",
         f"amqp://u:{CANARY}@a/v#w",
+        f"amqp://u:%C9{CANARY}@a/v",
     ],
 )
 def test_every_broker_of_a_list_is_checked(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert "BROKER_URL" in _refusal(monkeypatch, BROKER_URL=url)
+
+
+def test_a_password_of_the_mail_server_that_is_not_escaped_is_named_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for url in (f"smtps://u:{CANARY}/w@mail", f"smtps://u:%C9{CANARY}@mail"):
+        assert "MAIL_URL" in _refusal(monkeypatch, MAIL_URL=url)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL", "DATABASE_DIRECT_URL"])
@@ -152,6 +160,7 @@ def test_every_broker_of_a_list_is_checked(monkeypatch: pytest.MonkeyPatch, url:
         f"postgresql://promise:{CANARY}@db:5432,standby:65536/promise",
         f"postgresql://promise:{CANARY}@db/promise?no_such_option=1",
         f"postgresql://promise:%zz{CANARY}@db/promise",
+        f"postgresql://promise:%C9{CANARY}@db/promise",
         f"user=promise password={CANARY} ='",
     ],
 )
@@ -186,11 +195,12 @@ def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     given = {"DATABASE_READ_URL": PRODUCTION["DATABASE_URL"], "DATABASE_DIRECT_URL": PRODUCTION["DATABASE_URL"]}
     plain = _load(monkeypatch, {**PRODUCTION, **given})
     secret = tmp_path / "secret"
-    secret.write_text({**PRODUCTION, **given}[name] + "\n")
     monkeypatch.delenv(name)
     monkeypatch.setenv(f"{name}_FILE", str(secret))
 
-    assert load_program().settings == plain
+    for written in ("{}\n", "\ufeff{}\r\n"):  # the latter by an editor of Windows
+        secret.write_text(written.format({**PRODUCTION, **given}[name]))
+        assert load_program().settings == plain
 
 
 def test_a_private_key_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

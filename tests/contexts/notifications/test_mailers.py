@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -151,6 +152,17 @@ def test_the_credentials_of_the_mail_url_open_the_server(server: MailServer, ser
     send(port, user="shop:p%40ss@")
     assert server.credentials == [(b"shop", b"p@ss")]
     assert server.envelopes
+
+
+def test_a_password_may_have_any_characters(server: MailServer, serve: Serve) -> None:
+    """RFC 4616: in UTF-8. The library knows ASCII only."""
+    password = "p\u00e4/:@;%2F #?\u20ac"
+    with pytest.raises(ServerAway, match=r"^the mail server answered 535$"):
+        send(
+            serve(authenticator=server.authenticate, auth_require_tls=False),
+            user=f"sh\u00f6p:{quote(password, safe='')}@",
+        )
+    assert server.credentials == [("sh\u00f6p".encode(), password.encode())]
 
 
 def test_wrong_credentials_are_a_fault_that_does_not_tell_them(server: MailServer, serve: Serve) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from backend.addresses import UnreadableAddress, is_loopback
+from backend.addresses import UnreadableAddress, is_loopback, unescaped
 
 _SUBMISSION_PORTS = {"smtp": 587, "smtps": 465}
 """RFC 6409 and RFC 8314, if MAIL_URL names no port."""
@@ -55,8 +55,8 @@ def mail_server(mail_url: str) -> MailServer:
         host,
         port or _SUBMISSION_PORTS[url.scheme],
         _tls(url.scheme, host, trusted="tls" in options),
-        unquote(url.username or ""),
-        unquote(url.password or ""),
+        unescaped(url.username),
+        unescaped(url.password),
     )
 
 

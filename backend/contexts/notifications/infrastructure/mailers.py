@@ -6,6 +6,7 @@ import re
 import smtplib
 import ssl
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from email.message import EmailMessage
@@ -148,7 +149,17 @@ class SmtpMailer:
         if self._server.user:
             if not (encrypted or is_loopback(self._server.host)):
                 raise ServerAway("the mail server offers no TLS: the password is not sent")
-            server.login(self._server.user, self._server.password)
+            self._log_in(server)
+
+    def _log_in(self, server: smtplib.SMTP) -> None:
+        user, password = self._server.user, self._server.password
+        if (user + password).isascii():
+            server.login(user, password)
+            return
+        token = b64encode(f"\0{user}\0{password}".encode())  # the library encodes ASCII only
+        code, answer = server.docmd("AUTH", f"PLAIN {token.decode()}")
+        if code not in _COMPLETED:
+            raise smtplib.SMTPAuthenticationError(code, answer)
 
     def _address(self, server: smtplib.SMTP, sender: str, recipient: str) -> None:
         if recipient.isascii():
