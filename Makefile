@@ -8,6 +8,10 @@ INSTALLED := .venv/.installed
 DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
 	'from wsgi import app; print(app.test_client().get("/openapi.json").text)' > var/openapi/openapi.json
 
+# What runs here is asked directly, also where HTTP_PROXY is set.
+export no_proxy := 127.0.0.1,localhost,$(or $(no_proxy),$(NO_PROXY))
+export NO_PROXY := $(no_proxy)
+
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: help run test check lint openapi client client-check client-types e2e bench chaos attacks drill demo audit lock

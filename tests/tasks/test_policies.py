@@ -95,6 +95,16 @@ def test_over_tls_the_plugin_proves_its_name_to_the_authority_of_the_broker(
     assert [line["event"] for line in lines] == said
 
 
+@pytest.mark.rabbitmq
+def test_the_plugin_is_asked_directly_whatever_proxy_the_environment_names(
+    node: RabbitMQ, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would be told the password."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert isinstance(queues_at(node.management_url, url.rpartition("/")[2]), list)
+
+
 def _set_policy(node: RabbitMQ, path: str, pattern: str, definition: Mapping[str, Any]) -> None:
     """Over HTTP: rabbitmqctl takes a second for each."""
     parts = urlsplit(node.management_url)
