@@ -81,6 +81,8 @@ def _run() -> NoReturn:
     if settings.production:
         raise CannotRun("make run is for development. For APP_ENV=production use docker compose, see README.md")
     port, flower_port = _free_port("PORT", 8000), _free_port("FLOWER_PORT", 5555)
+    if port == flower_port:
+        raise CannotRun("PORT and FLOWER_PORT are the same")
     flower_auth = _flower_auth()
     _require_broker(settings)
     with _database(settings):

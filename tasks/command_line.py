@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from backend.kernel.messages.registry import Kind
+from tasks.health import health_address
 from tasks.lanes import lanes_of
 
 _COMMANDS = {
@@ -35,7 +36,8 @@ def check_command() -> None:
 
 
 def check_options(app: Any, options: Mapping[str, Any]) -> None:
-    """Refuse options of `celery worker`."""
+    """Refuse options of `celery worker`, and what it could not listen on later."""
+    health_address()
     for name, reason in _OPTIONS.items():
         if options.get(name):
             raise SystemExit(reason)

@@ -17,7 +17,9 @@ from typing import Any
 
 import structlog
 
+from backend.addresses import PORTS
 from backend.kernel.observe import metrics
+from backend.settings import SettingsError
 
 _STUCK_AFTER = 60.0
 """Seconds without a turn of the main loop."""
@@ -105,11 +107,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def serve(consumer: Any) -> None:
-    """Begin to answer, if HEALTH_PORT is set; on HEALTH_HOST, by default to this machine only."""
+def health_address() -> tuple[str, int] | None:
+    """Where to answer: on HEALTH_HOST, by default to this machine only. None without HEALTH_PORT.
+
+    Raises:
+        SettingsError: HEALTH_PORT is no port.
+    """
     port = os.environ.get("HEALTH_PORT")
-    if port:
-        address = os.environ.get("HEALTH_HOST") or "127.0.0.1", int(port)
+    if not port:
+        return None
+    if not port.isdecimal() or int(port) not in PORTS:
+        raise SettingsError(f"refusing to start: HEALTH_PORT must be {PORTS[0]} to {PORTS[-1]}")
+    return os.environ.get("HEALTH_HOST") or "127.0.0.1", int(port)
+
+
+def serve(consumer: Any) -> None:
+    """Begin to answer, if HEALTH_PORT is set."""
+    if (address := health_address()) is not None:
         threading.Thread(target=_serve, args=(address, Progress(consumer)), name="health", daemon=True).start()
 
 

@@ -128,17 +128,12 @@ def test_a_second_run_in_one_checkout_is_refused_and_leaves_the_first_alone(chec
 
 @pytest.mark.parametrize(("setting", "value"), [("PORT", "99999"), ("FLOWER_PORT", "99999"), ("FLOWER_PORT", "x")])
 def test_a_port_that_is_none_is_refused_in_a_sentence(checkout: Path, setting: str, value: str) -> None:
-    ended = subprocess.run(
-        (sys.executable, "-m", "backend.development"),
-        cwd=checkout,
-        env={**os.environ, setting: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert setting in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
+    assert setting in _refusal({setting: value}, checkout)
+
+
+def test_one_port_for_two_programs_is_refused_in_a_sentence(checkout: Path) -> None:
+    port = str(_free_port())
+    assert "PORT and FLOWER_PORT" in _refusal({"PORT": port, "FLOWER_PORT": port}, checkout)
 
 
 def test_the_env_file_sets_what_only_make_run_reads(checkout: Path) -> None:
@@ -200,6 +195,22 @@ def _assert_flower_asks_for_a_password(checkout: Path) -> None:
     answer = flower.get("/api/tasks", Authorization=credentials, Origin="https://elsewhere.example")
     assert answer.status == 200
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def _refusal(variables: dict[str, str]) -> str:
+    """The one line with which `make run` ends."""
+    ended = subprocess.run(
+        (sys.executable, "-m", "backend.development"),
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    (sentence,) = ended.stderr.strip().splitlines()
+    assert ended.returncode == 1
+    return sentence
 
 
 @contextmanager

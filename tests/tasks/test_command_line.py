@@ -58,6 +58,11 @@ def test_a_worker_refuses_to_be_told_its_queues_in_two_ways() -> None:
     _refuses("LANES and the options -Q", "-Q", "sample.commands", LANES="commands")
 
 
+@pytest.mark.parametrize("port", ["x", "0", "65536"])
+def test_a_worker_refuses_a_port_that_is_none(port: str) -> None:
+    _refuses("HEALTH_PORT must be 1 to 65535", HEALTH_PORT=port)
+
+
 def test_a_worker_refuses_a_pool_on_which_the_program_was_not_tried() -> None:
     _refuses("prefork", "-P", "custom", CELERY_CUSTOM_WORKER_POOL="celery.concurrency.gevent:TaskPool")
 
