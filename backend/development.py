@@ -51,6 +51,10 @@ _SCRIPTS = Path(sys.executable).parent
 _WORKERS = ("commands", "hashing", "codes", "mail", "maintenance")
 
 
+_MISREAD = set('%":')
+"""Characters of a path that mean something else in the configuration of Alembic and supervisord."""
+
+
 class CannotRun(Exception):
     """Something that the developer has to change first."""
 
@@ -74,8 +78,8 @@ def main() -> int:
 
 
 def _run() -> NoReturn:
-    if "%" in str(ROOT):
-        raise CannotRun(f"The path {ROOT} holds a %, which Alembic and supervisord take for their own: choose another")
+    if misread := sorted(_MISREAD & set(str(ROOT))):
+        raise CannotRun(f"The path {ROOT} holds a {misread[0]}, which Alembic or supervisord misread: choose another")
     _only_one_here()
     settings = load_program().settings  # makes the development keys once, before several processes race to make them
     if settings.production:

@@ -136,6 +136,13 @@ def test_one_port_for_two_programs_is_refused_in_a_sentence(checkout: Path) -> N
     assert "PORT and FLOWER_PORT" in _refusal({"PORT": port, "FLOWER_PORT": port}, checkout)
 
 
+@pytest.mark.parametrize("character", '%":')
+def test_a_folder_that_a_tool_misreads_is_refused_in_a_sentence(tmp_path: Path, character: str) -> None:
+    folder = tmp_path / f"a{character}b"
+    shutil.copytree(ROOT / "backend", folder / "backend", ignore=shutil.ignore_patterns("__pycache__"))
+    assert f"holds a {character}" in _refusal({}, folder)
+
+
 def test_the_env_file_sets_what_only_make_run_reads(checkout: Path) -> None:
     (checkout / ".env").write_text("FLOWER_PORT=99999\n")
     environment = {name: value for name, value in os.environ.items() if name != "FLOWER_PORT"}
@@ -197,11 +204,11 @@ def _assert_flower_asks_for_a_password(checkout: Path) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def _refusal(variables: dict[str, str]) -> str:
+def _refusal(variables: dict[str, str], folder: Path) -> str:
     """The one line with which `make run` ends."""
     ended = subprocess.run(
         (sys.executable, "-m", "backend.development"),
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
