@@ -161,6 +161,7 @@ def test_a_password_of_the_mail_server_that_is_not_escaped_is_named_and_not_quot
         f"postgresql://promise:{CANARY}@db/promise?no_such_option=1",
         f"postgresql://promise:%zz{CANARY}@db/promise",
         f"postgresql://promise:%C9{CANARY}@db/promise",
+        f"postgresql://promise:w@{CANARY}@db/promise",
         f"user=promise password={CANARY} ='",
     ],
 )

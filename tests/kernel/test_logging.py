@@ -3,10 +3,12 @@
 import json
 import logging
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from celery import Celery
@@ -216,6 +218,21 @@ def test_an_exception_given_as_a_value_or_argument_loses_its_message(capsys: pyt
     output = capsys.readouterr().err
     assert output.count("sqlite3.OperationalError") == 3
     assert CANARY not in output
+
+
+def test_why_a_connection_failed_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names servers, certificates and accounts, and no value."""
+    configure_logging(PRODUCTION)
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect("postgresql://promise:kX93hd7sKq@127.0.0.1:1,127.0.0.1:2/x")
+    log = logging.getLogger("psycopg.pool")
+    log.warning("error connecting: %s", refused.value)
+    log.warning("error connecting: %s", ssl.SSLCertVerificationError(1, "certificate has expired"))
+    one, other = lines(capsys)
+    assert "127.0.0.1" in one["event"]
+    assert "Connection refused" in one["event"]
+    assert "kX93hd7sKq" not in one["event"]
+    assert "certificate has expired" in other["event"]
 
 
 def test_a_tasks_failure_as_celery_logs_it_loses_its_message(capsys: pytest.CaptureFixture[str]) -> None:

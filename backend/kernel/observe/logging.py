@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import linecache
 import logging
+import ssl
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -18,6 +19,7 @@ from functools import lru_cache
 from traceback import walk_tb
 from typing import Any, TextIO
 
+import psycopg
 import structlog
 from structlog.contextvars import (
     bind_contextvars,
@@ -236,14 +238,21 @@ def _function(code: Any) -> str:
 
 
 def summary(error: BaseException, *, with_text: bool) -> str:
-    """The exception's type, its SQLSTATE if it has one, and its text if it is ours, or wanted: it may quote values."""
+    """The exception's type, its SQLSTATE if it has one, and its text if it is ours, or wanted: it may quote values. Why
+    a connection failed quotes none, and nothing else tells it.
+    """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     sqlstate = getattr(error, "sqlstate", None)
     state = f" [{sqlstate}]" if isinstance(sqlstate, str) else ""
     ours = kind.__module__.partition(".")[0] in _OUR_PACKAGES
-    text = str(error) if ours or with_text else ""
+    text = " ".join(str(error).split()) if _is_of_a_connection(error) else str(error) if ours or with_text else ""
     return f"{name}{state}: {text}" if text else f"{name}{state}"
+
+
+def _is_of_a_connection(error: BaseException) -> bool:
+    of_libpq = isinstance(error, psycopg.OperationalError) and str(error).startswith("connection ")
+    return of_libpq or isinstance(error, ssl.SSLError)
 
 
 def _redact(_logger: Any, _method: str, fields: _Fields) -> _Fields:
