@@ -74,7 +74,7 @@ class Tree:
         self.run("alembic", "check")
 
     def passes_tests(self, *tests: str) -> None:
-        """Those tests, one after the other."""
+        """Those tests, one after the other unless pytest's options among them say otherwise."""
         self.run(*_PYTEST, *tests)
 
     def fails_tests(self, *tests: str) -> str:

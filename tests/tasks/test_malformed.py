@@ -91,6 +91,7 @@ def test_a_malformed_message_is_dead_lettered_and_the_worker_lives(
 def test_a_compressed_message_is_not_decompressed(broker: Broker, sample_worker: WorkerProcess) -> None:
     since = sample_worker.mark()
     broker.publish(**_MALFORMED["a compressed body"])
+    broker.next_in("dead-letters")
     line = json.loads(sample_worker.await_log("message dead-lettered", since))
     assert line["reason"] == "Compressed"
 

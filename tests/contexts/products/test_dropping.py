@@ -44,7 +44,7 @@ def test_without_products_everything_else_is_as_it_was(tree: Tree) -> None:
 
     tree.passes_the_gates()
     tree.passes_tests("--collect-only", "tests")
-    tree.passes_tests(*_FAST)
+    tree.passes_tests("-n", "2", "--dist", "loadfile", *_FAST)
 
 
 def test_no_other_test_needs_products() -> None:
