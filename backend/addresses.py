@@ -28,9 +28,8 @@ def database_parameters(url: str) -> dict[str, Any]:
         parameters = conninfo_to_dict(url)
     except (psycopg.Error, UnicodeDecodeError):
         raise UnreadableAddress(f"is not an address of PostgreSQL; {_ESCAPED}") from None
-    if any(
-        "@" in host[1:] for host in str(parameters.get("host") or "").split(",")
-    ):  # that of an abstract socket is first
+    hosts = str(parameters.get("host") or "").split(",")
+    if any("@" in host[1:] for host in hosts):  # an abstract socket begins with one
         raise UnreadableAddress(f"has a host with an @; {_ESCAPED}")
     ports = str(parameters.get("port") or "").split(",")
     if not all(not port or (port.isdecimal() and int(port) in PORTS) for port in ports):

@@ -214,6 +214,15 @@ def test_a_second_copy_that_dies_after_its_message_was_carried_out_is_no_dead_le
     assert status_of(process, envelope) == ("succeeded", None)
 
 
+def test_a_second_copy_that_dies_after_its_message_was_refused_is_no_dead_letter(process: Process) -> None:
+    process.receiver.receive(message(process))
+    refused = message(process)
+    process.receiver.receive(refused)
+    process.receiver.bury(killed(refused))
+    assert rows(process, "select 1 from dead_letters") == []
+    assert status_of(process, refused) == ("failed", "paid")
+
+
 def test_what_nobody_can_read_is_kept_byte_for_byte_and_fails_no_operation(process: Process) -> None:
     foreign = Envelope(uuid7(), "", "", {})
     process.receiver.bury(
