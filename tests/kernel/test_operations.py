@@ -287,6 +287,18 @@ def test_a_cancelled_command_decides_nothing_for_another_under_its_key(admin: Cl
     assert [admin.post(f"{location}/cancel").status_code for location in (first, second)] == [409, 409]
 
 
+def test_a_third_command_under_a_key_of_two_cancelled_ones_is_refused(admin: Client, queue: InlineQueue) -> None:
+    queue.down = True
+    for note in (MILK, BREAD):
+        admin.post(f"{admin.post('/notes', note, Idempotency_Key='k-1').headers['Location']}/cancel")
+    third = admin.post("/notes", {"text": "eggs"}, Idempotency_Key="k-1")
+    assert (third.status_code, third.json["code"]) == (422, "idempotency_key_reused")
+    codes = [admin.post("/notes", note, Idempotency_Key="k-1").json["error"]["code"] for note in (MILK, BREAD)]
+    assert codes == ["cancelled", "cancelled"]
+    (listed,) = admin.get("/operations").json["items"]
+    assert admin.get(f"/operations/{listed['id']}").json["error"]["code"] == "cancelled"
+
+
 def test_the_failure_of_a_reused_key_names_the_request_that_sent_it_again(
     admin: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch, sql: Sql
 ) -> None:

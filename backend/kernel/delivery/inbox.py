@@ -38,8 +38,8 @@ class Status(StrEnum):
     FAILED = "failed"  # refused by the domain, or given up after a fault
 
 
-_ALL = "*"
-"""The fingerprint of a cancellation that concerns every command under the Idempotency-Key."""
+_AND = " "
+"""Between the fingerprints of two commands under one Idempotency-Key that were both cancelled."""
 _WITHOUT_TIME: Final = (1 << 80) - 1
 
 operations = sa.Table(
@@ -79,18 +79,22 @@ values
     (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
      %(cause)s, %(spooled)s, %(address)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
 """
-# Only the message with this fingerprint was cancelled: another one under the same Idempotency-Key continues.
-_CANCELLED_ANOTHER: Final = """
+# Only the message with this fingerprint was cancelled: another one under the same Idempotency-Key continues. Once two
+# were cancelled the operation has ended: the key is reused by whatever comes third.
+_CANCELLED_ANOTHER: Final = f"""
     where operations.problem ->> 'code' = 'cancelled'
-        and coalesce(operations.fingerprint, '') not in (coalesce(excluded.fingerprint, ''), '*')
-"""
+        and operations.fingerprint <> excluded.fingerprint and strpos(operations.fingerprint, '{_AND}') = 0
+"""  # noqa: S608 - fixed text
 _ONCE: Final = f"""
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
         fingerprint = excluded.fingerprint, resource = excluded.resource, finished_at = excluded.finished_at
     {_CANCELLED_ANOTHER}
 """  # noqa: S608 - fixed text
-_CANCEL_ALL: Final = f"on conflict (id) do update set fingerprint = '*' {_CANCELLED_ANOTHER}"
+_CANCEL_BOTH: Final = f"""
+on conflict (id) do update set fingerprint = operations.fingerprint || '{_AND}' || excluded.fingerprint
+    {_CANCELLED_ANOTHER}
+"""  # noqa: S608 - fixed text
 _FAIL: Final = "update operations set status = 'failed', problem = %(problem)s where id = %(id)s"
 _UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
@@ -121,14 +125,19 @@ class Outcome:
     def concerns(self, fingerprint: str) -> bool:
         """Whether it is the outcome of the command with this fingerprint, or refuses it because another came first.
 
-        The cancellation of another command under the same Idempotency-Key does neither.
+        The cancellation of one other command under the same Idempotency-Key does neither.
         """
         cancelled = self.problem is not None and self.problem["code"] == "cancelled"
-        return not cancelled or self.is_of(fingerprint)
+        return not cancelled or len(fingerprints_of(self.fingerprint)) > 1 or self.is_of(fingerprint)
 
     def is_of(self, fingerprint: str) -> bool:
         """Whether it is the outcome of the command with this fingerprint, not of another under the same key."""
-        return (self.fingerprint or "") in (fingerprint, _ALL)
+        return fingerprint in fingerprints_of(self.fingerprint)
+
+
+def fingerprints_of(recorded: str | None) -> list[str]:
+    """Those of the commands whose outcome a row is: of two only if both were cancelled."""
+    return (recorded or "").split(_AND)
 
 
 _OUTCOME = Statement(
@@ -181,7 +190,7 @@ def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any
     It waits for a worker that is processing the message: whichever commits first decides. A message that is
     delivered later finds the row.
     """
-    ended = run(connection, _INSERT + _CANCEL_ALL, _row(envelope, Status.FAILED, problem)).rowcount == 1
+    ended = run(connection, _INSERT + _CANCEL_BOTH, _row(envelope, Status.FAILED, problem)).rowcount == 1
     if ended:
         _notify(connection, envelope.id)
     return ended
@@ -199,7 +208,7 @@ def record_reuse(connection: sa.Connection, envelope: Envelope) -> None:
     """Write the failure of a message whose operation is that of another body; nothing for a second delivery."""
     fingerprint = envelope.headers.fingerprint
     first = connection.scalar(sa.select(operations.c.fingerprint).where(operations.c.id == envelope.id))
-    if fingerprint and fingerprint != first:
+    if fingerprint and fingerprint not in fingerprints_of(first):
         own = {"id": reuse_of(envelope.id, fingerprint), "cause": envelope.id}
         run(connection, _INSERT + _UNLESS_KNOWN, {**_row(envelope, Status.FAILED, {"code": REUSED}), **own})
 

@@ -230,7 +230,7 @@ def _listed_view(one: ListedOperation, reader: Caller) -> ListedOperationView:
     handle = Handle(
         one.id,
         one.actor,
-        one.fingerprint or "",
+        inbox.fingerprints_of(one.fingerprint)[0],
         one.name,
         (one.resource or "").removeprefix(PREFIX),
         day_of(one.id, one.accepted_at) if keyed and one.accepted_at else None,
