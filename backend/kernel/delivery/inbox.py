@@ -84,7 +84,7 @@ values
 _CANCELLED_ANOTHER: Final = f"""
     where operations.problem ->> 'code' = 'cancelled'
         and operations.fingerprint <> excluded.fingerprint and strpos(operations.fingerprint, '{_AND}') = 0
-"""  # noqa: S608 - fixed text
+"""
 _ONCE: Final = f"""
 on conflict (id) do update
     set status = excluded.status, problem = excluded.problem, attempts = excluded.attempts,
@@ -94,7 +94,7 @@ on conflict (id) do update
 _CANCEL_BOTH: Final = f"""
 on conflict (id) do update set fingerprint = operations.fingerprint || '{_AND}' || excluded.fingerprint
     {_CANCELLED_ANOTHER}
-"""  # noqa: S608 - fixed text
+"""
 _FAIL: Final = "update operations set status = 'failed', problem = %(problem)s where id = %(id)s"
 _UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
