@@ -276,6 +276,7 @@ def test_an_admin_reads_what_was_done_newest_first(world: World, admin: Client) 
         "action": "doors.open_door",
         "about": str(DOOR),
         "detail": None,
+        "reason": None,
         "outcome": "succeeded",
         "ip": "192.0.2.7",
         "request_id": "req-1",

@@ -221,6 +221,34 @@ def test_a_group_is_discarded_with_a_reason_and_stays_failed(
     assert flask("dead-letters", "discard", "--cause", "fault", "--reason", "a test") == "1 discarded\n"
 
 
+def test_each_act_leaves_the_same_entry_over_http_and_by_flask(
+    failed: Callable[..., str], admin: Client, flask: Callable[..., str]
+) -> None:
+    for number in range(4):
+        failed(f"{number}@example.com")
+    ids = [item["id"] for item in admin.get(LETTERS).json["items"]]
+    admin.post(f"{LETTERS}/{ids[0]}/discard", {"reason": "a test"})
+    flask("dead-letters", "discard", ids[1], "--reason", "a test")
+    admin.post(f"{LETTERS}/{ids[0]}/replay")
+    flask("dead-letters", "replay", ids[1])
+    admin.post(f"{LETTERS}/replay", {"task": "users.create_user", "error": "KeyError"})
+    failed("5@example.com"), failed("6@example.com")
+    flask("dead-letters", "replay", "--task", "users.create_user", "--error", "KeyError")
+    failed("7@example.com")
+    admin.post(f"{LETTERS}/discard", {"reason": "fault", "note": "a test"})
+    failed("8@example.com")
+    flask("dead-letters", "discard", "--cause", "fault", "--reason", "a test")
+    entries = [one for one in admin.get("/audit").json["items"] if one["action"].startswith("dead_letters.")]
+    assert [(one["action"], one["about"] or one["detail"], one["reason"]) for one in reversed(entries)] == [
+        ("dead_letters.discard", ids[0], "a test"),
+        ("dead_letters.discard", ids[1], "a test"),
+        ("dead_letters.replay", ids[0], None),
+        ("dead_letters.replay", ids[1], None),
+        *[("dead_letters.replay_group", "2 of users.create_user KeyError", None)] * 2,
+        *[("dead_letters.discard_group", "1 of fault", "a test")] * 2,
+    ]
+
+
 def test_a_missing_dead_letter_is_404(admin: Client) -> None:
     for answer in (admin.get(f"{LETTERS}/{UUID(int=5)}"), admin.post(f"{LETTERS}/{UUID(int=5)}/replay")):
         assert (answer.status_code, answer.json["code"]) == (404, "dead_letter_not_found")

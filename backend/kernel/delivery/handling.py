@@ -91,7 +91,7 @@ class Handling:
         entry = None
         if handler.audited and not goes_on(answer):
             about = unit.about or audit.subject(handler.message, vars(message))
-            entry = audit.row_of(handler.name, about, outcome_of(refusal), unit.detail)
+            entry = audit.row_of(handler.name, about, outcome_of(refusal), unit.detail, unit.reason)
         return Handled(answer, refusal, *self._to_send(events, unit), entry)
 
     def give_up(self, handler: Handler, message: object, unit: UnitOfWork) -> list[str]:

@@ -41,10 +41,12 @@ class UnitOfWork:
         about: the user or resource concerned, for the audit log, if the message itself does not say:
             a sign-in finds its user only while it runs.
         detail: what else is concerned, for the audit log.
+        reason: why an operator does it, for the audit log.
     """
 
     about: UUID | None = None
     detail: str = ""
+    reason: str = ""
 
     def __init__(
         self,

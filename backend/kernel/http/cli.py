@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterable
 from functools import wraps
+from getpass import getuser
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -25,11 +28,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def reports_refusals(command: F) -> F:
-    """Report a refusal in one line. Start a request id, which every log line and audit entry carries."""
+    """Report a refusal in one line. Start a request id, which every log line and audit entry carries.
+
+    Entries name the machine and its user: whoever works there needs no account.
+    """
 
     @wraps(command)
     def reporting(*args: Any, **kwargs: Any) -> None:
-        current_origin.set(Origin(request_id=f"cli-{uuid7().hex}"))
+        current_origin.set(Origin(request_id=f"cli-{uuid7().hex}", ip=_user_and_host()))
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns of every attempt: one sentence is enough
         try:
             command(*args, **kwargs)
@@ -43,6 +49,14 @@ def reports_refusals(command: F) -> F:
             raise click.ClickException(sentence) from None
 
     return cast("F", reporting)
+
+
+def _user_and_host() -> str:
+    try:
+        user = os.environ.get("SUDO_USER") or getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _about_the_database(error: Exception) -> str | None:

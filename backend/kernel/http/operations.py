@@ -171,7 +171,6 @@ def cancelled(handle_text: str) -> Response:
         OperationFinished: it has an outcome.
     """
     handle = _readable(handle_text)
-    _outcome(handle)
     cancel(handle, current.get().request_id)
     return json_response(view_of(handle, _outcome(handle)), 200, _NOT_KEPT)
 
@@ -180,12 +179,15 @@ def cancel(handle: Handle, request_id: str) -> None:
     """As `cancelled`, for anybody who holds the handle.
 
     Raises:
+        NotFound: past its retention.
         OperationFinished: it has an outcome.
+        UnknownAfterRestore: the database was restored since.
     """
+    _outcome(handle)
     with bus().database.transaction() as connection:
         ended = inbox.cancel(connection, _envelope(handle, request_id), problem_of(Cancelled(), request_id))
         code = "succeeded" if ended else OperationFinished.code()
-        audit.write(connection, "operations.cancel", handle.operation_id, code)
+        audit.write(connection, "operations.cancel", handle.operation_id, code, handle.command)
     if not ended:
         raise OperationFinished
 

@@ -34,6 +34,7 @@ audit_log = sa.Table(
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("about", sa.Uuid),
     sa.Column("detail", sa.Text),
+    sa.Column("reason", sa.Text),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("ip", sa.Text),
     sa.Column("request_id", sa.Text),
@@ -44,8 +45,9 @@ audit_log = sa.Table(
     postgresql_partition_by="RANGE (id)",
 )
 _INSERT = """
-insert into audit_log (id, actor, replayed_by, action, about, detail, outcome, ip, request_id)
-values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(detail)s, %(outcome)s, %(ip)s, %(request_id)s)
+insert into audit_log (id, actor, replayed_by, action, about, detail, reason, outcome, ip, request_id)
+values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(detail)s, %(reason)s, %(outcome)s, %(ip)s,
+        %(request_id)s)
 """
 
 
@@ -58,8 +60,10 @@ class AuditEntry:
         replayed_by: the administrator who replayed the dead letter, with whose authority it was processed.
         action: the handler's name, such as `users.delete_user`.
         about: the user or resource concerned, if known.
+        detail: what else was concerned.
+        reason: why, in the words of the operator who did it; None where none is asked for.
         outcome: `succeeded`, or the code of the problem.
-        ip: of the request, as far as proxies are trusted.
+        ip: of the request, as far as proxies are trusted; `user@host` of an operator at the command line.
     """
 
     id: UUID
@@ -69,6 +73,7 @@ class AuditEntry:
     action: str
     about: UUID | None
     detail: str | None
+    reason: str | None
     outcome: str
     ip: str | None
     request_id: str | None
@@ -87,7 +92,7 @@ def write_all(connection: sa.Connection, entries: Sequence[Row]) -> None:
     run_all(connection, _INSERT, entries)
 
 
-def row_of(action: str, about: UUID | None, outcome: str, detail: str = "") -> Row:
+def row_of(action: str, about: UUID | None, outcome: str, detail: str = "", reason: str = "") -> Row:
     """An entry to write; actor, address and request are those of the current origin."""
     context = current_origin.get()
     return {
@@ -97,6 +102,7 @@ def row_of(action: str, about: UUID | None, outcome: str, detail: str = "") -> R
         "action": action,
         "about": about,
         "detail": detail or None,
+        "reason": reason or None,
         "outcome": outcome,
         "ip": context.ip or None,
         "request_id": context.request_id or None,

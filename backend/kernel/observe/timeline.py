@@ -113,7 +113,7 @@ def trace_of(
         *(_of_timer(row) for row in later),
         *_at_work(connection, operation_id),
         *(_of_dead_letter(row) for row in dead),
-        *(Step(row.at, "audited", row.action, f"{row.outcome} · about {row.about or '-'}") for row in audited),
+        *(_of_entry(row) for row in audited),
         *(step for steps_of in contexts for step in steps_of(connection, wanted)),
     )
     if steps:
@@ -179,6 +179,12 @@ def _of_delayed(row: Any) -> Step:
     next_try = row.next_try_at.astimezone(UTC).strftime("%H:%M:%SZ")
     detail = f"{row.id} · {row.reason} · tried {row.tries}x · next try about {next_try} · lane {row.lane}"
     return Step(row.since, "waits", row.name, detail)
+
+
+def _of_entry(row: Any) -> Step:
+    concerned = " ".join(str(one) for one in (row.about, row.detail) if one) or "-"
+    why = f" · {row.reason}" if row.reason else ""
+    return Step(row.at, "audited", row.action, f"{row.outcome} · about {concerned}{why}")
 
 
 def _of_dead_letter(row: Any) -> Step:

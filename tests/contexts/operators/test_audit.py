@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from io import StringIO
+from typing import Any
 
+import pytest
 from flask import Flask
 
 from backend.program import Process
@@ -20,6 +23,51 @@ def act(admin: Client) -> None:
     assert admin.post(f"/lanes/{LANE}/pause", {"reason": "a test"}).status_code == 200
     assert admin.post(f"/lanes/{LANE}/resume").status_code == 200
     assert admin.post("/lanes/=nobodys/resume").status_code == 404
+
+
+def newest(admin: Client) -> dict[str, Any]:
+    return dict(admin.get("/audit", {"limit": 1}).json["items"][0])
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "detail"),
+    [
+        (f"/lanes/{LANE}", LANE, LANE),
+        ("/commands/users.create_user", "users.create_user", "users.create_user"),
+    ],
+)
+def test_a_pause_leaves_the_same_entry_with_its_reason_by_each_door(
+    admin: Client, flask: Callable[..., str], path: str, arguments: str, detail: str
+) -> None:
+    """Who, what, on what, why, and from where."""
+    assert admin.post(f"{path}/pause", {"reason": "The mail server is down"}).status_code in (200, 204)
+    by_http = newest(admin)
+    assert (by_http["actor"], by_http["ip"]) == (str(ADMIN), "192.0.2.1")
+    assert (by_http["detail"], by_http["reason"]) == (detail, "The mail server is down")
+    flask("lanes", "pause", arguments, "--reason", "The mail server is down")
+    by_shell = newest(admin)
+    assert by_shell["actor"] is None
+    assert by_shell["ip"].endswith(f"@{socket.gethostname()}")
+    assert by_shell["request_id"].startswith("cli-")
+    told = ("action", "about", "detail", "reason", "outcome")
+    assert [by_shell[name] for name in told] == [by_http[name] for name in told]
+
+    admin.post(f"{path}/resume")
+    by_http = newest(admin)
+    flask("lanes", "resume", arguments)
+    by_shell = newest(admin)
+    assert [by_shell[name] for name in told] == [by_http[name] for name in told]
+    assert (by_http["detail"], by_http["reason"], by_http["outcome"]) == (detail, None, "succeeded")
+
+
+def test_the_reason_is_in_the_export_the_listing_of_flask_and_the_trace_of_the_request(
+    admin: Client, flask: Callable[..., str]
+) -> None:
+    assert admin.post(f"/lanes/{LANE}/pause", {"reason": "too slow"}, X_Request_ID="a-pause").status_code == 200
+    (row,) = csv.DictReader(StringIO(admin.get("/audit/export").text))
+    assert (row["detail"], row["reason"]) == (LANE, "too slow")
+    assert flask("audit").splitlines()[1].endswith("too slow")
+    assert f"about {LANE} · too slow" in flask("trace", "a-pause")
 
 
 def test_what_the_filters_match_is_exported_newest_first(admin: Client) -> None:

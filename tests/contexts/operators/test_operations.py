@@ -13,6 +13,7 @@ from flask import Flask
 from backend.contexts.operators.infrastructure import statistics
 from backend.program import Process
 from tests.client import Client
+from tests.contexts.operators.conftest import ADMIN
 from tests.inline import InlineQueue
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
@@ -121,6 +122,12 @@ def test_an_operator_cancels_what_no_worker_has_finished(flask: Flask_, admin: C
     assert admin.get(f"/operations/{handle}").json["error"]["code"] == "cancelled"
     assert "outcome" in flask("operations", "cancel", handle, exit_code=1)
     assert "No operation has this handle" in flask("operations", "cancel", "no-handle", exit_code=1)
-    actions = [(entry["action"], entry["outcome"], entry["actor"]) for entry in admin.get("/audit").json["items"]]
-    assert ("operations.cancel", "succeeded", None) in actions
+    assert admin.post(f"/operations/{handle}/cancel").status_code == 409
+    entries = [one for one in admin.get("/audit").json["items"] if one["action"] == "operations.cancel"]
+    assert [(one["outcome"], one["actor"], one["detail"]) for one in reversed(entries)] == [
+        ("succeeded", None, "users.create_user"),
+        ("operation_finished", None, "users.create_user"),
+        ("operation_finished", str(ADMIN), "users.create_user"),
+    ]
+    assert len({one["about"] for one in entries}) == 1
     queue.down = False

@@ -58,3 +58,32 @@ def test_operators_end_sessions_and_ask_for_another_link_with_flask(
     assert [envelope.name for envelope in queue.sent].count("notifications.mail_verification_link") == 2
     for nobody in ("nobody@example.com", str(uuid4()), "nobody"):
         flask("sessions", nobody, exit_code=1)
+
+
+def test_each_act_leaves_the_same_entry_over_http_and_by_flask(
+    app: Flask, admin: Client, ada: str, flask: Callable[..., str]
+) -> None:
+    boris = {"name": "Boris", "email": "boris@example.com", "password": PASSWORD}
+    other = str(Client(app).post("/users", boris).json["id"])
+    admin.post(f"/users/{ada}/deactivate")
+    admin.post(f"/users/{ada}/activate")
+    admin.delete(f"/users/{ada}/sessions")
+    admin.put(f"/users/{ada}/roles", {"roles": ["admin"]})
+    admin.delete(f"/users/{ada}")
+    for act in (("deactivate",), ("activate",), ("sign-out",), ("set-roles", "admin"), ("delete",)):
+        flask("users", act[0], other, *act[1:])
+    by_http, by_shell = (admin.get("/audit", {"about": user}).json["items"][:5] for user in (ada, other))
+    told = ("action", "detail", "reason", "outcome")
+    assert [[one[name] for name in told] for one in by_http] == [[one[name] for name in told] for one in by_shell]
+    assert len(by_http) == len(by_shell) == 5
+    assert {one["actor"] for one in by_http} == {str(UUID(int=3))}
+    assert {one["actor"] for one in by_shell} == {None}
+
+
+def test_an_unknown_user_is_refused_in_the_same_words_over_http_and_by_flask(
+    admin: Client, flask: Callable[..., str]
+) -> None:
+    nobody = uuid4()
+    refused = admin.post(f"/users/{nobody}/deactivate").json["detail"]
+    assert flask("users", "deactivate", str(nobody), exit_code=1) == f"Error: {refused}\n"
+    assert flask("sessions", str(nobody), exit_code=1) == f"Error: {refused}\n"

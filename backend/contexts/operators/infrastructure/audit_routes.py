@@ -65,10 +65,17 @@ class AuditEntrySchema(ma.Schema):
     detail = ma.fields.String(
         required=True, allow_none=True, metadata={"description": "What else it was done to: a lane, for instance."}
     )
+    reason = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Why, in the words of the administrator, where asked."}
+    )
     outcome = ma.fields.String(
         required=True, metadata={"examples": ["succeeded"], "description": "`succeeded`, or a problem's code."}
     )
-    ip = ma.fields.String(required=True, allow_none=True, metadata={"examples": ["192.0.2.7"]})
+    ip = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"examples": ["192.0.2.7"], "description": "From where; `user@host` for an operator's `flask`."},
+    )
     request_id = ma.fields.String(
         required=True, allow_none=True, metadata={"examples": ["0190a2b47c3e7d1a8f003b5e9c2d4a10"]}
     )

@@ -34,16 +34,11 @@ def audit(*, limit: int, csv: bool, **filters: Any) -> None:
             click.echo(text, nl=False)
         return
     page = api().bus.database.read(lambda connection: entries(connection, limit, **wanted), fresh=True)
-    table([("AT", "ACTION", "OUTCOME", "ACTOR", "ABOUT", "REQUEST"), *map(_entry, page.items)])
+    table([("AT", "ACTION", "OUTCOME", "ACTOR", "ABOUT", "FROM", "REQUEST", "REASON"), *map(_entry, page.items)])
     if page.after:
         click.echo(f"… and more. Only {limit} are shown: raise --limit, or add a filter.", err=True)
 
 
 def _entry(entry: AuditEntry) -> tuple[str, ...]:
-    about = entry.about or entry.detail
-    return (
-        instant(entry.at),
-        entry.action,
-        entry.outcome,
-        *(str(one or "-") for one in (entry.actor, about, entry.request_id)),
-    )
+    rest = (entry.actor, entry.about or entry.detail, entry.ip, entry.request_id, entry.reason)
+    return instant(entry.at), entry.action, entry.outcome, *(str(one or "-") for one in rest)

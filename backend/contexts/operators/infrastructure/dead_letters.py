@@ -139,10 +139,12 @@ class SqlDeadLetters:
         if rows:
             self._send(rows)
         remaining = self._unit.connection.scalar(sa.select(sa.func.count()).where(*matching))
+        self._unit.detail = _some_of(len(rows), group)
         return Replayed(len(rows), remaining or 0)
 
     def discard(self, dead_letter_id: UUID, reason: str) -> None:
         """Settle it, if it is open."""
+        self._unit.reason = reason
         if self._locked(dead_letter_id).status != State.OPEN:
             raise DeadLetterSettled
         self._settle([dead_letter_id], status=State.DISCARDED, note=reason)
@@ -151,7 +153,7 @@ class SqlDeadLetters:
         """In one statement. What the group is, and how many they were, is in the audit log."""
         settled = dead_letters.update().where(*_matching(group)).values(status=State.DISCARDED, note=reason)
         number = self._unit.connection.execute(settled).rowcount
-        self._unit.detail = f"{number} of {' '.join(value for value in vars(group).values() if value)}"
+        self._unit.detail, self._unit.reason = _some_of(number, group), reason
         return number
 
     def _locked(self, dead_letter_id: UUID) -> Any:
@@ -199,6 +201,10 @@ def _again(row: Any, lane: str, actor: UUID | None) -> Envelope:
         replayed_by=actor,
     )
     return Envelope(row.message_id, row.task, lane, row.body, headers)
+
+
+def _some_of(number: int, group: Group) -> str:
+    return f"{number} of {' '.join(value for value in vars(group).values() if value)}"
 
 
 def _matching(group: Group) -> list[sa.ColumnElement[bool]]:

@@ -112,6 +112,7 @@ class SqlLanes:
 
     def pause(self, lane: str, reason: str) -> None:
         """Store the pause, which the workers read."""
+        self._unit.reason = reason
         self._check(lane)
         lanes.pause(self._unit.connection, lane, current_origin.get().actor, reason)
 
@@ -122,6 +123,7 @@ class SqlLanes:
 
     def pause_command(self, name: str, reason: str) -> None:
         """Store the pause, which the workers read."""
+        self._unit.reason = reason
         self._check_command(name)
         lanes.pause(self._unit.connection, pauses.key_of(name), current_origin.get().actor, reason)
 

@@ -1439,13 +1439,18 @@ export interface components {
              * @example 0190a2b4-8d10-7b21-9c3d-5e7f10293a4b
              */
             id: string;
-            /** @example 192.0.2.7 */
+            /**
+             * @description From where; `user@host` for an operator's `flask`.
+             * @example 192.0.2.7
+             */
             ip: string | null;
             /**
              * @description `succeeded`, or a problem's code.
              * @example succeeded
              */
             outcome: string;
+            /** @description Why, in the words of the administrator, where asked. */
+            reason: string | null;
             /**
              * Format: uuid
              * @description The administrator who replayed the dead letter, and with whose authority it was processed.

@@ -30,6 +30,7 @@ const ENTRIES = [
   ["Outcome", (entry) => (entry.outcome === "succeeded" ? statusOf("succeeded") : state("bad", entry.outcome))],
   ["Actor", (entry) => [person(entry), entry.replayed_by ? [", replayed by ", link(entry.replayed_by, `/users/${entry.replayed_by}`)] : null]],
   ["About", (entry) => about(entry)],
+  ["Why", (entry) => entry.reason],
   ["Address", (entry) => entry.ip],
   ["Request", (entry) => (entry.request_id ? link(entry.request_id, `/operations/${encodeURIComponent(entry.request_id)}`) : null)],
 ];
