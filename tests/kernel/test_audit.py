@@ -24,6 +24,7 @@ from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Conflict, Denied
 from backend.kernel.messages.registry import Handlers
 from backend.kernel.messages.secret import Secret
+from backend.kernel.observe import audit
 from backend.program import Process
 from tests.client import Client, believing
 from tests.inline import InlineQueue
@@ -260,6 +261,28 @@ def outcomes(client: Client, **query: Any) -> list[str]:
     answer = client.get("/audit", query)
     assert answer.status_code == 200, answer.json
     return [item["outcome"] for item in answer.json["items"]]
+
+
+@pytest.mark.parametrize("rare", [{"action": "lanes.pause"}, {"outcome": "forbidden"}])
+def test_the_few_entries_of_a_rare_action_or_outcome_are_found_without_reading_the_others(
+    world: World, admin: Client, rare: dict[str, str]
+) -> None:
+    many = """
+        insert into audit_log (id, action, outcome)
+        select gen_random_uuid(), 'users.update_profile', 'succeeded' from generate_series(1, 5000)
+    """
+    one = "insert into audit_log (id, action, outcome) values (gen_random_uuid(), 'lanes.pause', 'forbidden')"
+    read = "select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_all_tables where relname ~ '^audit_log_'"
+    with psycopg.connect(world.url) as connection:
+        connection.execute(many)
+        connection.execute(one)
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("analyze audit_log")
+    with psycopg.connect(world.url) as connection:
+        assert len(audit.entries(connection, 50, **rare).items) == 1
+        (number,) = connection.execute(read).fetchone() or (None,)
+    assert number < 50
+    assert len(admin.get("/audit", rare).json["items"]) == 1
 
 
 @pytest.mark.usefixtures("asked_by_somebody")

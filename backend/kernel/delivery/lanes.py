@@ -122,7 +122,7 @@ _LANE_OF = (
     .table_valued(sa.column("task", sa.Text), sa.column("lane", sa.Text), name="lane_of")
     .render_derived()
 )
-_SECONDS = sa.func.greatest(sa.func.extract("epoch", _FIRST_TRIES.c.wait), 0)
+_SECONDS = sa.func.greatest(sa.func.date_part("epoch", _FIRST_TRIES.c.wait), 0)
 
 
 def _percentile(share: float) -> sa.ColumnElement[float]:

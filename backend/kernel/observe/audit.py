@@ -41,6 +41,8 @@ audit_log = sa.Table(
     sa.Index(None, "at", "id"),
     sa.Index(None, "actor", "at", "id"),
     sa.Index(None, "about", "at", "id"),
+    sa.Index(None, "action", "at", "id"),
+    sa.Index(None, "outcome", "at", "id", postgresql_where=sa.text("outcome <> 'succeeded'")),
     sa.Index(None, "request_id"),
     postgresql_partition_by="RANGE (id)",
 )
@@ -49,6 +51,9 @@ insert into audit_log (id, actor, replayed_by, action, about, detail, reason, ou
 values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(detail)s, %(reason)s, %(outcome)s, %(ip)s,
         %(request_id)s)
 """
+
+
+_SUCCEEDED = "succeeded"
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def entries(
     """
     if after:
         filters["after_at"], filters["after_id"] = after
-    rows = _listing(frozenset(filters), limit + 1).all(connection, **filters)
+    refused = {"refused"} if filters.get("outcome", _SUCCEEDED) != _SUCCEEDED else set()
+    rows = _listing(frozenset(filters) | refused, limit + 1).all(connection, **filters)
     return page_of(rows, limit, lambda entry: (entry.at.isoformat(), str(entry.id)))
 
 
@@ -152,6 +158,7 @@ def _listing(given: frozenset[str], rows: int) -> Statement[AuditEntry]:
     after = sa.tuple_(sa.bindparam("after_at", type_=columns.at.type), sa.bindparam("after_id", type_=columns.id.type))
     conditions = {
         **{name: columns[name] == sa.bindparam(name) for name in ("actor", "action", "about", "outcome", "request_id")},
+        "refused": columns.outcome != sa.literal_column(f"'{_SUCCEEDED}'"),  # as the condition of the index says it
         "since": columns.at >= sa.bindparam("since"),
         "until": columns.at < sa.bindparam("until"),
         "after_at": place < after,

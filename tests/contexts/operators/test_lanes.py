@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from statistics import quantiles
 from typing import Any
 from uuid import UUID
 
@@ -200,6 +201,23 @@ def test_the_last_hour_of_a_lane_is_told_by_minute(
     assert found["per_minute"] == 0.4
     (line,) = [one for one in flask("lanes", "history").splitlines() if one.startswith("users.hashing.anonymous ")]
     assert line.split()[1:3] == ["0.4", "2"]
+
+
+def test_the_last_hour_is_what_a_count_by_hand_gives(admin: Client, ended: Callable[..., UUID]) -> None:
+    lane_of = {"users.create_user": "users.hashing.anonymous", "users.activate_user": "users.commands"}
+    waited: dict[tuple[str, int], list[float]] = {}
+    for number in range(60):
+        name, minute = list(lane_of)[number % 2], number % 7 * 8
+        seconds = number**2 % 41 / 4
+        ended(name, ago=minute * 60 + 20, took=seconds, waited=seconds)
+        waited.setdefault((lane_of[name], minute), []).append(seconds)
+    for name in lane_of.values():
+        found = lane(admin.get("/lanes/history"), name)
+        for minute in range(60):
+            by_hand = waited.get((name, minute), [])
+            assert found["finished"][59 - minute] == len(by_hand)
+            p95 = quantiles(by_hand, n=20, method="inclusive")[18] if by_hand else None
+            assert found["wait_p95"][59 - minute] == (p95 if p95 is None else pytest.approx(p95))
 
 
 def test_messages_of_a_paused_command_are_set_aside_and_sent_by_the_first_sweep_after_the_pause(

@@ -123,7 +123,8 @@ _OF = _RECENT.c
 
 
 def _seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.func.greatest(sa.func.extract("epoch", interval), 0)  # clocks of two machines may differ
+    """At least 0: clocks of two machines may differ. As double precision, which sorts faster than numeric."""
+    return sa.func.greatest(sa.func.date_part("epoch", interval), 0)
 
 
 def _percentile(share: float, seconds: sa.ColumnElement[Any], *known: sa.ColumnElement[bool]) -> sa.Cast[float]:
@@ -146,7 +147,7 @@ _BY_MINUTE = Statement(
         _percentile(0.95, _WAIT, *_FIRST_TRY).label("wait_p95"),
     )
     .join_from(_RECENT, _LANE_OF, _LANE_OF.c.task == _OF.name)
-    .group_by(_LANE_OF.c.lane, _AGO),
+    .group_by(_AGO, _LANE_OF.c.lane),
     LaneMinute,
 )
 _SINCE = Statement(
