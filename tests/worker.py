@@ -110,6 +110,11 @@ class Program:
         with self._said:
             return len(self._lines)
 
+    def said(self, since: int) -> list[str]:
+        """Its lines after a mark."""
+        with self._said:
+            return self._lines[since:]
+
     def await_log(self, text: str, since: int = 0) -> str:
         """The first line with that text; waits for it while the process lives.
 

@@ -13,7 +13,7 @@ import structlog
 
 from backend.program import Program
 from tasks.app import make_app
-from tests.attacks import by_broker, by_http
+from tests.attacks import around, by_broker, by_http
 from tests.attacks.field import Battlefield, Neighbour
 from tests.chaos.world import World
 from tests.flow.programs import administrator
@@ -32,7 +32,7 @@ def main() -> int:
         )
         client = world.apis[0].client
         field = Battlefield(world, client, administrator(client, world.environment), make_app(Program(settings)))
-        for attack in (*by_broker.ATTACKS, *by_http.ATTACKS):
+        for attack in (*by_broker.ATTACKS, *around.ATTACKS, *by_http.ATTACKS):
             neighbour = Neighbour(field.client, field.admin)
             with neighbour.busy():
                 sent, got = attack(field)

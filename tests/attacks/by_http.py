@@ -7,6 +7,7 @@ import socket
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,12 @@ PER_ADDRESS = 20
 """Registrations an hour, in these tests as in production."""
 _LOGIN, _USERS, _ME = "/api/v1/auth/login", "/api/v1/users", "/api/v1/users/me"
 _SPOOLED_FOR_ANYBODY = 5000
+_NUMBER = 10
+_ATTACKERS = "the password of the attacker"
+_MANY_SESSIONS = """
+insert into sessions (id, user_id, generation, refresh_fingerprint, spent, ip, user_agent, created_at, last_used_at)
+select gen_random_uuid(), %s, 1, '', '{}', '', '', now(), now() from generate_series(1, 50000) returning 1
+"""
 _LINES = (f"POST {_USERS}", f"DELETE {_ME}", "POST /api/v1/auth/logout-all", f"GET {_ME}")
 
 
@@ -31,7 +38,7 @@ def one_link_at_once(field: Battlefield) -> Result:
     """Parallel uses of a good link, each with another password: one works."""
     email = field.person().email
     field.client.post("/api/v1/auth/forgot-password", {"email": email})
-    token = eventually(lambda: _token(field, email, "reset-password"))
+    token, *_ = eventually(lambda: _tokens(field, email, "reset-password"))
     statuses = at_once(
         110,
         lambda number: (
@@ -98,13 +105,54 @@ def guesses_at_every_door(field: Battlefield) -> Result:
     return Result(100, abs(statuses.count(403) - 5) + sum(200 <= status < 300 for status in statuses))
 
 
+def another_password_at_a_link(field: Battlefield) -> Result:
+    """Verification is required, and somebody else registers the victim's address as well: before, and after."""
+    victims = [somebody() for _ in range(_NUMBER)]
+    with field.other_settings(REQUIRE_EMAIL_VERIFICATION="true") as client:
+        for number, victim in enumerate(victims):
+            attacker = {**victim, "password": _ATTACKERS}
+            for body in (attacker, victim) if number % 2 else (victim, attacker):
+                client.post(_USERS, body, Prefer="wait=10", **field.address())
+            client.post("/api/v1/auth/resend-verification", {"email": victim["email"]}, **field.address())
+        through = 0
+        for victim in victims:
+            email = victim["email"]
+            eventually(partial(_has_links, field, email, 3))
+            for token in _tokens(field, email, "verify-email"):
+                client.post("/api/v1/auth/verify-email", {"token": token, "password": PASSWORD}, **field.address())
+            through += field.sign_in(email, _ATTACKERS, **field.address()).status != 401
+            through += field.sign_in(email, **field.address()).status != 200
+    return Result(_NUMBER, through)
+
+
 def sessions_without_end(field: Battlefield) -> Result:
-    """One account, signed in again and again."""
+    """One account, signed in again and again; then deactivated, with the sessions that an old release left."""
     person = field.person()
     for _ in range(60):
         field.sign_in(person.email, **field.address())
     kept = field.number("select count(*) from sessions where user_id = %s and ended_at is null", person.id)
-    return Result(60, abs(kept - 50))
+    field.rows(_MANY_SESSIONS, person.id)
+    done = field.client.post(f"{_USERS}/{person.id}/deactivate", {}, Prefer="wait=10", **field.admin)
+    left = field.number("select count(*) from sessions where user_id = %s and ended_at is null", person.id)
+    return Result(60, abs(kept - 50) + left + (done.status != 200))
+
+
+def refusals_without_a_trace(field: Battlefield) -> Result:
+    """Refused for three reasons, again and again: a few log lines for each, without the token, and audit entries."""
+    person, addresses = field.person(), [field.address() for _ in range(3)]
+    forbidden, unknown, throttled = addresses
+    canary = "eyJ0b2tlbiI6ImEgY2FuYXJ5In0"
+    since = field.world.apis[0].mark()
+    at_once(100, lambda _: field.client.get(_USERS, **person.headers, **forbidden))
+    at_once(100, lambda _: field.client.get(_ME, Authorization=f"Bearer {canary}", **unknown))
+    at_once(100, lambda _: field.sign_in("nobody@example.com", "wrong", **throttled))
+    lines = field.world.apis[0].said(since)
+    told = [
+        sum("request refused" in line and address["X_Forwarded_For"] in line for line in lines) for address in addresses
+    ]
+    through = sum(not 0 < number <= 20 for number in told) + any(canary in line for line in lines)
+    audited = field.number("select count(*) from audit_log where actor = %s and outcome = 'forbidden'", person.id)
+    return Result(300, through + (not 0 < audited <= 20))
 
 
 def overtaken_writes(field: Battlefield) -> Result:
@@ -188,10 +236,14 @@ def _mails(field: Battlefield, to: str) -> list[EmailMessage]:
     return [mail for mail in mails if str(mail["To"]).lower() == to]
 
 
-def _token(field: Battlefield, email: str, page: str) -> str | None:
+def _has_links(field: Battlefield, email: str, number: int) -> bool:
+    return len(_tokens(field, email, "verify-email")) >= number
+
+
+def _tokens(field: Battlefield, email: str, page: str) -> list[str]:
+    """The tokens of the links that were mailed."""
     texts = (mail.as_string() for mail in _mails(field, email))
-    found = (re.search(rf"{page}\?token=([\w.-]+)", text) for text in texts)
-    return next((match[1] for match in found if match), None)
+    return [token for text in texts for token in re.findall(rf"{page}\?token=([\w.-]+)", text)]
 
 
 ATTACKS = (
@@ -201,7 +253,9 @@ ATTACKS = (
     guesses_of_one_network,
     guesses_of_many_networks,
     guesses_at_every_door,
+    another_password_at_a_link,
     sessions_without_end,
+    refusals_without_a_trace,
     overtaken_writes,
     large_requests,
     odd_paths,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from backend.kernel.messages.secret import Secret
 from tasks.app import ProgramApp
 from tests.chaos.world import World
 from tests.flow.client import Client
-from tests.worker import eventually
+from tests.worker import Program, eventually
 
 PASSWORD = "correct horse battery"
 AT_ONCE = 20
@@ -118,6 +118,25 @@ class Battlefield:
 
     def sign_in(self, email: str, password: str = PASSWORD, **headers: str) -> Any:
         return self.client.post("/api/v1/auth/login", {"email": email, "password": password}, **headers)
+
+    @contextmanager
+    def other_settings(self, **settings: str) -> Iterator[Client]:
+        """The workers and one API process with other settings; whoever is busy meanwhile asks the other one."""
+        api = self.world.apis[1]
+        programs = (api, *self.world.workers)
+        before = {name: api.environment[name] for name in settings}
+        self._restart(programs, settings)
+        try:
+            yield api.client
+        finally:
+            self._restart(programs, before)
+
+    def _restart(self, programs: Sequence[Program], settings: Mapping[str, str]) -> None:
+        for program in programs:
+            program.environment.update(settings)
+            self.world.restart(program)
+        for program in programs:
+            program.ready()
 
     def genuine(self, user_id: UUID | None = None) -> Envelope:
         """A registration that our API signed."""
