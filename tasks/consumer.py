@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
+from time import sleep
 from typing import Any
 
 import structlog
@@ -38,6 +39,8 @@ _TIMES = ("eta", "expires")
 MOST_BYTES = 4 * LARGEST_BODY
 """Of a message. Celery sends a message again with escapes, which take up to three times as many bytes."""
 _MOST_TRIES = 2**31
+_LONGEST_WAIT = 30
+"""Seconds between two tries to connect to a broker that refuses; as long as Celery waits for one that is away."""
 _NEVER_SENT = ("compression", "group", "shadow")
 """Headers that Celery obeys: it takes a task for the one that `shadow` names, and decompresses without a bound."""
 _DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
@@ -61,6 +64,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._started_at = datetime.now(UTC)
         self._asked_for_a_look = False
         self._held_back: list[Any] = []
+        self._refusals = 0
         self._wide: set[str] = set()
         worker_shutdown.connect(self._take_leave)
 
@@ -71,6 +75,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         declare_topology(connection, self.app.conf.task_queues)
         with self.app.connection_for_write() as passing:  # kombu leaves a channel open for each queue
             declare_delays(passing, self.app.conf.task_queues)
+        self._refusals = 0
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again
         self._wide.clear()
@@ -79,6 +84,17 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self.reporter.start()
         self.app.amqp.queues.deselect(self.reporter.paused)
         return connection
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait longer after each refusal: no such vhost, a wrong password, no permission. kombu takes these for final,
+        and Celery tries again at once; they wait only for a broker that cannot be reached.
+        """
+        super().on_connection_error_before_connected(exc)
+        self._refusals += 1
+        for _ in range(min(2 * self._refusals, _LONGEST_WAIT)):
+            if _stops():
+                return
+            sleep(1)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Drop the connection of the events as well: a silent node would not answer its closing either."""

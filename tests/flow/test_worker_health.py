@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
@@ -221,3 +225,29 @@ def test_a_worker_says_that_its_broker_is_away_and_is_well_again_afterwards(
         assert worker.get("/health").body["broker"] == "away"
         assert worker.get("/health/live").status == 200  # a restart brings no broker back
     assert eventually(lambda: worker.get("/health").status == 200)
+
+
+def test_a_worker_whose_vhost_is_gone_tries_again_less_and_less_often_and_works_when_it_is_back(
+    private_rabbitmq: RabbitMQ, clean_database: str, tmp_path: Path
+) -> None:
+    with private_rabbitmq.vhost() as url:
+        settings = environment(BROKER_URL=url, DATABASE_URL=clean_database, MAIL_URL=f"file:{tmp_path}/mail")
+        name = urlsplit(url).path[1:]
+        with WorkerProcess(settings, "--pool", "solo") as worker:
+            private_rabbitmq.control("delete_vhost", name)
+            refused = eventually(lambda: _refusals(worker)[2:])
+            gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(_refusals(worker))]
+            assert refused
+            assert gaps[0] >= 2
+            assert gaps[1] >= 4
+            private_rabbitmq.control("add_vhost", name)
+            private_rabbitmq.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+            with ApiProcess(settings) as api:
+                assert register(api.client, "ada@example.com") == "succeeded"
+            worker.terminate()
+
+
+def _refusals(worker: WorkerProcess) -> list[datetime]:
+    """When the worker said that the broker refused it."""
+    lines = (json.loads(line) for line in worker.logs().splitlines() if line.startswith("{"))
+    return [datetime.fromisoformat(line["timestamp"]) for line in lines if "Cannot connect" in line["event"]]
