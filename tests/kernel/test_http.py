@@ -23,6 +23,7 @@ from tests.client import Client, believing
 from tests.inline import InlineQueue
 from tests.notes import BREAD, MILK, NOTES
 from tests.notes import context as notes
+from tests.postgres import database_beside
 from tests.settings import settings_with
 
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
@@ -582,6 +583,20 @@ def test_an_api_whose_database_is_away_is_ready_while_the_broker_takes_commands(
     assert (refused.json["code"], refused.json["broker"], refused.json["commands"]) == ("unavailable", "down", "none")
     assert int(refused.headers["Retry-After"]) >= 1
     process.close()
+
+
+def test_an_api_whose_database_is_not_migrated_says_so(database_url: str) -> None:
+    with database_beside(database_url, "not_migrated") as empty:
+        process = Program(settings_with(database_url=empty)).process(InlineQueue())
+        client = Client(process.web())
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json["database"], ready.json["reads"]) == (200, "down", "none")
+        assert "alembic upgrade heads" in ready.json["reason"]
+        refused = client.post("/auth/login", {"email": "ada@example.com", "password": "correct horse battery"})
+        assert (refused.status_code, refused.json["code"]) == (503, "unavailable")
+        figures = client.get("/metrics").text
+        assert ("backlog_up 0.0" in figures, "broker_up 1.0" in figures) == (True, True)
+        process.close()
 
 
 def test_figures_tell_what_was_accepted(client: Client, queue: InlineQueue) -> None:

@@ -6,6 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import psycopg
+
 from backend.kernel.delivery import lanes, pauses, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
@@ -47,5 +49,5 @@ def lane_figures(bus: Bus) -> Lanes:
 
     try:
         return bus.database.read(read, timeout=1, fresh=True)
-    except DatabaseAway:
+    except (DatabaseAway, psycopg.Error):  # or it is not migrated
         return Lanes([], [], bool(depths))

@@ -11,15 +11,13 @@ from getpass import getuser
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-import psycopg
 from flask.cli import with_appcontext
-from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from backend.kernel.http.api import api
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
-from backend.kernel.postgres.faults import DatabaseAway, is_database_away
+from backend.kernel.postgres.faults import MIGRATIONS_MISSING, DatabaseAway, is_database_away, lacks_migrations
 
 if TYPE_CHECKING:
     from backend.kernel.postgres.search_keys import SearchKeys
@@ -60,9 +58,8 @@ def _user_and_host() -> str:
 
 
 def _about_the_database(error: Exception) -> str | None:
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return "The database is older than this code: run `alembic upgrade heads`."
+    if lacks_migrations(error):
+        return MIGRATIONS_MISSING
     if isinstance(error, DatabaseAway):
         return f"{error}."
     return f"{DatabaseAway(error)}." if is_database_away(error) else None

@@ -16,6 +16,7 @@ from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.faults import MIGRATIONS_MISSING, lacks_migrations
 from backend.kernel.postgres.replica import ReplicaState
 
 
@@ -35,7 +36,8 @@ def live() -> Response:
 
 def ready() -> Response:
     """200 while anything can be read or accepted, naming each dependency, what works, and the lanes and commands that
-    are accepted and wait because an operator paused them; 503 when nothing can.
+    are accepted and wait because an operator paused them; 503 when nothing can. A database without its migrations
+    counts as down, with the reason.
     """
     database, limit = bus().database, api().settings.spool_limit
     room: list[bool] = []
@@ -45,16 +47,16 @@ def ready() -> Response:
         room.append(outbox.has_room(primary, limit))
         paused.update(name.removeprefix(pauses.PREFIX) for name in lanes.paused(primary))
 
-    up = {
-        "database": _answers(lambda: database.read(look, timeout=1, fresh=True)),
-        "broker": _answers(lambda: bus().queue.check(1)),
-    }
+    unread = _fault_of(lambda: database.read(look, timeout=1, fresh=True))
+    up = {"database": unread is None, "broker": _fault_of(lambda: bus().queue.check(1)) is None}
     up["replica"] = up["database"] if database.replica_state is None else database.replica_state is ReplicaState.UP
     works = {
         "reads": "database" if up["database"] else "replica" if up["replica"] else "none",
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
     }
     state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
+    if lacks_migrations(unread):
+        state["reason"] = MIGRATIONS_MISSING
     if paused:
         state["paused"] = sorted(paused)
     if set(works.values()) == {"none"}:
@@ -80,9 +82,10 @@ def _may_see_figures() -> None:
         raise InvalidToken
 
 
-def _answers(check: Callable[[], object]) -> bool:
+def _fault_of(check: Callable[[], object]) -> Exception | None:
+    """Why it does not answer; None if it does."""
     try:
         check()
-    except Exception:  # noqa: BLE001 - whatever it is, it does not answer
-        return False
-    return True
+    except Exception as fault:  # noqa: BLE001 - whatever it is
+        return fault
+    return None

@@ -37,7 +37,7 @@ from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe import metrics
 from backend.kernel.observe.logging import bind_request, summary
 from backend.kernel.observe.tracing import continued, current_traceparent
-from backend.kernel.postgres.faults import DatabaseAway
+from backend.kernel.postgres.faults import MIGRATIONS_MISSING, DatabaseAway, lacks_migrations
 from backend.kernel.resources import Resources
 from backend.settings import Settings
 
@@ -243,6 +243,9 @@ def _render_errors(app: Flask, *, with_texts: bool) -> None:
     def fault(error: Exception) -> Response:
         if app.testing:
             raise error
+        if lacks_migrations(error):
+            log.error("request failed", rule=str(request.url_rule), method=request.method, reason=MIGRATIONS_MISSING)
+            return unavailable(error)
         log.error("request failed", rule=str(request.url_rule), method=request.method, exc_info=error)
         text = summary(error, with_text=True) if with_texts else ""
         return problem_response(http_problem(500, current.get().request_id, text))

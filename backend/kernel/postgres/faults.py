@@ -21,6 +21,9 @@ _READ_ONLY_STATE = "25006"
 """After a failover: this server is a standby, or accepts no writes any more."""
 _AWAY_STATES = ("08", "53", "57P", "58", _READ_ONLY_STATE, *_BUSY_STATES)
 """Connection exceptions, insufficient resources, shutdowns and start-up, errors of the system around the server."""
+_UNMIGRATED_STATES = ("42P01", "42703")
+"""Undefined table, undefined column."""
+MIGRATIONS_MISSING = "The database is older than this code: run `alembic upgrade heads`."
 _UNREACHABLE = "PostgreSQL cannot be reached; see DATABASE_URL"
 _REASONS = {
     "55P03": "PostgreSQL is busy: another transaction holds a lock for too long",
@@ -76,6 +79,11 @@ def is_conflict(error: BaseException) -> bool:
 def has_answered(error: BaseException) -> bool:
     """Whether the server goes on and refused this transaction only, so that it can take another one at once."""
     return bool(_state(error)) and not _state(error).startswith(("08", "57P"))
+
+
+def lacks_migrations(error: BaseException | None) -> bool:
+    """Whether the statement needs a table or column that the database does not have."""
+    return _state(error) in _UNMIGRATED_STATES
 
 
 def _reason(error: BaseException | None) -> str:

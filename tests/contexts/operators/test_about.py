@@ -52,6 +52,7 @@ def test_a_migration_that_is_missing_or_too_new_is_told(
         assert found["migrations_unknown"] == ["from-the-future"]
         assert "from-the-future unknown to this code" in flask("about")
         assert "migrations_pending" in {warning["code"] for warning in admin.get("/status").json["warnings"]}
+        assert "Run `alembic upgrade heads`" in flask("status")
     finally:
         with process.resources.database.transaction() as connection:
             connection.exec_driver_sql("delete from alembic_version")

@@ -101,7 +101,7 @@ def _of_schedule(scheduled: Sequence[ScheduledView]) -> Iterator[Warned]:
 
 def _of_migrations(about: AboutView) -> Iterator[Warned]:
     if about.migrations_pending:
-        yield Warned("migrations_pending", "", ", ".join(about.migrations_pending))
+        yield Warned("migrations_pending", "", f"Run `alembic upgrade heads`: {', '.join(about.migrations_pending)}.")
 
 
 def _of_backlog(backlog: Backlog) -> Iterator[Warned]:

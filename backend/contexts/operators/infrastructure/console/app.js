@@ -85,12 +85,7 @@ async function explain(error, title) {
     return null;
   }
   if (error instanceof Away) {
-    const state = await health();
-    const down = state ? ["database", "broker"].filter((name) => state[name] === "down") : [];
-    const names = { database: "PostgreSQL", broker: "RabbitMQ" };
-    const cause = state === null ? "The API does not answer." : down.length
-      ? `${down.map((name) => names[name]).join(" and ")} cannot be reached.`
-      : error.message;
+    const cause = await causeOf(error);
     const since = new Date().toLocaleTimeString();
     const empty = !place("content").querySelector("h1 + *");
     const below = empty ? "Until then nothing can be shown." : "What is below is not current.";
@@ -117,6 +112,15 @@ async function explain(error, title) {
   );
   if (!(error instanceof Problem)) console.error(error);
   return null;
+}
+
+/** Why something is away, in a sentence. */
+async function causeOf(error) {
+  const state = await health();
+  if (state === null) return "The API does not answer.";
+  const names = { database: "PostgreSQL", broker: "RabbitMQ" };
+  const down = Object.keys(names).filter((name) => state[name] === "down");
+  return state.reason || (down.length ? `${down.map((name) => names[name]).join(" and ")} cannot be reached.` : error.message);
 }
 
 function navigation(current) {
@@ -191,7 +195,7 @@ function form(title, fields, act) {
         try {
           await act(Object.fromEntries(new FormData(event.target)));
         } catch (failure) {
-          error.textContent = failure.message;
+          error.textContent = failure instanceof Away ? await causeOf(failure) : failure.message;
           error.hidden = submit.disabled = false;
         }
       },
