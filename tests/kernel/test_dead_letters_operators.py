@@ -11,12 +11,14 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.ports import UsersPorts
 from backend.contexts.users.context import context as users
 from backend.kernel.context import AnyContext
-from backend.kernel.delivery.dead_letters import Reason
+from backend.kernel.delivery.dead_letters import DeadLetter, Reason
 from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.kernel.resources import Resources
@@ -121,6 +123,18 @@ def only(answer: Answer) -> dict[str, Any]:
 def test_dead_letters_are_for_administrators_only(client: Client, method: str, path: str) -> None:
     assert client.open(method, LETTERS + path).status_code == 401
     assert client.with_token("ada").open(method, LETTERS + path).status_code == 403
+
+
+def test_what_a_stranger_wrote_moves_nothing_on_the_terminal(flask: Callable[..., str], process: Process) -> None:
+    strange = "nobody\x1b[2J\x9b2J\u2028\u202eknows"
+    stranger = Envelope(uuid7(), strange, "users.commands", {})
+    process.receiver.bury(
+        DeadLetter(stranger, Reason.UNKNOWN_TASK, has_operation=False, foreign={"request_id": strange})
+    )
+    listed = flask("dead-letters", "list")
+    for shown in (listed, flask("dead-letters", "list", "--groups"), flask("dead-letters", "show", listed.split()[0])):
+        assert "nobody\\u001b[2J\\u009b2J\\u2028\\u202eknows" in shown
+        assert shown.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("settings", [{"app_env": "production"}], indirect=True)

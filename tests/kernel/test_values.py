@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import email_validator
 import hypothesis.strategies as st
+import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 
 from backend.kernel.messages.refusals import Invalid
-from backend.kernel.messages.values import address_spelling, email_address
+from backend.kernel.messages.values import address_spelling, email_address, plain_text
 
 _WORD = st.text("abcXYZ019", min_size=1, max_size=25)
 _JOINED = st.lists(
@@ -53,3 +54,28 @@ def _parsed(text: str) -> str:
     except email_validator.EmailNotValidError as error:
         return str(error)
     return address_spelling(parsed.normalized)
+
+
+@pytest.mark.parametrize("control", "\0\a\n\x1b\x7f\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069\ud800")
+def test_nothing_in_a_line_of_text_moves_what_is_shown_beside_it(control: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        plain_text(f"Ada{control}King", "name", 200)
+    assert [(one.field, one.detail) for one in refused.value.errors] == [
+        ("name", "Must not contain control characters.")
+    ]
+
+
+def test_a_line_of_text_is_trimmed_and_composed_and_may_be_of_any_script() -> None:
+    assert plain_text("  Cafe\u0301 ", "name", 200) == "Caf\u00e9"
+    for text in (
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\u05d0\u05d1\u200f!",
+        "\U0001f469\u200d\U0001f680",
+    ):
+        assert plain_text(text, "name", 200) == text
+
+
+def test_a_text_of_several_lines_may_break_them() -> None:
+    assert plain_text("15 inches\n\t8 GB\r\n", "description", 200, breaks=True) == "15 inches\n\t8 GB"
+    with pytest.raises(Invalid):
+        plain_text("15 inches\u202e8 GB", "description", 200, breaks=True)

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from backend.kernel.http.api import api
 from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
+from backend.kernel.messages.values import escaped
 from backend.kernel.postgres.faults import MIGRATIONS_MISSING, DatabaseAway, is_database_away, lacks_migrations
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def reports_refusals(command: F) -> F:
             raise click.ClickException(sentence) from None
 
     return cast("F", reporting)
+
+
+def say(line: str) -> None:
+    """Print a line, its control characters as escapes: whoever reaches the broker could send some to the terminal."""
+    click.echo(escaped(line))
 
 
 def _user_and_host() -> str:

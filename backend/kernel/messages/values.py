@@ -18,6 +18,13 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442
 """Letters and symbols in Unicode that are invisible: fillers, the empty Braille pattern, note and hieroglyphs."""
 
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, breaks the line, or turns the direction of what follows (UAX #9), and unpaired surrogates.
+
+The marks U+200E and U+200F, and the joiners, turn nothing: some languages need them.
+"""
+_BREAKS = str.maketrans("", "", "\t\n\r")
+
 nfkc = partial(unicodedata.normalize, "NFKC")
 
 _LONGEST_ORDINARY = 64
@@ -37,6 +44,31 @@ again in the worker, on the way of each registration.
 def is_visible(text: str) -> bool:
     """Whether anything is visible: a letter, a number, punctuation or a symbol."""
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
+
+
+def plain_text(text: str, field: str, longest: int, *, shortest: int = 1, breaks: bool = False) -> str:
+    """A text for people: NFC, trimmed, without control characters; something of it is visible, unless it may be empty.
+
+    Args:
+        longest, shortest: characters.
+        breaks: whether it may have tabs and line breaks.
+
+    Raises:
+        Invalid: `text` is none.
+    """
+    trimmed = unicodedata.normalize("NFC", text).strip()
+    if not shortest <= len(trimmed) <= longest:
+        raise _invalid(field, f"Must have {shortest} to {longest} characters.")
+    if shortest and not is_visible(trimmed):
+        raise _invalid(field, "Must hold something visible.")
+    if _CONTROLS.search(trimmed.translate(_BREAKS) if breaks else trimmed):
+        raise _invalid(field, "Must not contain control characters.")
+    return trimmed
+
+
+def escaped(text: str) -> str:
+    """The text with its control characters as escapes, so that it stays in its line of a terminal."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def folded(text: str) -> str:
@@ -63,7 +95,7 @@ def email_address(text: str, field: str = "email") -> EmailAddress:
     try:
         found = email_validator.validate_email(text, check_deliverability=False, strict=True)
     except email_validator.EmailNotValidError as error:
-        raise Invalid(errors=[FieldError(field, str(error))]) from None
+        raise _invalid(field, str(error)) from None
     return EmailAddress(address_spelling(found.normalized))
 
 
@@ -73,3 +105,7 @@ def address_spelling(text: str) -> str:
     Mail goes to it. So it is not `folded`, which replaces letters: `ß` would become `ss`.
     """
     return unicodedata.normalize("NFC", text).lower()
+
+
+def _invalid(field: str, detail: str) -> Invalid:
+    return Invalid(errors=[FieldError(field, detail)])

@@ -105,7 +105,14 @@ def test_a_lane_that_does_not_exist_is_404_and_a_pause_needs_a_reason(admin: Cli
     for answer in (admin.post("/lanes/nobodys.lane/pause", {"reason": "x"}), admin.post("/lanes/nobodys.lane/resume")):
         assert (answer.status_code, answer.json["code"]) == (404, "lane_not_found")
     assert admin.post("/lanes/nobodys.lane/pause", {}).status_code == 404
-    for body in ({}, {"reason": ""}, {"reason": "x" * 501}, {"reason": 1}, {"reason": "x", "more": 1}):
+    for body in (
+        {},
+        {"reason": " "},
+        {"reason": "\x1b[2Jx"},
+        {"reason": "x" * 501},
+        {"reason": 1},
+        {"reason": "x", "more": 1},
+    ):
         assert admin.post(f"/lanes/{LANE}/pause", body).status_code == 422
 
 
@@ -158,6 +165,7 @@ def test_operators_see_pause_and_resume_with_flask(flask: Callable[..., str], ad
     assert "by an operator: a test" in line
     assert flask("lanes", "resume", LANE) == f"{LANE}  resumed\n"
     assert "1 to 500 characters" in flask("lanes", "pause", LANE, "--reason", "", exit_code=2)
+    assert "control characters" in flask("lanes", "pause", LANE, "--reason", "a\x1b[2Jtest", exit_code=2)
     assert "lane does not exist" in flask("lanes", "resume", "nobodys.lane", exit_code=1)
     assert "users.create_user" in flask("workers")
 

@@ -95,6 +95,12 @@ def test_what_cannot_be_registered_is_told_by_its_pointer(visitor: Client, chang
     assert {error["pointer"] for error in refused.json["errors"]} == {pointer}
 
 
+@pytest.mark.parametrize("field", ["name", "full_name", "first_name"])
+def test_a_name_that_is_refused_is_not_also_said_to_be_missing(visitor: Client, field: str) -> None:
+    refused = visitor.post("/users", {**ADA, "name": None, field: "Ada\u202eKing"})
+    assert refused.json["errors"] == [{"pointer": f"/{field}", "detail": "Must not contain control characters."}]
+
+
 @pytest.mark.parametrize("length", [8, 128])
 def test_a_password_has_8_to_128_characters(visitor: Client, length: int) -> None:
     assert visitor.post("/users", {**ADA, "password": "ñ" * length}).status_code == 201

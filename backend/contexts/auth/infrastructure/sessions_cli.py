@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 from backend.contexts.auth.application.queries import ListSessions
 from backend.contexts.users.application.queries import FindAccount, GetAccount
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.cli import reports_refusals, say
 from backend.kernel.messages.values import email_address
 
 _NO_SESSION = UUID(int=0)
@@ -24,7 +24,7 @@ def sessions(user: str) -> None:
     """List the sessions of a USER, named by id or e-mail address, the most recently used first."""
     for one in api().bus.ask(ListSessions(_id_of(user), _NO_SESSION), fresh=True):
         used = one.last_used_at.isoformat(timespec="seconds").replace("+00:00", "Z")
-        click.echo(f"{one.id}  used {used}  {one.ip or '-'}  {one.user_agent or '-'}")
+        say(f"{one.id}  used {used}  {one.ip or '-'}  {one.user_agent or '-'}")
 
 
 def _id_of(user: str) -> UUID:

@@ -23,7 +23,7 @@ from backend.contexts.operators.infrastructure.printing import REASON, instant
 from backend.contexts.operators.infrastructure.traces import trace_of, trace_of_address
 from backend.kernel.delivery.dead_letters import Reason, State
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.cli import reports_refusals, say
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Values: of an enum, click would take the names of its members.
@@ -58,11 +58,11 @@ def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None
     if groups:
         for group in read(lambda connection: dead_letters.groups(connection, **given)):
             times = f"{instant(group.first_dead_at)} to {instant(group.last_dead_at)}"
-            click.echo("  ".join((f"{group.number:>6}", group.task or "-", group.reason, group.error or "-", times)))
+            say("  ".join((f"{group.number:>6}", group.task or "-", group.reason, group.error or "-", times)))
         return
     page = read(lambda connection: dead_letters.listing(connection, limit, **given))
     for letter in page.items:
-        click.echo(_line(letter))
+        say(_line(letter))
     if page.after:
         click.echo(f"… and more. Only {limit} are shown: raise --limit, or add a filter.", err=True)
 
@@ -73,7 +73,8 @@ def list_letters(*, status: str, groups: bool, limit: int, **filters: str | None
 def show(dead_letter: UUID) -> None:
     """Show a DEAD_LETTER in full, as JSON. Secrets are masked."""
     found = api().bus.database.read(lambda connection: dead_letters.dead_letter(connection, dead_letter), fresh=True)
-    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    for line in msgspec.json.format(msgspec.json.encode(found)).decode().split("\n"):
+        say(line)
 
 
 @letters.command("replay")
@@ -128,7 +129,7 @@ def trace(*, identity: str, address: str) -> None:
     for request_id in found.request_ids:
         click.echo(f"request {request_id}")
     for step in found.steps:
-        click.echo(f"{instant(step.at)}  {step.what:<11}  {step.subject:<32}  {step.detail}")
+        say(f"{instant(step.at)}  {step.what:<11}  {step.subject:<32}  {step.detail}")
     click.echo(f"note: {found.unknown}")
 
 

@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 from backend.contexts.operators.infrastructure.about import about_view
 from backend.contexts.operators.infrastructure.status import status_view
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.cli import reports_refusals, say
 
 
 @click.command("status")
@@ -20,7 +20,7 @@ def status() -> None:
     click.echo(f"outbox: {found.outbox.rows} messages, the oldest {found.outbox.oldest_seconds:.0f} s old")
     click.echo(f"dead letters: {found.dead_letters} open")
     for warning in found.warnings:
-        click.echo("  ".join(filter(None, (warning.code, warning.about, warning.detail))))
+        say("  ".join(filter(None, (warning.code, warning.about, warning.detail))))
     click.echo(f"{len(found.warnings) or 'no'} warnings")
 
 

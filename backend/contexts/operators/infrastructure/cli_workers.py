@@ -19,7 +19,7 @@ from backend.contexts.operators.infrastructure.printing import REASON, table
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.delivery.pauses import paused_tasks
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.cli import reports_refusals, say
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -33,7 +33,7 @@ def list_lanes() -> None:
     heading = ("LANE", "READY", "UNACKED", "DELAYED", "CONSUMERS", "P50", "P95", "LAST TAKEN", "BEHIND", "PAUSED")
     table([heading, *map(_lane, lane_views(api().bus))])
     for paused in api().bus.database.read(paused_tasks, fresh=True):
-        click.echo(f"paused: {paused.name}  {_ago(paused.since)} by {paused.by or 'an operator'}: {paused.reason}")
+        say(f"paused: {paused.name}  {_ago(paused.since)} by {paused.by or 'an operator'}: {paused.reason}")
 
 
 @lanes.command("history")

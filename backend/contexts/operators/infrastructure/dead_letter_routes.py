@@ -17,6 +17,7 @@ from backend.contexts.operators.application.commands import (
     ReplayDeadLetter,
     ReplayGroup,
 )
+from backend.contexts.operators.domain import rules
 from backend.contexts.operators.domain.errors import DeadLetterNotFound, DeadLetterSettled, NotReplayable
 from backend.contexts.operators.infrastructure import dead_letters as letters
 from backend.contexts.operators.infrastructure.dead_letters import DeadLetterSummary, DeadLetterView
@@ -26,13 +27,12 @@ from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only, looks_for
 from backend.kernel.http.openapi import Blueprint, refuses
 from backend.kernel.http.paging import Listing, PageArguments
-from backend.kernel.http.schemas import Text
+from backend.kernel.http.schemas import Text, example
 
 blueprint = Blueprint("dead-letters", __name__, description="Messages that could not be processed")
 listing = Listing[DeadLetterSummary]("dead-letters")
 _ID = "0190a2b4-7c3e-7d1a-8f00-3b5e9c2d4a10"
 _TIME = "2026-01-02T03:04:05.678901Z"
-_LONGEST_NOTE = 500
 
 
 class DeadLetterFilter(ma.Schema):
@@ -67,7 +67,9 @@ class Discarding(ma.Schema):
     """Why the message will not be processed."""
 
     reason = Text(
-        required=True, validate=ma.validate.Length(1, _LONGEST_NOTE), metadata={"examples": ["The account is gone."]}
+        rules.reason,
+        required=True,
+        metadata=example("The account is gone.", minLength=1, maxLength=rules.LONGEST_REASON),
     )
 
 
@@ -75,7 +77,9 @@ class DiscardingGroup(GroupSchema):
     """Which open dead letters will not be processed, and why."""
 
     note = Text(
-        required=True, validate=ma.validate.Length(1, _LONGEST_NOTE), metadata={"examples": ["The feature is gone."]}
+        rules.reason,
+        required=True,
+        metadata=example("The feature is gone.", minLength=1, maxLength=rules.LONGEST_REASON),
     )
 
 

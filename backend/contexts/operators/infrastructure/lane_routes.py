@@ -7,6 +7,7 @@ from flask import Response
 from flask.views import MethodView
 
 from backend.contexts.operators.application.commands import PauseCommand, PauseLane, ResumeCommand, ResumeLane
+from backend.contexts.operators.domain import rules
 from backend.contexts.operators.domain.errors import CommandNotFound, LaneNotFound
 from backend.contexts.operators.infrastructure.lanes import lane_histories, lane_view, lane_views
 from backend.kernel.delivery.pauses import paused_tasks
@@ -14,20 +15,19 @@ from backend.kernel.http.answers import json_response
 from backend.kernel.http.api import bus
 from backend.kernel.http.guards import admin_only, looks_for
 from backend.kernel.http.openapi import Blueprint, refuses
-from backend.kernel.http.schemas import Text
+from backend.kernel.http.schemas import Text, example
 
 blueprint = Blueprint("lanes", __name__, description="The queues of each kind of work")
 _TIME = "2026-01-02T03:04:05.678901Z"
-_LONGEST_REASON = 500
 
 
 class Pausing(ma.Schema):
     """Why the lane is paused."""
 
     reason = Text(
+        rules.reason,
         required=True,
-        validate=ma.validate.Length(1, _LONGEST_REASON),
-        metadata={"examples": ["The mail server is down"]},
+        metadata=example("The mail server is down", minLength=1, maxLength=rules.LONGEST_REASON),
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-_LONGEST_REASON = 500
+from backend.contexts.operators.domain import rules
+from backend.kernel.http.cli import say
+from backend.kernel.messages.refusals import Invalid
 
 
 class _Reason(click.ParamType[str]):
@@ -17,9 +19,10 @@ class _Reason(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not 1 <= len(value) <= _LONGEST_REASON:
-            self.fail(f"must have 1 to {_LONGEST_REASON} characters.", param, ctx)
-        return value
+        try:
+            return rules.reason(value)
+        except Invalid as refused:
+            self.fail(refused.errors[0].detail, param, ctx)
 
 
 REASON = _Reason()
@@ -39,7 +42,7 @@ def table(lines: Sequence[tuple[str, ...]]) -> None:
     """Print lines of cells in columns; the first line is the heading."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def instant(at: datetime) -> str:

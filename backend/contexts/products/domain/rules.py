@@ -7,7 +7,7 @@ import unicodedata
 from decimal import Decimal
 
 from backend.kernel.messages.refusals import FieldError, Invalid
-from backend.kernel.messages.values import folded, is_visible
+from backend.kernel.messages.values import folded, plain_text
 
 LARGEST_COUNT = 2**31 - 1
 """The largest stock, threshold or quantity: PostgreSQL's integer."""
@@ -19,29 +19,28 @@ _LONGEST_NAME = 200
 _LONGEST_DESCRIPTION = 5000
 _LONGEST_SKU = 64
 _LONGEST_REASON = 200
-_LINE_BREAKS = "\t\n\r"
 _LONGEST_KEY = 200
 _LONGEST_WORD = 64
 
 
 def name(text: str, field: str = "name") -> str:
     """A name: trimmed, 1 to 200 characters, something of it visible, no control characters."""
-    return _visible(_text(text, field, 1, _LONGEST_NAME), field)
+    return plain_text(text, field, _LONGEST_NAME)
 
 
 def description(text: str, field: str = "description") -> str:
     """A description: trimmed, at most 5000 characters; of control characters, tabs and line breaks only."""
-    return _text(text, field, 0, _LONGEST_DESCRIPTION, allowed=_LINE_BREAKS)
+    return plain_text(text, field, _LONGEST_DESCRIPTION, shortest=0, breaks=True)
 
 
 def sku(text: str, field: str = "sku") -> str:
     """A stock keeping unit: trimmed, 1 to 64 characters, no control characters; compared as it is spelled."""
-    return _visible(_text(text, field, 1, _LONGEST_SKU), field)
+    return plain_text(text, field, _LONGEST_SKU)
 
 
 def reason(text: str, field: str = "reason") -> str:
     """Why the stock moved: trimmed, at most 200 characters, no control characters."""
-    return _text(text, field, 0, _LONGEST_REASON)
+    return plain_text(text, field, _LONGEST_REASON, shortest=0)
 
 
 def price(value: str | int | Decimal, field: str = "price") -> Decimal:
@@ -93,21 +92,6 @@ def _count(count: int, field: str, smallest: int) -> int:
     if not smallest <= count <= LARGEST_COUNT:
         raise _invalid(field, f"Must be {smallest} to {LARGEST_COUNT}.")
     return count
-
-
-def _text(text: str, field: str, shortest: int, longest: int, allowed: str = "") -> str:
-    trimmed = unicodedata.normalize("NFC", text).strip()
-    if not shortest <= len(trimmed) <= longest:
-        raise _invalid(field, f"Must have {shortest} to {longest} characters.")
-    if any(unicodedata.category(one) in ("Cc", "Cs") and one not in allowed for one in trimmed):
-        raise _invalid(field, "Must not contain control characters.")
-    return trimmed
-
-
-def _visible(text: str, field: str) -> str:
-    if not is_visible(text):
-        raise _invalid(field, "Must hold something visible.")
-    return text
 
 
 def _places(amount: Decimal) -> int:

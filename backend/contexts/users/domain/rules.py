@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from backend.kernel.messages.refusals import FieldError, Invalid
-from backend.kernel.messages.values import is_visible
+from backend.kernel.messages.values import plain_text
 
 PASSWORD_FORM: Final = "NFKC"  # noqa: S105 - a Unicode form
 _USERNAME = re.compile(r"[A-Za-z0-9_.-]{3,32}")
@@ -24,12 +24,7 @@ _OLDEST = 150
 
 def person_name(text: str, field: str = "name") -> str:
     """A name: trimmed, 1 to 200 characters, something of it visible, no control characters."""
-    trimmed = unicodedata.normalize("NFC", text).strip()
-    if not 1 <= len(trimmed) <= _LONGEST_NAME:
-        raise _invalid(field, f"Must have 1 to {_LONGEST_NAME} characters.")
-    if not is_visible(trimmed):
-        raise _invalid(field, "Must hold something visible.")
-    return _printable(trimmed, field)
+    return plain_text(text, field, _LONGEST_NAME)
 
 
 def username(text: str, field: str = "username") -> str:
@@ -47,13 +42,8 @@ def phone_number(text: str, field: str = "phone_number") -> str:
 
 
 def gender(text: str, field: str = "gender") -> str:
-    """Free text, 1 to 32 characters, something of it visible."""
-    trimmed = unicodedata.normalize("NFC", text).strip()
-    if not 1 <= len(trimmed) <= _LONGEST_GENDER:
-        raise _invalid(field, f"Must have 1 to {_LONGEST_GENDER} characters.")
-    if not is_visible(trimmed):
-        raise _invalid(field, "Must hold something visible.")
-    return _printable(trimmed, field)
+    """Free text: trimmed, 1 to 32 characters, something of it visible, no control characters."""
+    return plain_text(text, field, _LONGEST_GENDER)
 
 
 def age(years: int, field: str = "age") -> int:
@@ -88,12 +78,6 @@ def password_spelling(text: str) -> str:
 @cache
 def _common_passwords() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8").split())
-
-
-def _printable(text: str, field: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise _invalid(field, "Must not contain control characters.")
-    return text
 
 
 def _invalid(field: str, detail: str) -> Invalid:

@@ -29,7 +29,7 @@ from backend.contexts.users.domain.errors import UserNotFound
 from backend.contexts.users.domain.user import PersonName
 from backend.contexts.users.infrastructure.passwords import newest_key
 from backend.kernel.http.api import api
-from backend.kernel.http.cli import reports_refusals
+from backend.kernel.http.cli import reports_refusals, say
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.secret import Secret
 from backend.kernel.messages.values import email_address
@@ -63,7 +63,7 @@ def list_users(search: str | None) -> None:
     """List users, newest first."""
     for user in _all_users(search):
         state = "active" if user.is_active else "inactive"
-        click.echo(f"{user.id}  {user.email}  {user.name}  {state}  {','.join(user.roles) or '-'}")
+        say(f"{user.id}  {user.email}  {user.name}  {state}  {','.join(user.roles) or '-'}")
 
 
 @users.command("activate")

@@ -53,12 +53,15 @@ class NewUser(ProfileFields):
     )
     confirm_password = SecretText(rules.password_spelling, allow_none=True, metadata=example("correct horse battery"))
 
-    @ma.validates_schema(skip_on_field_errors=False)
-    def _agree(self, data: dict[str, Any], **_: Any) -> None:
+    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _agree(self, data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
         """Report every reason at once. `data` contains the fields that are valid by themselves."""
         errors: dict[str, list[str]] = {}
         if data.get("name") and data.get("full_name") and data["name"] != data["full_name"]:
             errors["full_name"] = ["Must equal `name` when both are given."]
+        if all(given.get(field) is None for field in ("name", "full_name", "first_name")):
+            missing = "first_name" if given.get("middle_name") or given.get("last_name") else "name"
+            errors[missing] = ["Give `name` (or `full_name`), or `first_name`."]
         name = _name_of(data, errors)
         confirmed = data.get("confirm_password")
         password = data.get("password")
@@ -86,8 +89,6 @@ def _name_of(data: dict[str, Any], errors: dict[str, list[str]]) -> PersonName |
     if full:
         return PersonName(full, first, middle, last)
     if not first:
-        missing = "first_name" if middle or last else "name"
-        errors[missing] = ["Give `name` (or `full_name`), or `first_name`."]
         return None
     try:
         composed: PersonName = apply_rule(lambda parts: PersonName.of_parts(*parts), (first, middle, last))
