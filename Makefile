@@ -12,6 +12,9 @@ DOCUMENT := mkdir -p var/openapi && $(BIN)/python -c \
 export no_proxy := 127.0.0.1,localhost,$(or $(no_proxy),$(NO_PROXY))
 export NO_PROXY := $(no_proxy)
 
+# Images for containers set it: each process that is started here would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: help run test check lint openapi client client-check client-types e2e bench chaos attacks drill demo audit lock

@@ -275,8 +275,8 @@ def waiting(url: str, queue: str) -> list[Any]:
 
 def forget_queues(url: str) -> None:
     """Delete every queue of the program, with what is in it."""
-    for queue in queues():
-        with Connection(url) as connection, connection.channel() as channel:
+    with Connection(url) as connection, connection.channel() as channel:
+        for queue in queues():
             channel.queue_delete(queue)
 
 

@@ -210,6 +210,9 @@ class DocumentedApi(SmorestApi):  # type: ignore[misc]
         return response.make_conditional(request)
 
     def _register_responses(self) -> None:
+        self.write_later(self._write_responses)
+
+    def _write_responses(self) -> None:
         for status in http.HTTPStatus:
             if status >= http.HTTPStatus.BAD_REQUEST:
                 example = http_problem(int(status), _REQUEST_ID)
