@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import product
 from typing import Any
 
 import psutil
+import psycopg
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
 from tasks.lanes import COMMANDS
@@ -136,15 +138,36 @@ def poison(world: World, chance: random.Random) -> None:
 
 def roll_everything(world: World, chance: random.Random) -> None:
     """A new version: every process is ended by SIGTERM and started again, one after the other."""
+    for _ in _rolled(world):
+        pass
+
+
+def _rolled(world: World) -> Iterator[None]:
+    """The same, with a pause after each API process and each worker."""
     for api in world.apis:
         with world.out_of_rotation(api):
             world.restart(api)
             eventually(partial(is_ready, api.client))
+        yield
     for worker in world.workers:
         since = worker.mark()
         world.restart(worker)
         eventually(partial(worker.has_said, f"{worker.node} ready.", since))
+        yield
     world.restart(world.beat)
+
+
+def rotate_keys(world: World, chance: random.Random) -> None:
+    """The keys are rotated: `flask keys rotate` and a restart of every process in turn, twice. All sessions stay."""
+    sessions = [world.sign_in()]
+    for _ in range(2):
+        world.rotate_keys()
+        for _ in _rolled(world):
+            sessions.append(world.sign_in())
+            asked = product(world.apis, sessions)
+            assert {api.client.get("/api/v1/auth/sessions", **session).status for api, session in asked} == {200}
+    with psycopg.connect(world.database_url) as database:
+        assert database.execute("select from dead_letters").rowcount == 0
 
 
 def clock_jumps(world: World, chance: random.Random) -> None:
@@ -292,6 +315,7 @@ _ORDINARY = _named(
     stall_network,
     poison,
     roll_everything,
+    rotate_keys,
     clock_jumps,
 )
 OF_A_CLUSTER = _named(nothing, kill_node, cut_node_off, roll_nodes)
@@ -299,9 +323,9 @@ OF_A_STANDBY = _named(nothing, kill_primary, standby_lags, stop_standby)
 BEHIND_A_POOLER = _named(nothing, kill_worker, restart_database, stop_database)
 OF_HOSTS = _named(nothing, cut_worker_host_off, cut_api_host_off, cut_broker_host_off, cut_database_host_off)
 FAULTS = _ORDINARY | OF_A_CLUSTER | OF_A_STANDBY | OF_HOSTS
-ONCE = (roll_everything, roll_nodes, kill_primary)
+ONCE = (roll_everything, rotate_keys, roll_nodes, kill_primary)
 """They strike once: they take their time, or cannot happen twice."""
-SUSTAINED = (roll_everything, roll_nodes, kill_node, cut_node_off, *list(OF_HOSTS.values())[1:])
+SUSTAINED = (roll_everything, rotate_keys, roll_nodes, kill_node, cut_node_off, *list(OF_HOSTS.values())[1:])
 """Commands are sent, more slowly, until the fault is over."""
 DUPLICATES = "every message twice"
 OVERLOAD = "twice the capacity"

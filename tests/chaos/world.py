@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import threading
@@ -126,6 +127,14 @@ class World:
     def sign_in(self) -> dict[str, str]:
         """The headers of a new administrator's requests."""
         return administrator(self.client(0), self.environment)
+
+    def rotate_keys(self) -> None:
+        """One step of `flask keys rotate`; the programs get the new keys with their next start."""
+        arguments = ("--app", "wsgi", "keys", "rotate")
+        with Program("flask", "flask", *arguments, environment=self.environment) as command:
+            assert command.ended() == 0, command.logs()
+        for program in (self, *self.apis, *self.workers, self.beat):
+            program.environment |= dict(re.findall(r"^Set (\w+) to:\n(.+)$", command.logs(), re.MULTILINE))
 
     def memory(self) -> int:
         """Bytes that the API processes and the workers have in memory."""
