@@ -133,8 +133,9 @@ class World:
         arguments = ("--app", "wsgi", "keys", "rotate")
         with Program("flask", "flask", *arguments, environment=self.environment) as command:
             assert command.ended() == 0, command.logs()
-        for program in (self, *self.apis, *self.workers, self.beat):
-            program.environment |= dict(re.findall(r"^Set (\w+) to:\n(.+)$", command.logs(), re.MULTILINE))
+        rotated = dict(re.findall(r"^Set (\w+) to:\n(.+)$", command.logs(), re.MULTILINE))
+        for environment in (self.environment, *(one.environment for one in (*self.apis, *self.workers, self.beat))):
+            environment.update(rotated)
 
     def memory(self) -> int:
         """Bytes that the API processes and the workers have in memory."""
