@@ -134,8 +134,8 @@ class World:
         with Program("flask", "flask", *arguments, environment=self.environment) as command:
             assert command.ended() == 0, command.logs()
         rotated = dict(re.findall(r"^Set (\w+) to:\n(.+)$", command.logs(), re.MULTILINE))
-        for environment in (self.environment, *(one.environment for one in (*self.apis, *self.workers, self.beat))):
-            environment.update(rotated)
+        for settings in (self.environment, *(one.environment for one in (*self.apis, *self.workers, self.beat))):
+            settings.update(rotated)
 
     def memory(self) -> int:
         """Bytes that the API processes and the workers have in memory."""
