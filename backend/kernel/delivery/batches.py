@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import sqlalchemy as sa
 import structlog
 
 from backend.kernel.delivery import inbox
+from backend.kernel.delivery.batch_unit import BatchSession, BatchUnit, NotAtOnce
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, goes_on, write
 from backend.kernel.delivery.receive import (
@@ -28,7 +28,6 @@ from backend.kernel.delivery.receive import (
     observe_wait,
     origin_of,
 )
-from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import audit, metrics
@@ -41,10 +40,6 @@ _BRIEFLY = "select set_config('lock_timeout', '500ms', true)"
 _NOBODY = UUID(int=0)
 
 log = structlog.get_logger(__name__)
-
-
-class _NotAtOnce(Exception):
-    """The command goes on in further steps."""
 
 
 class _Member(NamedTuple):
@@ -115,8 +110,12 @@ class BatchReceiver:
             run(connection, _BRIEFLY, {})
             claimed = inbox.claim_all(connection, [member.envelope for member in members])
             # Rows are locked in one order by every batch, and each subject's messages keep theirs.
-            in_turn = sorted(members, key=lambda member: member.subject)
-            batch = [_handled(receiver, connection, member) for member in in_turn if member.envelope.id in claimed]
+            in_turn = sorted(
+                (member for member in members if member.envelope.id in claimed), key=lambda member: member.subject
+            )
+            with BatchSession(connection, [member.subject for member in in_turn]) as session:
+                batch = [_handled(receiver, session, member) for member in in_turn]
+                session.flush()
             if problems := {
                 done.member.envelope.id: self.receiver.problem_of(refusal, done.member.envelope.headers.request_id)
                 for done in batch
@@ -128,8 +127,7 @@ class BatchReceiver:
         return batch
 
 
-def _handled(receiver: Receiver, connection: sa.Connection, member: _Member) -> _Done:
-    """Call the handler in a savepoint."""
+def _handled(receiver: Receiver, session: BatchSession, member: _Member) -> _Done:
     envelope, handler, message = member
     headers, first = envelope.headers, None
     if handler.may is not None:
@@ -138,10 +136,10 @@ def _handled(receiver: Receiver, connection: sa.Connection, member: _Member) -> 
     with in_its_trace(envelope):
         token = current_origin.set(origin_of(headers, current_traceparent()))
         try:
-            with UnitOfWork(receiver.database, first, envelope.id, headers.accepted_at, connection) as unit:
+            with BatchUnit(receiver.database, session, first, envelope.id, headers.accepted_at) as unit:
                 handled = receiver.handling.run(handler, message, unit)
                 if goes_on(handled.answer):
-                    raise _NotAtOnce
+                    raise NotAtOnce
                 unit.commit()
                 return _Done(member, handled, bound_values())
         finally:

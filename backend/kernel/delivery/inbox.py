@@ -16,13 +16,12 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.retention import Retention
-from backend.kernel.postgres.statements import Statement, run, run_all
+from backend.kernel.postgres.statements import Statement, run, run_rows
 from backend.kernel.postgres.tables import metadata
 
 CHANNEL = "operations"
@@ -75,9 +74,12 @@ _INSERT: Final = """
 insert into operations
     (id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled, address,
      accepted_at, taken_at, worker, finished_at)
-values
-    (%(id)s, %(name)s, %(status)s, %(problem)s, %(attempts)s, %(fingerprint)s, %(resource)s, %(request_id)s, %(actor)s,
-     %(cause)s, %(spooled)s, %(address)s, %(accepted_at)s, %(taken_at)s, %(worker)s, clock_timestamp())
+select id, name, status, problem, attempts, fingerprint, resource, request_id, actor, cause, spooled,
+    decode(address, 'base64'), accepted_at, taken_at, worker, clock_timestamp()
+from jsonb_to_recordset(%(rows)s) as
+    new (id uuid, name text, status text, problem jsonb, attempts int, fingerprint text, resource text,
+        request_id text, actor uuid, cause uuid, spooled boolean, address text, accepted_at timestamptz,
+        taken_at timestamptz, worker text)
 """
 # Only the message with this fingerprint was cancelled: another one under the same Idempotency-Key continues. Once two
 # were cancelled the operation has ended: the key is reused by whatever comes third.
@@ -95,7 +97,10 @@ _CANCEL_BOTH: Final = f"""
 on conflict (id) do update set fingerprint = operations.fingerprint || '{_AND}' || excluded.fingerprint
     {_CANCELLED_ANOTHER}
 """
-_FAIL: Final = "update operations set status = 'failed', problem = %(problem)s where id = %(id)s"
+_FAIL: Final = """
+update operations set status = 'failed', problem = new.problem
+from jsonb_to_recordset(%(rows)s) as new (id uuid, problem jsonb) where operations.id = new.id
+"""
 _UNLESS_KNOWN: Final = "on conflict (id) do nothing"
 _OR_REPLAY: Final = """
 on conflict (id) do update
@@ -171,7 +176,7 @@ def claim_all(connection: sa.Connection, envelopes: Sequence[Envelope]) -> set[U
     They are claimed in the order of their ids, so that two workers that have the same messages do not deadlock.
     """
     rows = [_row(envelope, Status.SUCCEEDED, None) for envelope in sorted(envelopes, key=attrgetter("id"))]
-    return run_all(connection, f"{_INSERT}{_ONCE} returning id", rows, ids=True)
+    return {claimed for (claimed,) in run_rows(connection, f"{_INSERT}{_ONCE} returning id", rows)}
 
 
 def release(connection: sa.Connection, envelope: Envelope) -> None:
@@ -190,7 +195,7 @@ def cancel(connection: sa.Connection, envelope: Envelope, problem: dict[str, Any
     It waits for a worker that is processing the message: whichever commits first decides. A message that is
     delivered later finds the row.
     """
-    ended = run(connection, _INSERT + _CANCEL_BOTH, _row(envelope, Status.FAILED, problem)).rowcount == 1
+    ended = run_rows(connection, _INSERT + _CANCEL_BOTH, [_row(envelope, Status.FAILED, problem)]).rowcount == 1
     if ended:
         _notify(connection, envelope.id)
     return ended
@@ -210,12 +215,12 @@ def record_reuse(connection: sa.Connection, envelope: Envelope) -> None:
     first = connection.scalar(sa.select(operations.c.fingerprint).where(operations.c.id == envelope.id))
     if fingerprint and fingerprint not in fingerprints_of(first):
         own = {"id": reuse_of(envelope.id, fingerprint), "cause": envelope.id}
-        run(connection, _INSERT + _UNLESS_KNOWN, {**_row(envelope, Status.FAILED, {"code": REUSED}), **own})
+        run_rows(connection, _INSERT + _UNLESS_KNOWN, [{**_row(envelope, Status.FAILED, {"code": REUSED}), **own}])
 
 
 def turn_into_failures(connection: sa.Connection, problems: Mapping[UUID, dict[str, Any]]) -> None:
     """Turn claimed operations into failed ones, in the same transaction."""
-    run_all(connection, _FAIL, [{"id": one, "problem": Jsonb(problem)} for one, problem in problems.items()])
+    run_rows(connection, _FAIL, [{"id": one, "problem": problem} for one, problem in problems.items()])
 
 
 def notify_waiting(connection: sa.Connection, *envelopes: Envelope) -> None:
@@ -234,7 +239,7 @@ RETENTION = Retention(operations.c.finished_at, timedelta(days=30), partition_da
 
 def _write(connection: sa.Connection, envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> bool:
     on_conflict = _OR_REPLAY if envelope.headers.replay else _ONCE
-    return run(connection, _INSERT + on_conflict, _row(envelope, status, problem)).rowcount == 1
+    return run_rows(connection, _INSERT + on_conflict, [_row(envelope, status, problem)]).rowcount == 1
 
 
 def _row(envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> dict[str, Any]:
@@ -243,7 +248,7 @@ def _row(envelope: Envelope, status: Status, problem: dict[str, Any] | None) -> 
         "id": envelope.id,
         "name": envelope.name,
         "status": status,
-        "problem": Jsonb(problem) if problem else None,
+        "problem": problem,
         "attempts": headers.attempts + 1,
         "fingerprint": headers.fingerprint or None,
         "resource": headers.resource or None,

@@ -11,16 +11,15 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from backend.kernel.delivery.envelope import Envelope, Headers, Queue
 from backend.kernel.postgres.database import Database, ReadConnection
-from backend.kernel.postgres.statements import driver_of, run
+from backend.kernel.postgres.statements import as_rows, run, run_rows
 from backend.kernel.postgres.tables import metadata
 
 _SWEEP_DEADLINE = 5.0
@@ -44,14 +43,16 @@ outbox = sa.Table(
     sa.Index(None, "aggregate", "position"),
     sa.Index(None, "created_at"),
 )
-_INSERT = """
-insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
-on conflict (id) do nothing
+_ROWS: Final = """
+insert into outbox (id, aggregate, queue, name, body, headers)
+select id, aggregate, queue, name, body, headers from rows from (jsonb_to_recordset(%(rows)s) as
+    (id uuid, aggregate text, queue text, name text, body jsonb, headers jsonb)) with ordinality
+order by ordinality
 """
+_INSERT: Final = f"{_ROWS} on conflict (id) do nothing"
 # A row is deleted by its position, after its message was confirmed. A message that is sent again meanwhile, under the
 # same id, takes another position, or else it would be deleted with the copy before it.
-_INSERT_AGAIN = """
-insert into outbox (id, aggregate, queue, name, body, headers) values (%s, %s, %s, %s, %s, %s)
+_INSERT_AGAIN: Final = f"""{_ROWS}
 on conflict (id) do update set position = default, aggregate = excluded.aggregate, headers = excluded.headers,
     created_at = excluded.created_at
 """
@@ -96,8 +97,7 @@ class OutboxFull(Exception):
 
 def write(connection: sa.Connection, messages: Sequence[tuple[str, Envelope]]) -> None:
     """Add messages, each under its aggregate, whose order is kept. One that waits already is not added again."""
-    with driver_of(connection).cursor() as cursor:
-        cursor.executemany(_INSERT, [_row(aggregate, envelope) for aggregate, envelope in messages])
+    run_rows(connection, _INSERT, [_row(aggregate, envelope) for aggregate, envelope in messages])
 
 
 # Positions are unique: their range bounds the number of rows and costs two index lookups.
@@ -122,18 +122,23 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     """
     if not has_room(connection, most):
         raise OutboxFull
-    connection.execute(_INSERT, _row(f"spool:{envelope.id}", envelope))
+    connection.execute(_INSERT, as_rows([_row(f"spool:{envelope.id}", envelope)]))
 
 
 def write_again(connection: sa.Connection, aggregate: str, envelope: Envelope) -> None:
     """Add a message whose last copy may still wait here for its confirmation: both are published."""
-    with driver_of(connection).cursor() as cursor:
-        cursor.execute(_INSERT_AGAIN, _row(aggregate, envelope))
+    run_rows(connection, _INSERT_AGAIN, [_row(aggregate, envelope)])
 
 
-def _row(aggregate: str, envelope: Envelope) -> tuple[Any, ...]:
-    body, headers = Jsonb(envelope.body), Jsonb(envelope.headers.as_json())
-    return envelope.id, aggregate, envelope.lane, envelope.name, body, headers
+def _row(aggregate: str, envelope: Envelope) -> dict[str, Any]:
+    return {
+        "id": envelope.id,
+        "aggregate": aggregate,
+        "queue": envelope.lane,
+        "name": envelope.name,
+        "body": envelope.body,
+        "headers": envelope.headers.as_json(),
+    }
 
 
 def relay(database: Database, queue: Queue, aggregates: Sequence[str], deadline: float) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -23,8 +23,10 @@ from backend.kernel.messages.refusals import Refusal
 from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.faults import DatabaseAway, has_answered
+from backend.kernel.postgres.statements import run_rows
 
 A = TypeVar("A", bound=Aggregate)
+E = TypeVar("E")
 
 
 class UnitOfWork:
@@ -32,7 +34,6 @@ class UnitOfWork:
 
     Args:
         first: runs first in the new transaction; the inbox claims its message there.
-        within: the transaction that this one is a part of: its savepoint. By default it is one of its own.
 
     Attributes:
         message_id: of the processed message, the same at each delivery; a new id if there is no message.
@@ -54,12 +55,10 @@ class UnitOfWork:
         first: Callable[[sa.Connection], None] | None = None,
         message_id: UUID | None = None,
         accepted_at: str = "",
-        within: sa.Connection | None = None,
     ) -> None:
         self.message_id = message_id or uuid7()
         self.accepted_at = datetime.fromisoformat(accepted_at) if accepted_at else datetime.now(UTC)
         self._database = database
-        self._within = within
         self._first = first
         self._session: Session | None = None
         self._begun = 0.0
@@ -72,12 +71,7 @@ class UnitOfWork:
     def session(self) -> Session:
         """The ORM session of the transaction."""
         if self._session is None:
-            session = Session(
-                self._within or self._database.engine,
-                autoflush=False,
-                expire_on_commit=False,
-                join_transaction_mode="create_savepoint",
-            )
+            session = Session(self._database.engine, autoflush=False, expire_on_commit=False)
             self._session, self._begun = session, perf_counter()
             if self._first is not None:
                 self._first(session.connection())
@@ -98,6 +92,18 @@ class UnitOfWork:
     def connection(self) -> sa.Connection:
         """The transaction's connection, for statements in Core."""
         return self.session.connection()
+
+    def locked(self, kind: type[E], key: UUID) -> E | None:
+        """The entity with this key, locked until the transaction ends; None if there is none."""
+        return self.session.get(kind, key, with_for_update=True)
+
+    def insert(self, statement: LiteralString, row: Mapping[str, Any]) -> None:
+        """Write a row, at the latest when the transaction commits.
+
+        Args:
+            statement: fixed; for any number of rows, see `run_rows`.
+        """
+        run_rows(self.connection, statement, [row])
 
     def track(self, aggregate: A) -> A:
         """Publish this aggregate's events when the transaction commits."""

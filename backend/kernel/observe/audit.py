@@ -21,7 +21,7 @@ from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.paging import Page, page_of
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.retention import Retention
-from backend.kernel.postgres.statements import Statement, run_all
+from backend.kernel.postgres.statements import Statement, run_rows
 from backend.kernel.postgres.tables import metadata
 
 audit_log = sa.Table(
@@ -48,8 +48,10 @@ audit_log = sa.Table(
 )
 _INSERT = """
 insert into audit_log (id, actor, replayed_by, action, about, detail, reason, outcome, ip, request_id)
-values (%(id)s, %(actor)s, %(replayed_by)s, %(action)s, %(about)s, %(detail)s, %(reason)s, %(outcome)s, %(ip)s,
-        %(request_id)s)
+select id, actor, replayed_by, action, about, detail, reason, outcome, ip, request_id
+from jsonb_to_recordset(%(rows)s) as
+    new (id uuid, actor uuid, replayed_by uuid, action text, about uuid, detail text, reason text, outcome text,
+        ip text, request_id text)
 """
 
 
@@ -94,7 +96,7 @@ def write(connection: sa.Connection, action: str, about: UUID | None, outcome: s
 
 def write_all(connection: sa.Connection, entries: Sequence[Row]) -> None:
     """Add entries."""
-    run_all(connection, _INSERT, entries)
+    run_rows(connection, _INSERT, entries)
 
 
 def row_of(action: str, about: UUID | None, outcome: str, detail: str = "", reason: str = "") -> Row:

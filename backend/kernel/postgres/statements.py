@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, LiteralString, TypeVar, cast
 
+import msgspec
 import psycopg
 import sqlalchemy as sa
 from psycopg.rows import TupleRow, args_row
+from psycopg.types.json import Jsonb
 from sqlalchemy.dialects import postgresql
 
 from backend.kernel.postgres.database import ReadConnection
@@ -26,28 +28,20 @@ def run(connection: sa.Connection, sql: LiteralString, parameters: Mapping[str, 
     return driver_of(connection).execute(sql, parameters)
 
 
-def run_all(
-    connection: sa.Connection,
-    sql: LiteralString,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    ids: bool = False,
-) -> set[Any]:
-    """As `run`, once per row in one round trip.
+def run_rows(
+    connection: sa.Connection, sql: LiteralString, rows: Sequence[Mapping[str, Any]]
+) -> psycopg.Cursor[TupleRow]:
+    """As `run`, for many rows, see `as_rows`: one execution costs a quarter of one for each row."""
+    return run(connection, sql, as_rows(rows))
+
+
+def as_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parameters of a statement that selects its rows from `jsonb_to_recordset(%(rows)s)`.
 
     Args:
-        ids: the statement returns one column.
-
-    Returns:
-        What the statements returned, if `ids`.
+        rows: of JSON values, ids and times; bytes arrive in base 64.
     """
-    found: set[Any] = set()
-    with driver_of(connection).cursor() as cursor:
-        cursor.executemany(sql, rows, returning=ids)
-        while ids:
-            found |= {value for (value,) in cursor.fetchall()}
-            ids = bool(cursor.nextset())
-    return found
+    return {"rows": Jsonb(rows, dumps=msgspec.json.encode)}
 
 
 def driver_of(connection: sa.Connection) -> ReadConnection:

@@ -7,12 +7,13 @@ from uuid import UUID
 from backend.contexts.products.domain.errors import ProductNotFound, SkuTaken
 from backend.contexts.products.domain.product import Product, StockMovement
 from backend.kernel.delivery.unit_of_work import UnitOfWork
-from backend.kernel.postgres.statements import run
 
 _TAKEN = {"products_sku_key": SkuTaken}
 _ADD_MOVEMENT = """
 insert into stock_movements (id, product_id, quantity, balance, reason, actor_id)
-values (%(id)s, %(product_id)s, %(quantity)s, %(balance)s, %(reason)s, %(actor_id)s)
+select id, product_id, quantity, balance, reason, actor_id from rows from (jsonb_to_recordset(%(rows)s) as
+    (id uuid, product_id uuid, quantity int, balance int, reason text, actor_id uuid)) with ordinality
+order by ordinality
 """
 
 
@@ -30,7 +31,7 @@ class SqlProducts:
 
     def get(self, product_id: UUID) -> Product:
         """One product, locked until the transaction ends."""
-        product = self._unit.session.get(Product, product_id, with_for_update=True)
+        product = self._unit.locked(Product, product_id)
         if product is None:
             raise ProductNotFound
         return self._unit.track(product)
@@ -49,4 +50,4 @@ class SqlStockLedger:
 
     def add(self, movement: StockMovement) -> None:
         """Insert a line."""
-        run(self._unit.connection, _ADD_MOVEMENT, vars(movement))
+        self._unit.insert(_ADD_MOVEMENT, vars(movement))

@@ -28,7 +28,7 @@ products = sa.Table(
     sa.Column(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
     ),
-    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, default=1, onupdate=sa.text("products.version + 1")),
     sa.Column("written", JSONB, nullable=False, server_default="{}"),
     # Lexemes as they are: PostgreSQL's parser would fold them by the locale of the database.
     sa.Column("words", TSVECTOR),
@@ -87,7 +87,6 @@ import_failures = sa.Table(
 mapper_registry.map_imperatively(
     Product,
     products,
-    version_id_col=products.c.version,
     eager_defaults=False,
     exclude_properties=["in_stock"],
     # Written only.
