@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import hypothesis.strategies as st
 import psycopg
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.orm
 import structlog
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -31,6 +32,7 @@ from backend.kernel.messages.registry import Handlers, Kind
 from backend.program import Process
 from tests.inline import InlineQueue
 
+M = TypeVar("M", bound="Move")
 BOXES = tuple(UUID(int=number) for number in range(1, 4))
 BOX = BOXES[0]
 ROOT, FORMER = UUID(int=101), UUID(int=102)
@@ -57,13 +59,18 @@ class Move(Command):
     """Move something into a box, or out of it.
 
     Attributes:
-        end: what happens after the effect: `succeed`, `keep` (a refusal that keeps it), `fail` at each attempt,
-            `crash` the process the first time, go on in a second `step`.
+        end: what happens after the effect: `succeed`, `keep` (a refusal that keeps it), `refuse` (one that does not),
+            `fail` at each attempt, `crash` the process the first time, go on in a second `step`.
     """
 
     box_id: UUID
     amount: int
     end: str = "succeed"
+
+
+@dataclass(frozen=True)
+class Fill(Move):
+    """As `Move`, through the entity."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class Seal(Command):
 
 class NotEnough(Conflict):
     """There is not enough in the box."""
+
+
+class Late(Conflict):
+    """Refused after the effect, which is undone."""
 
 
 class Counted(Conflict):
@@ -89,6 +100,26 @@ class Faulty(Exception):
 
 class Crash(BaseException):
     """The end of the process."""
+
+
+@dataclass(eq=False)
+class Box(Aggregate):
+    id: UUID
+    balance: int
+
+
+_MOVE = """
+insert into moves (id, box, amount)
+select id, box, amount from jsonb_to_recordset(%(rows)s) as new (id uuid, box uuid, amount int)
+"""
+boxes_table = sa.Table(
+    "boxes",
+    sa.MetaData(),
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("balance", sa.Integer),
+    sa.Column("version", sa.Integer, onupdate=sa.text("boxes.version + 1")),
+)
+sa.orm.registry().map_imperatively(Box, boxes_table)
 
 
 class Boxes:
@@ -108,6 +139,16 @@ class Boxes:
         if balance < 0:
             raise NotEnough
         self.unit.track(Aggregate()).record(Moved(command.box_id, self.unit.message_id, balance))
+
+    def fill(self, command: Fill) -> None:
+        """As `move`."""
+        box = self.unit.locked(Box, command.box_id)
+        assert box is not None
+        if box.balance + command.amount < 0:
+            raise NotEnough
+        box.balance += command.amount
+        self.unit.insert(_MOVE, {"id": self.unit.message_id, "box": box.id, "amount": command.amount})
+        self.unit.track(box).record(Moved(box.id, self.unit.message_id, box.balance))
 
     def steps(self, command: Move) -> int:
         """Count one more step of the command; returns how many were done before."""
@@ -130,10 +171,21 @@ listeners = Handlers[Boxes]("listeners")
 
 @handlers.on(Move, attempts=2)
 def move(command: Move, boxes: Boxes) -> Progress | None:
+    return _end(command, boxes, boxes.move)
+
+
+@handlers.on(Fill, attempts=2)
+def fill(command: Fill, boxes: Boxes) -> Progress | None:
+    return _end(command, boxes, boxes.fill)
+
+
+def _end(command: M, boxes: Boxes, effect: Callable[[M], None]) -> Progress | None:
     """The effect, and then the end that the command asks for."""
     if command.end == "step" and not boxes.steps(command):
         return Progress(1, 2, 0)
-    boxes.move(command)
+    effect(command)
+    if command.end == "refuse":
+        raise Late
     if command.end == "keep":
         raise Counted
     if command.end == "fail":
@@ -188,7 +240,10 @@ def queue() -> Broker:
 @pytest.fixture(autouse=True)
 def _tables(clean_database: str) -> Iterator[None]:
     with psycopg.connect(clean_database) as connection:
-        connection.execute("create table boxes (id uuid primary key, balance int not null, sealed bool default false)")
+        connection.execute(
+            "create table boxes"
+            " (id uuid primary key, balance int not null, sealed bool default false, version int default 1)"
+        )
         connection.execute("create table moves (id uuid, box uuid, amount int, position bigserial)")
         connection.execute("create table heard (id uuid); create table steps (id uuid primary key)")
         connection.cursor().executemany("insert into boxes values (%s, 0)", [[box] for box in BOXES])
@@ -233,19 +288,20 @@ def test_what_waits_together_is_one_transaction(process: Process) -> None:
     assert rows(process, "select count(*), count(distinct xmin::text) from operations") == [(3, 1)]
 
 
-def test_a_refusal_undoes_its_own_effect_and_no_other(process: Process, queue: Broker) -> None:
+@pytest.mark.parametrize("kind", [Move, Fill])
+def test_a_refusal_undoes_its_own_effect_and_no_other(process: Process, queue: Broker, kind: type[Move]) -> None:
     first, refused, kept, last = batch = [
-        signed(process, Move(BOX, 5)),
-        signed(process, Move(BOX, -6)),
-        signed(process, Move(BOX, -1, "keep")),
-        signed(process, Move(BOX, -2)),
+        signed(process, kind(BOX, 5)),
+        signed(process, kind(BOX, -6)),
+        signed(process, kind(BOX, -1, "keep")),
+        signed(process, kind(BOX, -2)),
     ]
     assert together(process, *batch) == ids(*batch)
     expected = {first.id: "succeeded", refused.id: "not_enough", kept.id: "counted", last.id: "succeeded"}
     assert outcomes(process) == expected
     assert rows(process, "select id from moves order by position") == [(first.id,), (kept.id,), (last.id,)]
     assert rows(process, "select action, outcome from audit_log order by at, id") == [
-        ("boxes.move", outcome) for outcome in expected.values()
+        (f"boxes.{kind.__name__.lower()}", outcome) for outcome in expected.values()
     ]
     assert [event["data"]["balance"] for _, event in queue.announced] == [5, 4, 2]
     problem = process.bus.outcome_of(refused.id)
@@ -254,8 +310,41 @@ def test_a_refusal_undoes_its_own_effect_and_no_other(process: Process, queue: B
     assert problem.problem["request_id"] == "r1"
 
 
-def test_messages_about_one_thing_keep_their_order(process: Process) -> None:
-    batch = [signed(process, Move(BOXES[n % 3], n)) for n in range(16)]
+def test_a_statement_of_one_message_finds_what_earlier_ones_changed(process: Process) -> None:
+    batch = [signed(process, kind(BOX, amount)) for kind, amount in ((Fill, 5), (Move, -4), (Fill, -1), (Move, 2))]
+    assert together(process, *batch) == ids(*batch)
+    assert set(outcomes(process).values()) == {"succeeded"}
+    assert rows(process, "select amount from moves order by position") == [(5,), (-4,), (-1,), (2,)]
+    assert rows(process, "select max(balance) from boxes") == [(2,)]
+
+
+def test_each_change_of_an_entity_is_a_version(process: Process) -> None:
+    batch = [signed(process, Fill(box, 5)) for box in (*BOXES, BOX, BOX)]
+    assert together(process, *batch) == ids(*batch)
+    assert rows(process, "select balance, version from boxes order by id") == [(15, 4), (5, 2), (5, 2)]
+
+
+def test_a_refusal_after_a_statement_is_undone_alone(process: Process) -> None:
+    filled, refused, moved = batch = [
+        signed(process, Fill(BOX, 5)),
+        signed(process, Move(BOX, 5, "refuse")),
+        signed(process, Fill(BOX, 1)),
+    ]
+    assert together(process, *batch) == ids(*batch)
+    assert outcomes(process) == {filled.id: "succeeded", refused.id: "late", moved.id: "succeeded"}
+    assert rows(process, "select max(balance) from boxes") == [(6,)]
+
+
+def test_a_refusal_after_a_change_that_nothing_undoes_leaves_all_to_be_received_alone(process: Process) -> None:
+    batch = [signed(process, Fill(BOX, 5)), signed(process, Fill(BOX, 5, "refuse"))]
+    assert together(process, *batch) == set()
+    assert outcomes(process) == {}
+    assert rows(process, "select balance, version from boxes order by id limit 1") == [(0, 1)]
+
+
+@pytest.mark.parametrize("kind", [Move, Fill])
+def test_messages_about_one_thing_keep_their_order(process: Process, kind: type[Move]) -> None:
+    batch = [signed(process, kind(BOXES[n % 3], n)) for n in range(16)]
     assert together(process, *batch) == ids(*batch)
     moves = rows(process, "select box, amount from moves order by box, position")
     assert moves == [(BOXES[n], amount) for n in range(3) for amount in range(n, 16, 3)]
@@ -347,8 +436,10 @@ def test_slow_work_and_mail_are_never_batched() -> None:
     assert {handler.name for handler in kinds if handler.batched} == {"commands", "events"}
 
 
-ENDS = ("succeed", "succeed", "succeed", "keep", "fail", "crash", "step")
-MOVES = st.builds(Move, st.sampled_from(BOXES), st.integers(-5, 8), st.sampled_from(ENDS))
+ENDS = ("succeed", "succeed", "succeed", "succeed", "keep", "refuse", "fail", "crash", "step")
+MOVES = st.sampled_from((Move, Fill)).flatmap(
+    lambda kind: st.builds(kind, st.sampled_from(BOXES), st.integers(-5, 8), st.sampled_from(ENDS))
+)
 
 
 @dataclass
@@ -440,7 +531,8 @@ def test_batches_of_anything_end_as_each_message_alone_would(process: Process, q
 
 def _check_outcomes(commands: dict[UUID, Move], ended: dict[UUID, str]) -> None:
     assert ended.keys() == commands.keys()
-    possible = {"keep": {"counted", "not_enough"}, "fail": {"internal_error", "not_enough"}}
+    refused = {"keep": "counted", "fail": "internal_error", "refuse": "late"}
+    possible = {end: {outcome, "not_enough"} for end, outcome in refused.items()}
     for one, command in commands.items():
         assert ended[one] in possible.get(command.end, {"succeeded", "not_enough"})
         assert ended[one] != "not_enough" or command.amount < 0
