@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, SessionTransaction
 
-from backend.kernel.delivery.unit_of_work import UnitOfWork
+from backend.kernel.delivery.unit_of_work import Constraints, UnitOfWork
 from backend.kernel.messages.event import Event
 from backend.kernel.postgres.database import Database
 from backend.kernel.postgres.statements import run_rows
@@ -127,8 +127,23 @@ class BatchUnit(UnitOfWork):
         """As `UnitOfWork.locked`."""
         self.open()
         entity = self._together.locked(kind, key)
-        self._entities.append(entity)
+        if entity is not None:
+            self._entities.append(entity)
         return entity
+
+    def add(self, entity: object, taken: Constraints) -> None:
+        """As `UnitOfWork.add`."""
+        if self._savepoint is None:
+            self.open()
+            self._together.orm.add(entity)
+            self._entities.append(entity)
+        else:
+            super().add(entity, taken)
+
+    def save(self, taken: Constraints) -> None:
+        """As `UnitOfWork.save`."""
+        if self._savepoint is not None:
+            super().save(taken)
 
     def insert(self, statement: LiteralString, row: Mapping[str, Any]) -> None:
         """As `UnitOfWork.insert`."""
@@ -169,4 +184,4 @@ class BatchUnit(UnitOfWork):
         self._savepoint, self._rows = None, defaultdict(list)
 
     def _has_changes(self) -> bool:
-        return bool(self._rows) or any(self._together.orm.is_modified(entity) for entity in self._entities if entity)
+        return bool(self._rows) or any(self._together.orm.is_modified(entity) for entity in self._entities)

@@ -27,6 +27,8 @@ from backend.kernel.postgres.statements import run_rows
 
 A = TypeVar("A", bound=Aggregate)
 E = TypeVar("E")
+Constraints = Mapping[str, type[Refusal]]
+"""By the name of a unique constraint: the refusal that stands for its violation."""
 
 
 class UnitOfWork:
@@ -97,6 +99,25 @@ class UnitOfWork:
         """The entity with this key, locked until the transaction ends; None if there is none."""
         return self.session.get(kind, key, with_for_update=True)
 
+    def add(self, entity: object, taken: Constraints) -> None:
+        """Store a new entity.
+
+        Args:
+            taken: the refusals of the unique constraints that it may violate. A batch is undone then, and the refusal
+                raised when the message is received alone.
+        """
+        with self.refusing(taken), self.session.begin_nested():
+            self.session.add(entity)
+
+    def save(self, taken: Constraints) -> None:
+        """Write what was changed.
+
+        Args:
+            taken: as for `add`.
+        """
+        with self.refusing(taken):
+            self.session.flush()
+
     def insert(self, statement: LiteralString, row: Mapping[str, Any]) -> None:
         """Write a row, at the latest when the transaction commits.
 
@@ -124,7 +145,7 @@ class UnitOfWork:
         return later
 
     @contextmanager
-    def refusing(self, constraints: Mapping[str, type[Refusal]]) -> Iterator[None]:
+    def refusing(self, constraints: Constraints) -> Iterator[None]:
         """Turn the violation of a named unique constraint into its refusal."""
         try:
             yield

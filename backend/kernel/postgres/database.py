@@ -12,8 +12,6 @@ import psycopg
 import sqlalchemy as sa
 from opentelemetry.trace import SpanKind
 from psycopg_pool import ConnectionPool, PoolTimeout
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 
 from backend.kernel.messages.origin import current_origin
@@ -210,32 +208,9 @@ def _test_if_idle(driver: Any, record: PoolEntry, _proxy: Any) -> None:
             raise sa.exc.InvalidatePoolError from None
 
 
-def _execute(connection: sa.Connection, statement: str) -> None:
-    driver: Any = connection.connection.driver_connection
-    driver.execute(statement)
-
-
-class _Dialect(PGDialect_psycopg):
-    """Runs savepoints on psycopg itself: a batch has one for each message, and compiling it is most of the cost."""
-
-    supports_statement_cache = True
-
-    def do_savepoint(self, connection: sa.Connection, name: str) -> None:
-        _execute(connection, f"savepoint {name}")
-
-    def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
-        _execute(connection, f"rollback to savepoint {name}")
-
-    def do_release_savepoint(self, connection: sa.Connection, name: str) -> None:
-        _execute(connection, f"release savepoint {name}")
-
-
-registry.register("postgresql.kernel", __name__, "_Dialect")
-
-
 def _engine(url: str) -> sa.Engine:
     engine = sa.create_engine(
-        "postgresql+kernel://",
+        "postgresql+psycopg://",
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_SIZE,
         pool_timeout=5,

@@ -24,9 +24,8 @@ class SqlProducts:
         self._unit = unit
 
     def add(self, product: Product) -> None:
-        """Insert a new product. The savepoint lets an import continue after a refused product."""
-        with self._unit.refusing(_TAKEN), self._unit.session.begin_nested():
-            self._unit.session.add(product)
+        """Insert a new product. An import continues after a refused one."""
+        self._unit.add(product, _TAKEN)
         self._unit.track(product)
 
     def get(self, product_id: UUID) -> Product:
@@ -37,9 +36,8 @@ class SqlProducts:
         return self._unit.track(product)
 
     def save(self, product: Product) -> None:
-        """Write the changes now, so that a violated constraint raises here."""
-        with self._unit.refusing(_TAKEN):
-            self._unit.session.flush()
+        """Write the changes."""
+        self._unit.save(_TAKEN)
 
 
 class SqlStockLedger:

@@ -28,6 +28,7 @@ products = sa.Table(
     sa.Column(
         "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), onupdate=sa.func.now()
     ),
+    # Not the mapper's `version_id_col`, with which it writes one row a statement: who changes a product has locked it.
     sa.Column("version", sa.Integer, nullable=False, default=1, onupdate=sa.text("products.version + 1")),
     sa.Column("written", JSONB, nullable=False, server_default="{}"),
     # Lexemes as they are: PostgreSQL's parser would fold them by the locale of the database.

@@ -44,7 +44,7 @@ class SqlUsers:
 
     def get(self, user_id: UUID) -> User:
         """One user, locked until the transaction ends."""
-        user = self.unit.session.get(User, user_id, with_for_update=True)
+        user = self.unit.locked(User, user_id)
         if user is None:
             raise UserNotFound
         return self.unit.track(user)
@@ -58,9 +58,8 @@ class SqlUsers:
         return user
 
     def save(self, user: User) -> None:
-        """Write the changes now, so that a violated constraint raises here."""
-        with self.unit.refusing(_TAKEN):
-            self.unit.session.flush()
+        """Write the changes. A violated constraint raises its refusal."""
+        self.unit.save(_TAKEN)
 
     def claim_username(self, user: User) -> None:
         """Try it within a savepoint."""
