@@ -45,6 +45,7 @@ class BatchSession:
             self._load(kind)
         entity: E | None = self._entities.get((kind, key))
         if entity is None:
+            self.flush()  # an earlier message may have added it
             entity = self._entities[kind, key] = self.orm.get(kind, key, with_for_update=True)
         elif self.orm.is_modified(entity):
             self.flush()
