@@ -185,6 +185,14 @@ def large_requests(field: Battlefield) -> Result:
     return Result(len(statuses), through)
 
 
+def heaps_of_marks(field: Battlefield) -> Result:
+    """Bodies of nothing but combining marks: to normalize them would take long, of everybody's time."""
+    heap = "\u0301\u0316" * 5000
+    bodies = ((_USERS, {**somebody(), "name": heap}), (_LOGIN, {"username": heap, "password": PASSWORD}))
+    statuses = at_once(60, lambda number: field.client.post(*bodies[number % 2]).status)
+    return Result(60, 60 - statuses.count(422))
+
+
 def odd_paths(field: Battlefield) -> Result:
     """Spellings of a path that a guard before the API would not know, and the router must not either."""
     paths = (
@@ -258,6 +266,7 @@ ATTACKS = (
     refusals_without_a_trace,
     overtaken_writes,
     large_requests,
+    heaps_of_marks,
     odd_paths,
     registrations,
     the_spool,

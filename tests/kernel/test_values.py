@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 
 from backend.kernel.messages.refusals import Invalid
-from backend.kernel.messages.values import address_spelling, email_address, plain_text
+from backend.kernel.messages.values import address_spelling, email_address, heaps_marks, plain_text
 
 _WORD = st.text("abcXYZ019", min_size=1, max_size=25)
 _JOINED = st.lists(
@@ -79,3 +79,12 @@ def test_a_text_of_several_lines_may_break_them() -> None:
     assert plain_text("15 inches\n\t8 GB\r\n", "description", 200, breaks=True) == "15 inches\n\t8 GB"
     with pytest.raises(Invalid):
         plain_text("15 inches\u202e8 GB", "description", 200, breaks=True)
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0301\u0316", "\u0f73", "\uff9e\u0316", "\u05b0\u0591"])
+def test_a_heap_of_combining_marks_is_no_text(mark: str) -> None:
+    """Some of them, alone or in a compatibility form, count as marks only once they are normalized."""
+    assert heaps_marks("a" + mark * 31)
+    with pytest.raises(Invalid):
+        plain_text("a" + mark * 31, "name", 200)
+    assert not heaps_marks("a\u0301" * 500 + "e" + "\u0301\u0316" * 15)

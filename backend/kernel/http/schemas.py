@@ -12,6 +12,7 @@ import marshmallow as ma
 
 from backend.kernel.messages.refusals import Invalid
 from backend.kernel.messages.secret import Secret
+from backend.kernel.messages.values import TOO_MANY_MARKS, heaps_marks
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -28,7 +29,10 @@ class Text(ma.fields.String):
         rule: raises Invalid, or returns the normalized text.
     """
 
-    default_error_messages = {"unstorable": "Must not contain NUL or unpaired surrogates."}  # noqa: RUF012 - marshmallow's
+    default_error_messages = {  # noqa: RUF012 - marshmallow's
+        "unstorable": "Must not contain NUL or unpaired surrogates.",
+        "marks": TOO_MANY_MARKS,
+    }
 
     def __init__(self, rule: Callable[[str], str] = str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -38,6 +42,8 @@ class Text(ma.fields.String):
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if _UNSTORABLE.search(text):
             raise self.make_error("unstorable")
+        if heaps_marks(text):
+            raise self.make_error("marks")
         spelled: str = apply_rule(self._rule, normalize("NFC", text))
         return spelled
 
@@ -49,12 +55,17 @@ class SecretText(ma.fields.String):
         rule: raises Invalid, or returns the text.
     """
 
+    default_error_messages = {"marks": TOO_MANY_MARKS}  # noqa: RUF012 - marshmallow's
+
     def __init__(self, rule: Callable[[str], str] = str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._rule = rule
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        return Secret(apply_rule(self._rule, super()._deserialize(value, attr, data, **kwargs)))
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if heaps_marks(text):
+            raise self.make_error("marks")
+        return Secret(apply_rule(self._rule, text))
 
 
 class WholeNumber(ma.fields.Integer):

@@ -25,6 +25,9 @@ The marks U+200E and U+200F, and the joiners, turn nothing: some languages need 
 """
 _BREAKS = str.maketrans("", "", "\t\n\r")
 
+_MOST_MARKS = 30
+TOO_MANY_MARKS = f"Must not have more than {_MOST_MARKS} combining marks in a row."
+
 nfkc = partial(unicodedata.normalize, "NFKC")
 
 _LONGEST_ORDINARY = 64
@@ -46,6 +49,21 @@ def is_visible(text: str) -> bool:
     return any(unicodedata.category(one)[0] in "LNPS" and one not in _BLANK for one in text)
 
 
+def heaps_marks(text: str) -> bool:
+    """Whether more than 30 combining marks follow each other: no language needs as many (UAX #15, Stream-Safe Text).
+
+    To be asked before a stranger's text is normalized: that takes a time that grows with the square of their number.
+    """
+    if text.isascii():
+        return False
+    marks = 0
+    for one in text:
+        marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", one)[0]) else 0
+        if marks > _MOST_MARKS:
+            return True
+    return False
+
+
 def plain_text(text: str, field: str, longest: int, *, shortest: int = 1, breaks: bool = False) -> str:
     """A text for people: NFC, trimmed, without control characters; something of it is visible, unless it may be empty.
 
@@ -56,6 +74,8 @@ def plain_text(text: str, field: str, longest: int, *, shortest: int = 1, breaks
     Raises:
         Invalid: `text` is none.
     """
+    if heaps_marks(text):
+        raise _invalid(field, TOO_MANY_MARKS)
     trimmed = unicodedata.normalize("NFC", text).strip()
     if not shortest <= len(trimmed) <= longest:
         raise _invalid(field, f"Must have {shortest} to {longest} characters.")

@@ -101,6 +101,22 @@ def test_a_name_that_is_refused_is_not_also_said_to_be_missing(visitor: Client, 
     assert refused.json["errors"] == [{"pointer": f"/{field}", "detail": "Must not contain control characters."}]
 
 
+def test_nobody_has_the_program_normalize_a_heap_of_combining_marks(visitor: Client) -> None:
+    """A body full of them would take seconds, of every other request as well: whoever sent it is not even counted."""
+    heap = "a" + "\u0301\u0316" * 16
+    asked = [
+        visitor.post("/users", {**ADA, "name": heap}),
+        visitor.post("/users", {**ADA, "password": heap}),
+        visitor.post("/auth/login", {"username": heap, "password": PASSWORD}),
+        visitor.post("/auth/login", {"email": ADA["email"], "password": heap}),
+        visitor.post("/auth/forgot-password", {"email": f"{heap}@example.com"}),
+    ]
+    for refused in asked:
+        assert refused.status_code == 422
+        (reason,) = refused.json["errors"]
+        assert reason["detail"] == "Must not have more than 30 combining marks in a row."
+
+
 @pytest.mark.parametrize("length", [8, 128])
 def test_a_password_has_8_to_128_characters(visitor: Client, length: int) -> None:
     assert visitor.post("/users", {**ADA, "password": "ñ" * length}).status_code == 201
