@@ -219,7 +219,10 @@ def registrations(field: Battlefield) -> Result:
 
 
 def the_spool(field: Battlefield) -> Result:
-    """Anonymous commands while the broker is away: half of the spool is for whoever is signed in."""
+    """Anonymous commands while the broker is away: half of the spool is for whoever is signed in.
+
+    Those that are sent at the same time may exceed the half by their number.
+    """
     person = field.person()
     field.world.network.refuse()
     try:

@@ -39,6 +39,8 @@ class Status(StrEnum):
 
 _AND = " "
 """Between the fingerprints of two commands under one Idempotency-Key that were both cancelled."""
+_ANY = "*"
+"""What release 0.2.0 wrote in place of both."""
 _WITHOUT_TIME: Final = (1 << 80) - 1
 
 operations = sa.Table(
@@ -85,7 +87,8 @@ from jsonb_to_recordset(%(rows)s) as
 # were cancelled the operation has ended: the key is reused by whatever comes third.
 _CANCELLED_ANOTHER: Final = f"""
     where operations.problem ->> 'code' = 'cancelled'
-        and operations.fingerprint <> excluded.fingerprint and strpos(operations.fingerprint, '{_AND}') = 0
+        and operations.fingerprint not in (excluded.fingerprint, '{_ANY}')
+        and strpos(operations.fingerprint, '{_AND}') = 0
 """
 _ONCE: Final = f"""
 on conflict (id) do update
@@ -137,7 +140,7 @@ class Outcome:
 
     def is_of(self, fingerprint: str) -> bool:
         """Whether it is the outcome of the command with this fingerprint, not of another under the same key."""
-        return fingerprint in fingerprints_of(self.fingerprint)
+        return self.fingerprint == _ANY or fingerprint in fingerprints_of(self.fingerprint)
 
 
 def fingerprints_of(recorded: str | None) -> list[str]:
