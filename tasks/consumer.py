@@ -31,6 +31,7 @@ from tasks.batches import MOST, Batch, may_share
 from tasks.health import serve
 from tasks.reporting import Reporter, busy, held, taken
 from tasks.topology import declare_delays, declare_topology
+from tasks.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._start_at_once = on_task_request
         self.lanes: tuple[str, ...] = ()
         self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)
+        self._watch = Watch(self.app, lambda: self.connection)
         self._started_at = datetime.now(UTC)
         self._asked_for_a_look = False
         self._held_back: list[Any] = []
@@ -81,6 +83,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._wide.clear()
         if not self.reporter.started:
             serve(self)
+            self._watch.start()
         self.reporter.start()
         self.app.amqp.queues.deselect(self.reporter.paused)
         return connection
@@ -261,6 +264,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         )
 
     def _take_leave(self, **_: Any) -> None:
+        self._watch.stop()
         self.reporter.stop()
 
     def _bury(self, message: Any, reason: str) -> None:

@@ -29,7 +29,7 @@ _CONFIGURATION = """
 listeners.tcp.1 = {address}:5672
 loopback_users = none
 cluster_partition_handling = pause_minority
-net_ticktime = 5
+net_ticktime = 2
 cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.classic_config.nodes.1 = rabbit@10.91.0.1
 """

@@ -306,7 +306,6 @@ def test_what_waits_for_a_full_lane_holds_up_no_other(
         process.bus.dispatch(Scribble(note), uuid7())
     for note in "xyz":
         process.bus.dispatch(Write(note), uuid7())
-    age_outbox(process)
     queue.down, queue.full = False, {"notes.commands.anonymous"}
     assert process.sweep() == 3
     queue.drain()
@@ -418,7 +417,6 @@ def test_a_command_is_spooled_while_the_broker_is_away_and_carried_out_later(
     operation_id = uuid7()
     assert process.bus.dispatch(Write("a"), operation_id).way is Way.SPOOL
     assert process.bus.outcome_of(operation_id) is None
-    age_outbox(process)
     queue.down = False
     process.sweep()
     queue.drain()

@@ -63,6 +63,18 @@ def test_a_worker_leaves_a_node_that_falls_silent_and_waits_for_nothing_there(
         worker.await_log(f"received {broker.task(do='succeed')}", since)
 
 
+def test_a_worker_leaves_a_silent_node_without_waiting_for_heartbeats(own_broker: Broker, tmp_path: Path) -> None:
+    """It asks, and another node answers. Heartbeats of seconds would make RabbitMQ give up a worker that is busy."""
+    broker = own_broker
+    with _two_ways_to(broker.url) as (first, urls), _worker(tmp_path, urls, app="tests.tasks.unhurried") as worker:
+        worker.await_log(f"done {broker.task(do='succeed')}")
+        since = worker.mark()
+        first.stall()
+        worker.await_log("Connected to", since)
+        first.cut()  # RabbitMQ, which is not silent here, would go on delivering to the old connection
+        worker.await_log(f"received {broker.task(do='succeed')}", since)
+
+
 def test_a_message_that_a_silent_node_does_not_confirm_is_published_by_another(broker: Broker) -> None:
     with (
         _two_ways_to(broker.url) as (first, urls),

@@ -25,7 +25,9 @@ from backend.kernel.postgres.tables import metadata
 _SWEEP_DEADLINE = 5.0
 """Seconds that a sweep waits for the confirms of a batch: nobody waits for a sweep."""
 LEFTOVER_AFTER = 3
-"""Seconds after which a row counts as left behind by the process that wrote it."""
+"""Seconds after which a row counts as left behind by the process that wrote it. A spooled command is from the start."""
+_SPOOLED = "spool:"
+"""How the aggregates of spooled commands begin."""
 _BATCH = 200
 _FRUITLESS_BATCHES = 3
 """After this many batches without a published message a sweep stops: the broker is away."""
@@ -63,7 +65,8 @@ select aggregate, pg_advisory_xact_lock(hashtextextended(aggregate, 0)) from unn
 _LOCK_LEFTOVERS = """
 select aggregate from (
     select distinct aggregate from outbox
-    where created_at < now() - make_interval(secs => %(seconds)s) and queue <> all(%(refusing)s)
+    where (created_at < now() - make_interval(secs => %(seconds)s) or starts_with(aggregate, %(spooled)s))
+        and queue <> all(%(refusing)s)
     order by aggregate limit %(most)s
 ) leftovers
 where pg_try_advisory_xact_lock(hashtextextended(aggregate, 0))
@@ -122,7 +125,7 @@ def spool(connection: ReadConnection, envelope: Envelope, most: int) -> None:
     """
     if not has_room(connection, most):
         raise OutboxFull
-    connection.execute(_INSERT, as_rows([_row(f"spool:{envelope.id}", envelope)]))
+    connection.execute(_INSERT, as_rows([_row(f"{_SPOOLED}{envelope.id}", envelope)]))
 
 
 def write_again(connection: sa.Connection, aggregate: str, envelope: Envelope) -> None:
@@ -163,7 +166,12 @@ def sweep(database: Database, queue: Queue, expired: Callable[[], bool] = lambda
     total, fruitless = 0, 0
     refusing: set[str] = set()
     while not expired() and fruitless < _FRUITLESS_BATCHES:
-        which = {"seconds": LEFTOVER_AFTER, "most": _BATCH, "refusing": sorted(refusing)}
+        which = {
+            "seconds": LEFTOVER_AFTER,
+            "spooled": _SPOOLED,
+            "most": _BATCH,
+            "refusing": sorted(refusing),
+        }
         batch = _publish(database, queue, _LOCK_LEFTOVERS, which, _SWEEP_DEADLINE)
         total += batch.sent
         refusing |= batch.refusing
