@@ -30,7 +30,7 @@ from backend.kernel.observe.workers import Report
 from tasks.batches import MOST, Batch, may_share
 from tasks.health import serve
 from tasks.reporting import Reporter, busy, held, taken
-from tasks.topology import declare_delays, declare_topology
+from tasks.topology import declare_delays, declare_topology, ensure_delays
 from tasks.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -76,7 +76,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self.app.nodes.answered(connection)
         declare_topology(connection, self.app.conf.task_queues)
         with self.app.connection_for_write() as passing:  # kombu leaves a channel open for each queue
-            declare_delays(passing, self.app.conf.task_queues)
+            (ensure_delays if self.lanes else declare_delays)(passing, self.app.conf.task_queues)
         self._refusals = 0
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again

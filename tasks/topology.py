@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from amqp.exceptions import AccessRefused, PreconditionFailed
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu import Connection, Exchange, Queue
 from kombu.transport.native_delayed_delivery import (
+    CELERY_DELAYED_DELIVERY_EXCHANGE,
     bind_queue_to_native_delayed_delivery_exchange,
     declare_native_delayed_delivery_exchanges_and_queues,
 )
@@ -78,6 +79,16 @@ def declare_delays(connection: Connection, lanes: Iterable[Queue]) -> None:
             declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
             for lane in lanes:
                 bind_queue_to_native_delayed_delivery_exchange(connection, lane)
+
+
+def ensure_delays(connection: Connection, lanes: Iterable[Queue]) -> None:
+    """Declare the delays again if RabbitMQ has lost them. Declaring each takes seconds while a node is away."""
+    if connection.transport.driver_type == "amqp":
+        try:
+            with connection.channel() as channel:
+                channel.exchange_declare(CELERY_DELAYED_DELIVERY_EXCHANGE, "topic", passive=True)
+        except NotFound:
+            declare_delays(connection, lanes)
 
 
 def _declare(entity: Any, channel: Any) -> None:

@@ -50,6 +50,20 @@ def test_a_worker_that_reconnects_asks_no_dead_node_of_the_list(own_broker: Brok
         assert not worker.has_said("Cannot connect to", since)
 
 
+def test_a_worker_that_reconnects_declares_again_what_rabbitmq_has_lost(own_broker: Broker, tmp_path: Path) -> None:
+    """Without the exchange of the delays, nothing could be tried again later."""
+    broker, server = own_broker, urlsplit(own_broker.url)
+    with (
+        Proxy("127.0.0.1", server.port or 0) as proxy,
+        _worker(tmp_path, through(proxy, broker.url)) as worker,
+    ):
+        broker.channel.exchange_delete("celery_delayed_delivery")
+        since = worker.mark()
+        proxy.cut()
+        worker.await_log(f"received {broker.task()}", since)
+        broker.channel.exchange_declare("celery_delayed_delivery", "topic", passive=True)
+
+
 def test_a_worker_leaves_a_node_that_falls_silent_and_waits_for_nothing_there(
     own_broker: Broker, tmp_path: Path
 ) -> None:
