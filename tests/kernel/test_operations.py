@@ -339,7 +339,9 @@ def test_an_outcome_past_its_30_days_is_not_found_before_it_is_purged(
 ) -> None:
     location = ada.patch("/users/me", {"age": 36}).headers["Location"]
     queue.drain()
-    sql("update operations set finished_at = now() - interval '31 days'")
+    sql("update operations set finished_at = now() - interval '29 days 23 hours'")
+    assert ada.get(location).status_code == 200
+    sql("update operations set finished_at = now() - interval '30 days 1 hour'")
     assert ada.get(location).status_code == 404
 
 

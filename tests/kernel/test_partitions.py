@@ -101,6 +101,11 @@ def test_the_purge_makes_partitions_ahead_and_an_operation_is_stored_by_the_time
     assert place.where(later) == following.name
 
 
+@pytest.mark.parametrize(("table", "days"), [("operations", 7), ("audit_log", 30)])
+def test_a_partition_is_as_long_as_rows_may_outlive_their_retention(place: Place, table: str, days: int) -> None:
+    assert {end_of(one) - one.begins for one in place.partitions(table) if one.begins} == {days * DAY}
+
+
 def test_partitions_are_dropped_when_everything_in_them_is_past_its_retention(
     place: Place, following: Partition
 ) -> None:

@@ -28,7 +28,7 @@ from backend.kernel.messages.refusals import Cancelled, Forbidden, NotFound, Ope
 from backend.kernel.observe import audit
 from backend.kernel.postgres.faults import DatabaseAway
 
-RETENTION = timedelta(days=30)
+RETENTION = inbox.RETENTION.age
 _PURPOSE = "operation"
 _LOOK_EVERY = 0.25
 _SPREADS_WITHIN = timedelta(seconds=10)

@@ -54,7 +54,7 @@ def test_operators_end_sessions_and_ask_for_another_link_with_flask(
     flask("users", "sign-out", "ada@example.com")
     assert flask("sessions", ada) == ""
     flask("users", "resend-verification", "ada@example.com")
-    queue.drain()
+    queue.sweep()  # a relay that is too slow on a busy machine leaves its messages to it
     assert [envelope.name for envelope in queue.sent].count("notifications.mail_verification_link") == 2
     for nobody in ("nobody@example.com", str(uuid4()), "nobody"):
         flask("sessions", nobody, exit_code=1)
