@@ -46,6 +46,12 @@ select lane, count(*) from (
 ) waiting group by lane
 """
 
+_STUCK = """
+select lane, count(*), mode() within group (order by reason) from retries
+where next_try_at > now() - make_interval(mins => 10) and since < now() - make_interval(mins => 1)
+group by lane order by lane
+"""
+
 
 def note(connection: ReadConnection, envelope: Envelope, tries: int, reason: str, seconds: float) -> None:
     """Record that the message is tried again.
@@ -68,6 +74,11 @@ def forget(connection: sa.Connection, envelope: Envelope) -> None:
 def delayed(connection: ReadConnection) -> dict[str, int]:
     """By lane, how many messages wait for their next try, or for the end of a pause of their kind."""
     return dict(connection.execute(_DELAYED).fetchall())
+
+
+def stuck(connection: ReadConnection) -> list[tuple[str, int, str]]:
+    """By lane, how many messages have waited for a successful try for over a minute, and the most frequent reason."""
+    return [(lane, number, reason) for lane, number, reason in connection.execute(_STUCK)]
 
 
 RETENTION = Retention(retries.c.next_try_at, timedelta(days=1))

@@ -49,12 +49,15 @@ def ready() -> Response:
 
     unread = _fault_of(lambda: database.read(look, timeout=1, fresh=True))
     up = {"database": unread is None, "broker": _fault_of(lambda: bus().queue.check(1)) is None}
-    up["replica"] = up["database"] if database.replica_state is None else database.replica_state is ReplicaState.UP
+    replica = database.replica_state
+    up["replica"] = up["database"] if replica is None else replica is ReplicaState.UP
     works = {
         "reads": "database" if up["database"] else "replica" if up["replica"] else "none",
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
     }
     state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
+    if replica is not None:
+        state["replica"] = replica.value
     if lacks_migrations(unread):
         state["reason"] = MIGRATIONS_MISSING
     if paused:

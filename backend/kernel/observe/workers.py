@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
@@ -29,13 +29,15 @@ workers = sa.Table(
     sa.Column("memory_bytes", sa.BigInteger),
     sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("told_at", sa.DateTime(timezone=True)),
 )
 _REPORT = """
-insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at)
-values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s)
+insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at, told_at)
+values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s, %(told_at)s)
 on conflict (name) do update set
     lanes = excluded.lanes, busy = excluded.busy, held = excluded.held, processes = excluded.processes,
-    memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp()
+    memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp(),
+    told_at = excluded.told_at
 """
 
 
@@ -63,14 +65,21 @@ class Report:
 
 @dataclass(frozen=True)
 class WorkerRow(Report):
-    """The last report of a worker, and its time."""
+    """The last report of a worker.
+
+    Attributes:
+        seen_at: its time by the clock of PostgreSQL.
+        told_at: the same by the worker's own clock; None from an earlier release.
+    """
 
     seen_at: datetime
+    told_at: datetime | None
 
 
 def report(connection: ReadConnection, told: Report) -> None:
     """Write the worker's row."""
-    connection.execute(_REPORT, {**vars(told), "busy": Jsonb(told.busy), "held": Jsonb(told.held)})
+    lists = {"busy": Jsonb(told.busy), "held": Jsonb(told.held)}
+    connection.execute(_REPORT, {**vars(told), **lists, "told_at": datetime.now(UTC)})
 
 
 def leave(connection: ReadConnection, name: str) -> None:

@@ -133,6 +133,7 @@ def test_workers_are_listed_with_what_they_do(admin: Client, process: Process) -
     report(process)
     (found,) = admin.get("/workers").json["items"]
     assert datetime.fromisoformat(found.pop("seen_at")) <= datetime.now(UTC)
+    assert abs(found.pop("clock_ahead_seconds")) < 5
     assert found == {
         "name": "hashing@here",
         "kinds": ["hashing", "maintenance"],

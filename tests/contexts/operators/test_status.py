@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from flask import Flask
 
 from backend.kernel.delivery.envelope import Depth
+from backend.kernel.observe import workers
+from backend.kernel.observe.workers import Report
 from backend.program import Process
 from tests.client import Client
 from tests.inline import InlineQueue
+from tests.program import another_process
+from tests.settings import settings_with
+from tests.standby import Pair
+from tests.worker import eventually
 
 MAIL = "notifications.mail"
 
@@ -78,3 +85,60 @@ def test_what_is_left_in_the_outbox_is_a_warning_after_a_minute(
 def test_a_failed_scheduled_run_is_a_warning(admin: Client, process: Process) -> None:
     process.note_run("maintenance.purge", "every 3600 s", datetime.now(UTC), "internal_error")
     assert warnings(admin) == {"scheduled_run_failed": "maintenance.purge"}
+
+
+def test_a_worker_whose_clock_is_wrong_is_a_warning(
+    admin: Client, process: Process, flask: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Report("hashing@here", [], [], {}, 1, None, datetime.now(UTC))
+    process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
+    assert warnings(admin) == {}
+    with process.resources.database.transaction() as connection:
+        connection.exec_driver_sql("update workers set told_at = seen_at - interval '60 seconds'")
+    assert warnings(admin) == {"clock_wrong": "hashing@here"}
+    assert admin.get("/workers").json["items"][0]["clock_ahead_seconds"] == -60
+    assert "60 s behind PostgreSQL's" in flask("status")
+
+
+def test_messages_that_are_tried_in_vain_are_a_warning_after_a_minute_with_the_reason(
+    admin: Client, process: Process
+) -> None:
+    tried = """
+        insert into retries (id, name, lane, tries, reason, since, next_try_at)
+        select gen_random_uuid(), 'notifications.mail_verification_link', 'notifications.mail', 3,
+            case n when 1 then 'answered 451' else 'the mail server cannot be reached' end,
+            now() - make_interval(secs => %s), now() + interval '10 seconds' from generate_series(1, 3) n
+    """
+    process.resources.database.read(lambda primary: primary.execute(tried, [30]), fresh=True)
+    assert warnings(admin) == {}
+    process.resources.database.read(lambda primary: primary.execute(tried, [90]), fresh=True)
+    (warned,) = admin.get("/status").json["warnings"]
+    assert (warned["code"], warned["about"]) == ("messages_delayed", MAIL)
+    assert warned["detail"] == "Tried in vain for over a minute: 3. Most often: the mail server cannot be reached."
+
+
+def test_a_late_lane_says_whether_its_messages_wait_or_waited(
+    admin: Client, ended: Callable[..., UUID], queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(ago=60, took=9, waited=9)
+    (late,) = admin.get("/status").json["warnings"]
+    assert (late["code"], late["detail"]) == (
+        "commands_late",
+        "Messages of the last five minutes waited for up to 9 s.",
+    )
+    monkeypatch.setattr(queue, "depths", lambda *_: {MAIL: Depth(7, 1)})
+    details = {one["about"]: one["detail"] for one in admin.get("/status").json["warnings"]}
+    assert details[MAIL] == "Messages wait, and no worker has ever taken one."
+
+
+def test_a_replica_that_lags_is_named_and_is_not_taken_for_one_that_is_down(pair: Pair) -> None:
+    settings = settings_with(database_url=pair.primary.url, database_read_url=pair.standby.url)
+    with another_process(settings) as app:
+        flask, client = app.test_cli_runner(), Client(app)
+        eventually(lambda: client.get("/health/ready").json["replica"] == "up")
+        pair.pause()
+        flask.invoke(args=["lanes", "pause", MAIL, "--reason", "something to replicate"])
+        eventually(lambda: client.get("/health/ready").json["replica"] == "lagging")
+        assert "replica_away  The replica is behind." in flask.invoke(args=["status"]).output
+        pair.go_on()
+        eventually(lambda: client.get("/health/ready").json["replica"] == "up")

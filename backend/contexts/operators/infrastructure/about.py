@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -106,6 +107,7 @@ def _scripts() -> dict[str, set[str]]:
 
 def _script_directory() -> ScriptDirectory:
     # Imported here: every process would pay for it at its start, and few are ever asked.
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each of its plugins
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from backend.contexts.operators.infrastructure.about import AboutView, about_view
-from backend.contexts.operators.infrastructure.lanes import LaneView, lane_views
+from backend.contexts.operators.infrastructure.lanes import BehindView, LaneView, lane_views
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
-from backend.kernel.delivery import dead_letters
+from backend.kernel.delivery import dead_letters, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.outbox import Backlog
 from backend.kernel.delivery.pauses import PausedTask, paused_tasks
+from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.replica import ReplicaState
 
 _OUTBOX_SECONDS = 60
 _MISSING_AFTER = timedelta(seconds=10)
+_CLOCK_SECONDS = 5
 _FINE = (None, "succeeded")
 
 
@@ -57,16 +61,26 @@ class StatusView:
 def status_view(bus: Bus) -> StatusView:
     """The state of the program now."""
     backlog = bus.database.read(dead_letters.backlog, fresh=True)
-    now = datetime.now(UTC)
+    now = bus.database.read(_now, fresh=True)
     warnings = [
         *_of_lanes(lane_views(bus)),
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
+        *_of_retries(bus.database.read(retries.stuck, fresh=True)),
         *_of_workers(worker_views(bus), now),
+        *_of_clock("", "The clock of this API process", (datetime.now(UTC) - now).total_seconds()),
+        *_of_replica(bus.database.replica_state),
         *_of_schedule(schedule_views(bus)),
         *_of_backlog(backlog),
         *_of_migrations(about_view(bus)),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
+
+
+def _now(connection: ReadConnection) -> datetime:
+    found = connection.execute("select clock_timestamp()").fetchone()
+    if found is None:
+        raise AssertionError("a select without FROM has one row")
+    return cast("datetime", found[0])
 
 
 def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
@@ -78,8 +92,15 @@ def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
         elif lane.consumers == 0:
             yield Warned("lane_without_consumers", lane.name, "No worker takes its messages.")
         if lane.behind and not lane.paused:
-            waited = "" if lane.behind.seconds is None else f" for {lane.behind.seconds:.0f} s"
-            yield Warned("commands_late", lane.name, f"Messages wait{waited}.")
+            yield Warned("commands_late", lane.name, _late(lane, lane.behind))
+
+
+def _late(lane: LaneView, behind: BehindView) -> str:
+    if behind.seconds is None:
+        return "Messages wait, and no worker has ever taken one."
+    if lane.ready and behind.since == lane.last_taken_at:
+        return f"Messages wait, and no worker has taken one for {behind.seconds:.0f} s."
+    return f"Messages of the last five minutes waited for up to {behind.seconds:.0f} s."
 
 
 def _of_commands(paused: Sequence[PausedTask]) -> Iterator[Warned]:
@@ -91,6 +112,25 @@ def _of_workers(workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned
     for worker in workers:
         if now - worker.seen_at > _MISSING_AFTER:
             yield Warned("worker_missing", worker.name, f"Silent for {(now - worker.seen_at).total_seconds():.0f} s.")
+        yield from _of_clock(worker.name, "Its clock", worker.clock_ahead_seconds or 0)
+
+
+def _of_clock(about: str, whose: str, ahead: float) -> Iterator[Warned]:
+    if abs(ahead) > _CLOCK_SECONDS:
+        way = "ahead of" if ahead > 0 else "behind"
+        detail = f"{whose} is {abs(ahead):.0f} s {way} PostgreSQL's. Waits and times that it tells are wrong by that."
+        yield Warned("clock_wrong", about, detail)
+
+
+def _of_retries(stuck: Sequence[tuple[str, int, str]]) -> Iterator[Warned]:
+    for lane, number, reason in stuck:
+        yield Warned("messages_delayed", lane, f"Tried in vain for over a minute: {number}. Most often: {reason}.")
+
+
+def _of_replica(state: ReplicaState | None) -> Iterator[Warned]:
+    if state not in (None, ReplicaState.UP):
+        how = "is behind" if state is ReplicaState.LAGGING else "does not answer"
+        yield Warned("replica_away", "", f"The replica {how}. The primary answers its queries meanwhile.")
 
 
 def _of_schedule(scheduled: Sequence[ScheduledView]) -> Iterator[Warned]:

@@ -44,6 +44,11 @@ class WorkerSchema(ma.Schema):
     )
     started_at = ma.fields.DateTime(required=True, metadata={"examples": [_TIME]})
     seen_at = ma.fields.DateTime(required=True, metadata={"description": "When it last reported.", "examples": [_TIME]})
+    clock_ahead_seconds = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Its clock, ahead of the database's; negative while it is behind.", "examples": [0.0]},
+    )
 
 
 class WorkerList(ma.Schema):

@@ -18,6 +18,7 @@ class WorkerView:
     Attributes:
         kinds: of work.
         busy: `task` and `since` of each message that is being processed.
+        clock_ahead_seconds: of PostgreSQL's; negative while it is behind, None if unknown.
     """
 
     name: str
@@ -27,6 +28,7 @@ class WorkerView:
     memory_bytes: int | None
     started_at: datetime
     seen_at: datetime
+    clock_ahead_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def worker_views(bus: Bus) -> list[WorkerView]:
 
 def _view(row: workers.WorkerRow, kind_of: Mapping[str, str]) -> WorkerView:
     kinds = sorted({kind_of.get(lane, lane) for lane in row.lanes})
-    return WorkerView(row.name, kinds, row.busy, row.processes, row.memory_bytes, row.started_at, row.seen_at)
+    ahead = round((row.told_at - row.seen_at).total_seconds(), 1) if row.told_at else None
+    return WorkerView(row.name, kinds, row.busy, row.processes, row.memory_bytes, row.started_at, row.seen_at, ahead)
 
 
 def schedule_views(bus: Bus) -> list[ScheduledView]:

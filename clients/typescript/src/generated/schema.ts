@@ -2410,6 +2410,11 @@ export interface components {
         Worker: {
             busy: components["schemas"]["Busy"][];
             /**
+             * @description Its clock, ahead of the database's; negative while it is behind.
+             * @example 0
+             */
+            clock_ahead_seconds: number | null;
+            /**
              * @description Of work.
              * @example [
              *       "hashing"
