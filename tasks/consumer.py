@@ -93,6 +93,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         and Celery tries again at once; they wait only for a broker that cannot be reached.
         """
         super().on_connection_error_before_connected(exc)
+        if isinstance(exc, TimeoutError):  # a node that is silent has cost its time already, and another one may answer
+            return
         self._refusals += 1
         for _ in range(min(2 * self._refusals, _LONGEST_WAIT)):
             if _stops():

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from functools import partial
+from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from weakref import WeakSet
 
 import msgspec
 import structlog
-from amqp.exceptions import ChannelError, MessageNacked
+from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from kombu import Connection
 from opentelemetry.trace import SpanKind
 
@@ -152,8 +153,9 @@ class CeleryQueue:
             raise QueueUnavailable("the broker refused the message") from None
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's: the caller spools in any case
             # kombu wraps them all in one type: a refused connection and a silent network differ for who looks for it.
-            log.warning("the broker did not answer", reason=type(error.__cause__ or error).__name__)
-            raise QueueUnavailable("the broker did not take the message") from None
+            cause = error.__cause__ or error
+            log.warning("the broker did not answer", reason=type(cause).__name__)
+            raise QueueUnavailable(_reason(cause)) from None
 
     def _is_bounded(self, message: Message | Question) -> bool:
         queue = self._app.amqp.queues.get(message.routing_key) if isinstance(message, Message) else None
@@ -195,6 +197,15 @@ def _begin_again() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_again)
+
+
+def _reason(error: BaseException) -> str:
+    """What to tell an operator. It contains no values."""
+    if isinstance(error, SSLCertVerificationError):
+        return "RabbitMQ's certificate is not accepted: it has expired, names another host, or no known authority signed it"
+    if isinstance(error, AccessRefused):
+        return "RabbitMQ refuses the account or the password; see BROKER_URL"
+    return "RabbitMQ cannot be reached; see BROKER_URL"
 
 
 def _look(broker: Connection) -> None:

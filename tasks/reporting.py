@@ -21,7 +21,7 @@ from backend.kernel.observe import workers
 from backend.kernel.observe.workers import Report
 from backend.kernel.postgres.connecting import parameters_of, prepare
 from backend.kernel.postgres.database import ReadConnection
-from backend.kernel.postgres.faults import MIGRATIONS_MISSING, lacks_migrations
+from backend.kernel.postgres.faults import MIGRATIONS_MISSING, away, lacks_migrations
 
 _EVERY = 2.0
 _FIRST_ANSWER = 3.0
@@ -77,7 +77,7 @@ class Reporter:
                 self._exchange_until_stopped()
             except (psycopg.Error, OSError) as error:
                 if self._connected:
-                    reason = MIGRATIONS_MISSING if lacks_migrations(error) else type(error).__name__
+                    reason = MIGRATIONS_MISSING if lacks_migrations(error) else str(away(error))
                     log.warning("the database is away: pauses stay as they are", reason=reason)
                 self._connected = False
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it was

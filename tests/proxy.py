@@ -14,6 +14,7 @@ class Proxy:
     """Forwards TCP connections to a server until told otherwise.
 
     Args:
+        host: a name or an address, or the path of a Unix socket, whose port does not count.
         tls: clients speak TLS with the proxy, and the proxy plainly with the server.
     """
 
@@ -76,7 +77,7 @@ class Proxy:
                 client, _ = listener.accept()
                 try:
                     client = self._tls.wrap_socket(client, server_side=True) if self._tls else client
-                    server = socket.create_connection(self._target)
+                    server = self._reach()
                 except OSError:
                     client.close()
                     continue
@@ -84,6 +85,14 @@ class Proxy:
                     self._sockets |= {client, server}
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _reach(self) -> socket.socket:
+        host, _ = self._target
+        if not host.startswith("/"):
+            return socket.create_connection(self._target)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(host)
+        return server
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):

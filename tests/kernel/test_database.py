@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import LiteralString
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.util import CommandError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool
 from structlog.testing import capture_logs
 
@@ -23,9 +25,11 @@ from backend.kernel.postgres.listener import Listener
 from backend.kernel.postgres.replica import ReplicaState
 from backend.kernel.postgres.statements import driver_of
 from backend.program import Process, Program
+from tests import certificates
 from tests.inline import InlineQueue
 from tests.pooler import pooler
 from tests.postgres import Postgres, alembic_config, database_beside, migrate
+from tests.proxy import Proxy
 from tests.settings import settings_with
 from tests.standby import Pair
 from tests.worker import eventually
@@ -212,6 +216,49 @@ def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str
             connection.execute(sa.text(raising))
         with pytest.raises(DatabaseAway):
             database.read(lambda connection: connection.execute(raising.encode()))
+
+
+@pytest.mark.parametrize(("name", "expired"), [("localhost", True), ("other.example", False)], ids=["old", "another's"])
+def test_a_certificate_that_is_not_accepted_is_named_until_it_is_renewed(
+    clean_database: str, tmp_path: Path, name: str, expired: bool
+) -> None:
+    bad = certificates.self_signed(tmp_path, name, expired=expired)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(bad.read_bytes())
+    renewed = certificates.self_signed(tmp_path, "localhost")
+    trusted.write_bytes(trusted.read_bytes() + renewed.read_bytes())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["postgresql"])
+    context.load_cert_chain(trusted)
+    found = conninfo_to_dict(clean_database)
+    with Proxy(f"{found['host']}/.s.PGSQL.5432", 0, tls=context) as proxy:
+        tls = f"sslmode=verify-full&sslnegotiation=direct&sslrootcert={trusted}"
+        with _process(f"postgresql://postgres@localhost:{proxy.port}/{found['dbname']}?{tls}") as process:
+            client, database = process.web().test_client(), process.resources.database
+            with pytest.raises(DatabaseAway, match="certificate is not accepted"), database.transaction():
+                pass
+            assert "certificate is not accepted" in client.get("/health/ready").get_json()["reason"]
+            context.load_cert_chain(renewed)
+            eventually(lambda: client.get("/health/ready").get_json()["database"] == "up")
+            with database.transaction() as connection:
+                connection.execute(sa.text("delete from outbox"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"user": "limited"}, "no connection"), ({"host": "nowhere.invalid"}, "name of PostgreSQL's host is not found")],
+)
+def test_health_tells_why_the_database_cannot_be_reached(
+    clean_database: str, change: dict[str, str], said: str
+) -> None:
+    with psycopg.connect(clean_database, autocommit=True) as operator:
+        operator.execute("drop role if exists limited")
+        operator.execute("create role limited login connection limit 0")
+    with _process(make_conninfo(clean_database, **change)) as process:
+        ready = process.web().test_client().get("/health/ready").get_json()
+        assert (ready["database"], said in ready["reason"]) == ("down", True)
+    with psycopg.connect(clean_database, autocommit=True) as operator:
+        operator.execute("drop role limited")
 
 
 def test_a_process_that_was_suspended_in_a_transaction_is_not_the_messages_fault(database_url: str) -> None:

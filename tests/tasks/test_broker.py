@@ -127,10 +127,18 @@ def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, 
     assert set(asked) == {"localhost"}
 
 
-def test_nothing_is_sent_to_a_broker_with_the_certificate_of_another(broker: Broker, tmp_path: Path) -> None:
-    certificate = certificates.self_signed(tmp_path, "other.example")
-    with _tls(broker.url, certificate, []) as url, _queue(url, certificate) as queue, pytest.raises(QueueUnavailable):
-        queue.send(envelope(), 10)
+@pytest.mark.parametrize(("name", "expired"), [("localhost", True), ("other.example", False)], ids=["old", "another's"])
+def test_nothing_is_sent_to_a_broker_whose_certificate_is_not_accepted_until_it_is_renewed(
+    broker: Broker, tmp_path: Path, name: str, expired: bool
+) -> None:
+    bad = certificates.self_signed(tmp_path, name, expired=expired)
+    authority = tmp_path / "trusted.pem"
+    authority.write_bytes(bad.read_bytes())
+    with _tls(broker.url, bad, []) as url, _queue(url, authority) as queue:
+        with pytest.raises(QueueUnavailable, match="certificate is not accepted"):
+            queue.check(10)
+        with pytest.raises(QueueUnavailable):
+            queue.send(envelope(), 10)
 
 
 def test_each_node_of_a_list_proves_its_own_name(broker: Broker, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from backend.kernel.http.api import api, bus, current
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import MIGRATIONS_MISSING, lacks_migrations
 from backend.kernel.postgres.replica import ReplicaState
 
@@ -36,8 +36,8 @@ def live() -> Response:
 
 def ready() -> Response:
     """200 while anything can be read or accepted, naming each dependency, what works, and the lanes and commands that
-    are accepted and wait because an operator paused them; 503 when nothing can. A database without its migrations
-    counts as down, with the reason.
+    are accepted and wait because an operator paused them; 503 when nothing can. What is down is named with the reason, as
+    far as it is known. A database without its migrations counts as down.
     """
     database, limit = bus().database, api().settings.spool_limit
     room: list[bool] = []
@@ -48,7 +48,8 @@ def ready() -> Response:
         paused.update(name.removeprefix(pauses.PREFIX) for name in lanes.paused(primary))
 
     unread = _fault_of(lambda: database.read(look, timeout=1, fresh=True))
-    up = {"database": unread is None, "broker": _fault_of(lambda: bus().queue.check(1)) is None}
+    unsent = _fault_of(lambda: bus().queue.check(1))
+    up = {"database": unread is None, "broker": unsent is None}
     replica = database.replica_state
     up["replica"] = up["database"] if replica is None else replica is ReplicaState.UP
     works = {
@@ -58,13 +59,19 @@ def ready() -> Response:
     state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
     if replica is not None:
         state["replica"] = replica.value
-    if lacks_migrations(unread):
-        state["reason"] = MIGRATIONS_MISSING
+    if reason := "; ".join(filter(None, (_reason(unread, database), str(unsent or "")))):
+        state["reason"] = reason
     if paused:
         state["paused"] = sorted(paused)
     if set(works.values()) == {"none"}:
         return problem_response({**http_problem(503, current.get().request_id), **state}, {"Retry-After": "2"})
     return json_response({"status": "ok" if all(up.values()) else "degraded", **state})
+
+
+def _reason(unread: Exception | None, database: Database) -> str:
+    if unread is None:
+        return ""
+    return MIGRATIONS_MISSING if lacks_migrations(unread) else database.why_away() or str(unread)
 
 
 def figures() -> Response:

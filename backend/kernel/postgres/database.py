@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry as PoolEntry
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.observe import metrics, tracing
 from backend.kernel.postgres.connecting import is_writable, local, parameters_of, prepare
-from backend.kernel.postgres.faults import DatabaseAway, is_busy, is_database_away
+from backend.kernel.postgres.faults import DatabaseAway, away, is_busy, is_database_away
 from backend.kernel.postgres.replica import Replica, ReplicaState
 
 T = TypeVar("T")
@@ -107,6 +107,14 @@ class Database:
             except DatabaseAway:  # or it had to overwrite rows which the query still needed: a conflict
                 self._replica.failed()
         return _ask(self._pools.get(self.url) or self._reads(self.url), ask, timeout)
+
+    def why_away(self) -> str:
+        """Why no connection to the primary can be made, for an operator: a pool does not tell. Empty if one can."""
+        try:
+            psycopg.connect(**parameters_of(self.url)).close()
+        except psycopg.Error as error:
+            return str(away(error))
+        return ""
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -33,6 +33,14 @@ _REASONS = {
     "53": "PostgreSQL has no connection, memory or disk space left",
 }
 """By SQLSTATE, or its beginning. Of any other state, nobody answered."""
+_REFUSALS = {
+    "certificate": "PostgreSQL's certificate is not accepted: it has expired, names another host, or no known authority signed it",
+    "authentication failed": "PostgreSQL refuses the account or the password; see DATABASE_URL",
+    "too many": _REASONS["53"],
+    "connection slots": _REASONS["53"],
+    "resolve host": "The name of PostgreSQL's host is not found; see DATABASE_URL",
+}
+"""By a part of the text: a connection that could not be made has no SQLSTATE."""
 
 
 class DatabaseAway(Away):
@@ -88,8 +96,9 @@ def lacks_migrations(error: BaseException | None) -> bool:
 
 def _reason(error: BaseException | None) -> str:
     """What to tell an operator. It contains no values."""
-    state = _state(error)
-    return next((text for beginning, text in _REASONS.items() if state.startswith(beginning)), _UNREACHABLE)
+    if state := _state(error):
+        return next((text for beginning, text in _REASONS.items() if state.startswith(beginning)), _UNREACHABLE)
+    return next((text for part, text in _REFUSALS.items() if part in str(error)), _UNREACHABLE)
 
 
 def _state(error: BaseException | None) -> str:
