@@ -202,7 +202,10 @@ os.register_at_fork(after_in_child=_begin_again)
 def _reason(error: BaseException) -> str:
     """What to tell an operator. It contains no values."""
     if isinstance(error, SSLCertVerificationError):
-        return "RabbitMQ's certificate is not accepted: it has expired, names another host, or no known authority signed it"
+        return (
+            "RabbitMQ's certificate is not accepted:"
+            " it has expired, is another host's, or BROKER_CA_FILE does not vouch for it"
+        )
     if isinstance(error, AccessRefused):
         return "RabbitMQ refuses the account or the password; see BROKER_URL"
     return "RabbitMQ cannot be reached; see BROKER_URL"

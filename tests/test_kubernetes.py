@@ -94,6 +94,13 @@ def test_a_pod_may_do_no_more_than_its_work(pod: str) -> None:
     assert "memory" in container(pod)["resources"]["limits"]
 
 
+def test_pods_that_are_not_ready_hold_up_no_drain() -> None:
+    """With the broker away no worker is ready: a budget that counts them would keep every node from being drained."""
+    budgets = {one["metadata"]["name"]: one["spec"] for one in MANIFESTS if one["kind"] == "PodDisruptionBudget"}
+    assert budgets.keys() == {"api", *workers()}
+    assert {spec["unhealthyPodEvictionPolicy"] for spec in budgets.values()} == {"AlwaysAllow"}
+
+
 def test_a_worker_is_given_the_time_to_finish_its_longest_task() -> None:
     compose = deployment.services()
     seconds = int(compose["worker"]["stop_grace_period"].removesuffix("s"))

@@ -220,7 +220,7 @@ def test_the_servers_passing_states_are_not_the_messages_fault(database_url: str
 
 @pytest.mark.parametrize(("name", "expired"), [("localhost", True), ("other.example", False)], ids=["old", "another's"])
 def test_a_certificate_that_is_not_accepted_is_named_until_it_is_renewed(
-    clean_database: str, tmp_path: Path, name: str, expired: bool
+    clean_database: str, tmp_path: Path, name: str, *, expired: bool
 ) -> None:
     bad = certificates.self_signed(tmp_path, name, expired=expired)
     trusted = tmp_path / "trusted.pem"

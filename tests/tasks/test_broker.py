@@ -128,8 +128,8 @@ def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, 
 
 
 @pytest.mark.parametrize(("name", "expired"), [("localhost", True), ("other.example", False)], ids=["old", "another's"])
-def test_nothing_is_sent_to_a_broker_whose_certificate_is_not_accepted_until_it_is_renewed(
-    broker: Broker, tmp_path: Path, name: str, expired: bool
+def test_nothing_is_sent_to_a_broker_whose_certificate_is_not_accepted(
+    broker: Broker, tmp_path: Path, name: str, *, expired: bool
 ) -> None:
     bad = certificates.self_signed(tmp_path, name, expired=expired)
     authority = tmp_path / "trusted.pem"

@@ -34,7 +34,9 @@ _REASONS = {
 }
 """By SQLSTATE, or its beginning. Of any other state, nobody answered."""
 _REFUSALS = {
-    "certificate": "PostgreSQL's certificate is not accepted: it has expired, names another host, or no known authority signed it",
+    "certificate": (
+        "PostgreSQL's certificate is not accepted: it has expired, is another host's, or sslrootcert does not vouch for it"
+    ),
     "authentication failed": "PostgreSQL refuses the account or the password; see DATABASE_URL",
     "too many": _REASONS["53"],
     "connection slots": _REASONS["53"],
