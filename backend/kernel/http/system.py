@@ -36,8 +36,8 @@ def live() -> Response:
 
 def ready() -> Response:
     """200 while anything can be read or accepted, naming each dependency, what works, and the lanes and commands that
-    are accepted and wait because an operator paused them; 503 when nothing can. For what is down there is a reason, if it
-    is known. A database without its migrations counts as down.
+    are accepted and wait because an operator paused them; 503 when nothing can. What is down has a reason, if it is
+    known. A database without its migrations counts as down.
     """
     database, limit = bus().database, api().settings.spool_limit
     room: list[bool] = []

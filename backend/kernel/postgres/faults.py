@@ -35,7 +35,8 @@ _REASONS = {
 """By SQLSTATE, or its beginning. Of any other state, nobody answered."""
 _REFUSALS = {
     "certificate": (
-        "PostgreSQL's certificate is not accepted: it has expired, is another host's, or sslrootcert does not vouch for it"
+        "PostgreSQL's certificate is not accepted:"
+        " it has expired, is another host's, or sslrootcert does not vouch for it"
     ),
     "authentication failed": "PostgreSQL refuses the account or the password; see DATABASE_URL",
     "too many": _REASONS["53"],
