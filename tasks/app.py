@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +26,6 @@ from backend.kernel.delivery.envelope import Queue
 from backend.kernel.observe.logging import configure_logging
 from backend.kernel.observe.tracing import configure_tracing, shutdown_tracing
 from backend.program import Process, Program, load_program
-from backend.settings import VAR
 from tasks import dead_letters, maintenance, messages
 from tasks.broker import Nodes
 from tasks.command_line import check_command, check_options, select_lanes
@@ -114,8 +112,6 @@ def make_app(program: Program, open_process: OpenProcess | None = None) -> Progr
 def worker_app(program: Program, open_process: OpenProcess | None = None) -> ProgramApp:
     """The application that a worker or beat runs. It also sets up the process itself."""
     check_command()
-    with suppress(OSError):  # beat's own file is there, unless its option --schedule names another
-        VAR.mkdir(exist_ok=True)
     app = make_app(program, open_process)
     app.set_current()
     take_no_orders()

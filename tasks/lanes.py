@@ -45,7 +45,7 @@ def conf_of(program: Program) -> dict[str, Any]:
         "task_default_routing_key": MAINTENANCE.value,
         "task_default_exchange": COMMANDS,
         "task_routes": (_router(program.registry),),
-        "beat_schedule_filename": str(VAR / "celerybeat-schedule"),
+        "beat_scheduler": "celery.beat:Scheduler",  # the default one needs a file, and ends when the disk is full
         # A sweep that could not run in time is not repeated: the next one does its work.
         "beat_schedule": {
             "sweep the outbox": _every(2, "maintenance.sweep_outbox", expires=10),

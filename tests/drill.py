@@ -261,7 +261,7 @@ def running() -> Iterator[Stack]:
         health = {"HEALTH_PORT": str(free_port()), "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics")}
         pool = ("--pool", "prefork", "--concurrency", "2")
         worker = stack.enter_context(WorkerProcess({**settings, **health}, *pool))
-        stack.enter_context(beat(settings, directory))
+        stack.enter_context(beat(settings))
         targets = {"api": api.url.removeprefix("http://"), "worker": f"127.0.0.1:{health['HEALTH_PORT']}"}
         alerts = stack.enter_context(_watched(directory, targets))
         yield Stack(

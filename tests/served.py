@@ -54,7 +54,7 @@ def served(**settings: str) -> Iterator[tuple[dict[str, str], dict[str, Callable
         stack.callback(worker.teardown)
         worker.start()  # the others start meanwhile
         command = stack.enter_context(_creation_of_administrator(program))
-        stack.enter_context(beat(program, directory))
+        stack.enter_context(beat(program))
         api = stack.enter_context(ApiProcess(program))
         assert command.ended() == 0, command.logs()
         worker.ready()

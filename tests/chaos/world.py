@@ -92,7 +92,7 @@ class World:
             for number, its_clock in enumerate(({}, self.clock.environment))
         ]
         self.workers = [self._stack.enter_context(self._worker(number)) for number in range(self.worker_count)]
-        self.beat = self._stack.enter_context(beat(self.environment, directory))
+        self.beat = self._stack.enter_context(beat(self.environment))
         supervisor = threading.Thread(target=self._supervise, daemon=True)
         supervisor.start()
         self._stack.callback(supervisor.join)

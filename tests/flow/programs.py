@@ -42,10 +42,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def beat(environment: Mapping[str, str], directory: Path) -> Program:
+def beat(environment: Mapping[str, str]) -> Program:
     """The scheduler."""
-    arguments = ("-A", "tasks.app", "--quiet", "beat", "--pidfile=", "--schedule", str(directory / "schedule"))
-    return Program("beat", "celery", *arguments, environment=environment)
+    return Program("beat", "celery", "-A", "tasks.app", "--quiet", "beat", "--pidfile=", environment=environment)
 
 
 def administrator(api: Client, environment: Mapping[str, str]) -> dict[str, str]:

@@ -56,7 +56,7 @@ def test_every_program_can_do_its_work(urls: Urls, clean_database: str, tmp_path
         return environment(BROKER_URL=urls[account], DATABASE_URL=clean_database, MAIL_URL=f"file:{tmp_path}/mail")
 
     worker = WorkerProcess(settings("worker"), "--pool", "prefork", "--concurrency", "1")
-    with ApiProcess(settings("api")) as api, worker, beat(settings("beat"), tmp_path):
+    with ApiProcess(settings("api")) as api, worker, beat(settings("beat")):
         body = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
         assert api.client.post("/api/v1/users", body, Prefer="wait=10").status == 201
         with Connection(urls["promise"]) as connection:

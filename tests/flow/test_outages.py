@@ -43,7 +43,7 @@ def programs(
 ) -> Iterator[ApiProcess]:
     settings = environment(BROKER_URL=vhost, DATABASE_URL=_embedded_postgres.url)
     worker = WorkerProcess(settings, "--pool", "prefork", "--concurrency", "1")
-    schedule: Program = beat(settings, tmp_path_factory.mktemp("beat"))
+    schedule: Program = beat(settings)
     with ApiProcess(settings) as process, worker, schedule:
         yield process
 

@@ -143,7 +143,7 @@ def test_a_lane_tells_when_work_last_began_there(api: Client, admin: Mapping[str
 
 @pytest.fixture
 def beat_process(settings: dict[str, str], tmp_path: Path) -> Iterator[None]:
-    with beat(settings, tmp_path):
+    with beat(settings):
         yield
 
 

@@ -40,7 +40,7 @@ def settings(broker_url: str, clean_database: str, tmp_path: Path) -> dict[str, 
 def test_a_password_is_readable_nowhere(settings: dict[str, str], broker_url: str, tmp_path: Path) -> None:
     """No secret is readable in a queue, a table, a log line, Flower, or a dead letter."""
     spoken = []
-    with ApiProcess(settings) as process, beat(settings, tmp_path) as schedule:
+    with ApiProcess(settings) as process, beat(settings) as schedule:
         accepted = process.client.post("/api/v1/users", _somebody())
         assert accepted.status == 202, accepted.content
         _assert_silent(messages := _messages(broker_url))

@@ -44,7 +44,7 @@ def test_what_the_earlier_release_accepted_is_carried_out_after_the_update(
     _queue(settings["BROKER_URL"])
     _run(settings, "flask", "--app", "wsgi", "dead-letters", "replay", "--task", "users.create_user")
 
-    with ApiProcess(settings) as api, WorkerProcess(settings, "--pool", "solo") as worker, beat(settings, tmp_path):
+    with ApiProcess(settings) as api, WorkerProcess(settings, "--pool", "solo") as worker, beat(settings):
         eventually(lambda: waiting <= _succeeded(earlier_database))
         eventually(lambda: _outbox(earlier_database) == 0)
 

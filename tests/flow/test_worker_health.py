@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -50,7 +51,7 @@ def programs(
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("metrics")),
     }
     worker = WorkerProcess({**settings, **health}, "--pool", "prefork", "--concurrency", "2")
-    with ApiProcess(settings) as api, worker, beat(settings, mail):
+    with ApiProcess(settings) as api, worker, beat(settings):
         yield api.client
 
 
@@ -251,3 +252,24 @@ def _refusals(worker: WorkerProcess) -> list[datetime]:
     """When the worker said that the broker refused it."""
     lines = (json.loads(line) for line in worker.logs().splitlines() if line.startswith("{"))
     return [datetime.fromisoformat(line["timestamp"]) for line in lines if "Cannot connect" in line["event"]]
+
+
+_WITHOUT_ROOM = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_housekeeping_goes_on_where_beat_can_write_no_file(
+    private_rabbitmq: RabbitMQ, clean_database: str, tmp_path: Path
+) -> None:
+    """As on a disk that is full."""
+    with private_rabbitmq.vhost() as url:
+        settings = environment(BROKER_URL=url, DATABASE_URL=clean_database, MAIL_URL=f"file:{tmp_path}/mail")
+        schedule = beat(settings)
+        schedule.inside = (sys.executable, "-c", _WITHOUT_ROOM)
+        with WorkerProcess(settings, "--pool", "solo"), schedule, psycopg.connect(clean_database) as database:
+            database.autocommit = True
+            eventually(lambda: database.execute("select from schedule where result = 'succeeded'").rowcount)
+            assert schedule.running
