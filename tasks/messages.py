@@ -97,14 +97,26 @@ def _received(task: Task, envelope: Envelope) -> BaseException | None:
 
 def _ending(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
     """The exception that ends this delivery; None if nothing can now."""
+    try:
+        return _ending_after(task, handler, envelope, error)
+    except Forged:
+        return _not_ours(Reason.FORGED)
+    except UnknownKey:
+        return _after_unknown_key(task, envelope)
+
+
+def _ending_after(task: Task, handler: Handler, envelope: Envelope, error: BaseException) -> Retry | Reject | None:
+    """As `_ending`.
+
+    Raises:
+        Forged, UnknownKey: the message does not prove its author, whatever happened before that was checked.
+    """
+    if isinstance(error, Forged | UnknownKey):
+        raise error
     if isinstance(error, TransactionAborted):
         return _after_abort(task, envelope, error)
     if isinstance(error, Away):
         return _while_away(task, envelope, error)
-    if isinstance(error, Forged):
-        return _not_ours(Reason.FORGED)
-    if isinstance(error, UnknownKey):
-        return _after_unknown_key(task, envelope)
     if isinstance(error, Expired | Undecodable):
         return _given_up(task, envelope, _HOPELESS[type(error)], error)
     return _after_fault(task, handler, envelope, error)
@@ -207,6 +219,8 @@ def _tried_again(envelope: Envelope) -> Envelope:
 def _given_up(task: Task, envelope: Envelope, reason: Reason, fault: BaseException) -> Retry | Reject | None:
     try:
         task.app.process().receiver.give_up(envelope, reason, fault)
+    except (Forged, UnknownKey):
+        raise
     except DatabaseAway:
         away = True
     except Exception as error:  # a dead letter without a record is better than none

@@ -85,6 +85,35 @@ def test_an_order_that_proves_no_author_is_not_followed(
     assert rows("select id from operations where id = %s", task_id) == []
 
 
+def test_a_fault_before_the_author_is_checked_makes_no_forged_order_genuine(  # noqa: PLR0913, PLR0917 - fixtures
+    api: Client, settings: dict[str, str], rabbitmq_url: str, ours: ProgramApp, rows: Rows, worker: WorkerProcess
+) -> None:
+    """As during an update, when a worker meets a table that is not there yet: what is sent again would be signed."""
+    me = api.get("/api/v1/users/me", **administrator(api, settings)).body["id"]
+    victim = api.post("/api/v1/users", _person(), Prefer="wait=10").body["id"]
+    mailed = "select from operations where name = 'notifications.mail_verification_link'"
+    eventually(lambda: rows(mailed))  # what comes next is the first that a new process of the pool has to do
+    worker.terminate()
+    with psycopg.connect(settings["DATABASE_URL"], autocommit=True) as database:
+        worker.start()
+        worker.ready()
+        database.execute("alter table lanes rename to not_there_yet")
+        since = worker.mark()
+        order = {"user_id": victim, "roles": ["admin"]}
+        envelope = {"actor": me, "accepted_at": datetime.now(UTC).isoformat()}
+        task_id = forge(rabbitmq_url, "users.set_roles", order, envelope)
+        eventually(lambda: any(worker.has_said(text, since) for text in ("message failed", "message dead-lettered")))
+        database.execute("alter table not_there_yet rename to lanes")
+
+    def ended() -> list[Any]:
+        ours.tasks["maintenance.record_dead_letters"].apply_async()
+        return rows("select reason from dead_letters") or rows("select status from operations where id = %s", task_id)
+
+    assert eventually(ended) == [("forged",)]
+    assert rows("select roles from users where id = %s", victim) == [([],)]
+    assert rows("select status from operations where id = %s", task_id) == []
+
+
 def test_a_copy_of_a_message_cannot_be_altered(
     api: Client, rabbitmq_url: str, ours: ProgramApp, rows: Rows, worker: WorkerProcess
 ) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from backend.kernel.delivery import outbox
 from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dispatch import Unavailable, Way
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, Headers
+from backend.kernel.delivery.sealing import Forged
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.aggregate import Aggregate
 from backend.kernel.messages.event import Event
@@ -235,6 +236,17 @@ def test_giving_up_does_not_undo_a_success(process: Process) -> None:
     outcome = process.bus.outcome_of(envelope.id)
     assert outcome is not None
     assert outcome.status == "succeeded"
+
+
+def test_what_proves_no_author_is_neither_signed_after_a_fault_nor_given_up(process: Process) -> None:
+    """The fault may have come before its author was asked for."""
+    genuine = message(process, "a")
+    forged = replace(genuine, body={"note": "b"})
+    for act in (process.receiver.failed_again, process.receiver.timed_out_again, process.receiver.give_up):
+        with pytest.raises(Forged):
+            act(forged)
+    assert process.bus.outcome_of(genuine.id) is None
+    assert rows(process, "select from dead_letters") == []
 
 
 def test_an_unknown_message_and_one_that_does_not_fit_are_undecodable(process: Process) -> None:

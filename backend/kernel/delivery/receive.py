@@ -130,10 +130,12 @@ class Receiver:
             retries.forget(connection, envelope)
 
     def failed_again(self, envelope: Envelope) -> Envelope:
-        """The message to redeliver after a fault, with one more attempt counted."""
-        return self.sealer.signed(
-            replace(envelope, headers=replace(envelope.headers, attempts=envelope.headers.attempts + 1))
-        )
+        """The message to redeliver after a fault, with one more attempt counted.
+
+        Raises:
+            Forged, UnknownKey: as `receive`. The fault came before that was checked, and a signature would hide it.
+        """
+        return self._signed_again(envelope, attempts=envelope.headers.attempts + 1)
 
     def described(self, error: BaseException) -> str:
         """The fault, for operators."""
@@ -152,10 +154,12 @@ class Receiver:
         )
 
     def timed_out_again(self, envelope: Envelope) -> Envelope:
-        """The message to redeliver after an aborted transaction."""
-        return self.sealer.signed(
-            replace(envelope, headers=replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
-        )
+        """The message to redeliver after an aborted transaction.
+
+        Raises:
+            Forged, UnknownKey: as `failed_again`.
+        """
+        return self._signed_again(envelope, timeouts=envelope.headers.timeouts + 1)
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         """Record the message as a dead letter, for operators and for the caller who polls its outcome.
@@ -164,8 +168,10 @@ class Receiver:
             error: the last exception of the handler.
 
         Raises:
+            Forged, UnknownKey: as `failed_again`. It must not end an operation, nor be replayed.
             DatabaseAway: PostgreSQL cannot be reached; retry later.
         """
+        self.sealer.check(envelope)
         self.bury(dead_letters.of_fault(envelope, reason, error, with_text=self.with_texts))
 
     def bury(self, letter: DeadLetter) -> None:
@@ -197,6 +203,10 @@ class Receiver:
             if handler := self.registry.by_name.get(name):
                 observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
+
+    def _signed_again(self, envelope: Envelope, **changed: int) -> Envelope:
+        self.sealer.check(envelope)
+        return self.sealer.signed(replace(envelope, headers=replace(envelope.headers, **changed)))
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
         """Let the context release what it had reserved. A failure there must not prevent the dead letter.
