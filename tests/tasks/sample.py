@@ -21,7 +21,7 @@ from backend.kernel.delivery.codec import Undecodable
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.receive import Receiver
-from backend.kernel.delivery.sealing import UnknownKey
+from backend.kernel.delivery.sealing import Sealer, UnknownKey
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers, Kind
 from backend.kernel.postgres.faults import DatabaseAway, TransactionAborted
@@ -103,7 +103,8 @@ class ScriptedProcess(Process):
 
     @cached_property
     def receiver(self) -> Receiver:
-        return ScriptedReceiver(**vars(super().receiver))
+        unsigned = Sealer(self.resources.keyring, accept_unsigned=True)  # as the tests send them
+        return ScriptedReceiver(**{**vars(super().receiver), "sealer": unsigned})
 
     @cached_property
     def batches(self) -> BatchReceiver:
