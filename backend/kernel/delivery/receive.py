@@ -135,7 +135,7 @@ class Receiver:
         Raises:
             Forged, UnknownKey: as `receive`. The fault came before that was checked, and a signature would hide it.
         """
-        return self._signed_again(envelope, attempts=envelope.headers.attempts + 1)
+        return self._signed_again(envelope, replace(envelope.headers, attempts=envelope.headers.attempts + 1))
 
     def described(self, error: BaseException) -> str:
         """The fault, for operators."""
@@ -159,7 +159,7 @@ class Receiver:
         Raises:
             Forged, UnknownKey: as `failed_again`.
         """
-        return self._signed_again(envelope, timeouts=envelope.headers.timeouts + 1)
+        return self._signed_again(envelope, replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         """Record the message as a dead letter, for operators and for the caller who polls its outcome.
@@ -204,9 +204,9 @@ class Receiver:
                 observe_end(handler, letter.envelope, inbox.Status.FAILED)
         self.relay.publish_meanwhile(to_relay)
 
-    def _signed_again(self, envelope: Envelope, **changed: int) -> Envelope:
+    def _signed_again(self, envelope: Envelope, headers: Headers) -> Envelope:
         self.sealer.check(envelope)
-        return self.sealer.signed(replace(envelope, headers=replace(envelope.headers, **changed)))
+        return self.sealer.signed(replace(envelope, headers=headers))
 
     def _release(self, unit: UnitOfWork, envelope: Envelope) -> list[str]:
         """Let the context release what it had reserved. A failure there must not prevent the dead letter.
