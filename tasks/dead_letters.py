@@ -143,10 +143,10 @@ def _doubt(envelope: Envelope, sealer: Sealer) -> Reason | None:
 def _reason(task: str, death: Mapping[str, Any], why: str | None, registry: Registry, doubt: Reason | None) -> Reason:
     if why is not None:
         return Reason.MALFORMED
-    if task not in registry.queued():
-        return Reason.UNKNOWN_TASK
     if doubt is not None:
         return doubt
+    if task not in registry.queued():
+        return Reason.UNKNOWN_TASK
     return Reason.DELIVERY_LIMIT if death.get("reason") == "delivery_limit" else Reason.REJECTED
 
 

@@ -109,6 +109,15 @@ def test_an_unknown_task_keeps_its_message_and_fails_its_operation(broker: Broke
     assert (letter.reason, letter.body, letter.operation) == ("unknown_task", {"name": "Ada"}, "failed")
 
 
+def test_an_unknown_task_of_a_stranger_is_not_one_to_replay_once_it_is_known(broker: Broker, recorder: Recorder) -> None:
+    """A replay is signed, and a later release may have a handler of that name."""
+    headers = {"task": "users.unheard_of", "id": str(uuid4()), "lang": "py", "actor": str(uuid4())}
+    broker.publish([[], {"name": "Ada"}, {}], LANE, serializer="json", headers=headers)
+    die(broker)
+    recorder.run()
+    assert (recorder.letter().task, recorder.letter().reason) == ("users.unheard_of", "forged")
+
+
 @pytest.mark.parametrize("foreign", [{"eta": "soon"}, {"retries": "x"}, {"shadow": "users.other"}])
 def test_a_copy_that_celery_cannot_process_does_not_end_the_operation(
     broker: Broker, recorder: Recorder, foreign: dict[str, Any]
