@@ -109,7 +109,7 @@ def test_an_unknown_task_keeps_its_message_and_fails_its_operation(broker: Broke
     assert (letter.reason, letter.body, letter.operation) == ("unknown_task", {"name": "Ada"}, "failed")
 
 
-def test_an_unknown_task_of_a_stranger_is_not_one_to_replay_once_it_is_known(broker: Broker, recorder: Recorder) -> None:
+def test_an_unknown_task_of_a_stranger_can_never_be_replayed(broker: Broker, recorder: Recorder) -> None:
     """A replay is signed, and a later release may have a handler of that name."""
     headers = {"task": "users.unheard_of", "id": str(uuid4()), "lang": "py", "actor": str(uuid4())}
     broker.publish([[], {"name": "Ada"}, {}], LANE, serializer="json", headers=headers)
