@@ -52,7 +52,7 @@ def test_named_files_exist(page: Path) -> None:
 
 def _is_here(path: str) -> bool:
     owner = re.match(r"(?:\w+/contexts|migrations)/(\w+)", path)
-    return owner is None or (ROOT / "backend/contexts" / owner[1]).is_dir() or owner[1] == "kernel"
+    return owner is None or (ROOT / "backend/contexts" / owner[1] / "context.py").exists() or owner[1] == "kernel"
 
 
 def test_decisions_are_numbered_without_holes_and_share_one_form() -> None:

@@ -21,7 +21,7 @@ from backend.settings import ROOT
 from tests.postgres import alembic_config, database_beside
 
 _SCRIPTS = ScriptDirectory.from_config(alembic_config(""))
-_OWNERS = sorted(path.name for path in (ROOT / "migrations").iterdir() if path.name != "__pycache__")
+_OWNERS = sorted({path.parent.name for path in (ROOT / "migrations").glob("*/*.py")})
 
 
 @pytest.fixture

@@ -61,7 +61,11 @@ def _waiting(database_url: str) -> set[str]:
             "SELECT id, name FROM outbox WHERE queue <> 'events' UNION SELECT message_id, task FROM dead_letters"
         ).fetchall()
     found = [*rows, *((message["headers"]["id"], message["headers"]["task"]) for message in _QUEUED)]
-    return {str(known) for known, name in found if (ROOT / "backend/contexts" / name.partition(".")[0]).is_dir()}
+    return {
+        str(known)
+        for known, name in found
+        if (ROOT / "backend/contexts" / name.partition(".")[0] / "context.py").exists()
+    }
 
 
 def _queue(broker_url: str) -> None:
