@@ -74,6 +74,7 @@ class Stack:
 
     api: ApiProcess
     worker: WorkerProcess
+    beat: Program
     rabbitmq: RabbitMQ
     broker_url: str
     postgres: Postgres
@@ -135,6 +136,14 @@ def no_worker(stack: Stack) -> Iterator[None]:
     stack.worker.terminate()
     yield
     stack.worker.restart()
+
+
+@contextmanager
+def no_beat(stack: Stack) -> Iterator[None]:
+    """Nothing sends what is scheduled: beat does not run."""
+    stack.beat.kill()
+    yield
+    stack.beat.start()
 
 
 @contextmanager
@@ -216,6 +225,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsLate": late_commands,
     "LaneNotMoving": frozen_worker,
     "LaneWithoutConsumers": no_worker,
+    "HousekeepingStopped": no_beat,
     "LanePausedLong": paused_lane,
     "DeadLettersOpen": poisoned_lane,
     "OutboxGrowing": no_broker,
@@ -261,12 +271,13 @@ def running() -> Iterator[Stack]:
         health = {"HEALTH_PORT": str(free_port()), "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics")}
         pool = ("--pool", "prefork", "--concurrency", "2")
         worker = stack.enter_context(WorkerProcess({**settings, **health}, *pool))
-        stack.enter_context(beat(settings))
+        schedule = stack.enter_context(beat(settings))
         targets = {"api": api.url.removeprefix("http://"), "worker": f"127.0.0.1:{health['HEALTH_PORT']}"}
         alerts = stack.enter_context(_watched(directory, targets))
         yield Stack(
             api,
             worker,
+            schedule,
             rabbitmq,
             broker_url,
             postgres,

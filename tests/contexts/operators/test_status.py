@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -85,6 +85,14 @@ def test_what_is_left_in_the_outbox_is_a_warning_after_a_minute(
 def test_a_failed_scheduled_run_is_a_warning(admin: Client, process: Process) -> None:
     process.note_run("maintenance.purge", "every 3600 s", datetime.now(UTC), "internal_error")
     assert warnings(admin) == {"scheduled_run_failed": "maintenance.purge"}
+
+
+def test_housekeeping_that_nobody_sends_is_a_warning(admin: Client, process: Process) -> None:
+    process.note_run("maintenance.purge", "every 3600 s", datetime.now(UTC) - timedelta(minutes=30), "succeeded")
+    process.note_run("maintenance.sweep_outbox", "every 2 s", datetime.now(UTC), "succeeded")
+    assert warnings(admin) == {}
+    process.note_run("maintenance.sweep_outbox", "every 2 s", datetime.now(UTC) - timedelta(seconds=70), "succeeded")
+    assert warnings(admin) == {"housekeeping_stopped": ""}
 
 
 def test_a_worker_whose_clock_is_wrong_is_a_warning(

@@ -19,6 +19,8 @@ from backend.kernel.postgres.replica import ReplicaState
 
 _OUTBOX_SECONDS = 60
 _MISSING_AFTER = timedelta(seconds=10)
+_STOPPED_AFTER = timedelta(minutes=1)
+"""Two tasks of housekeeping run every two seconds."""
 _CLOCK_SECONDS = 5
 _FINE = (None, "succeeded")
 
@@ -69,7 +71,7 @@ def status_view(bus: Bus) -> StatusView:
         *_of_workers(worker_views(bus), now),
         *_of_clock("", "The clock of this API process", (datetime.now(UTC) - now).total_seconds()),
         *_of_replica(bus.database.replica_state),
-        *_of_schedule(schedule_views(bus)),
+        *_of_schedule(schedule_views(bus), now),
         *_of_backlog(backlog),
         *_of_migrations(about_view(bus)),
     ]
@@ -133,7 +135,12 @@ def _of_replica(state: ReplicaState | None) -> Iterator[Warned]:
         yield Warned("replica_away", "", f"The replica {how}. The primary answers its queries meanwhile.")
 
 
-def _of_schedule(scheduled: Sequence[ScheduledView]) -> Iterator[Warned]:
+def _of_schedule(scheduled: Sequence[ScheduledView], now: datetime) -> Iterator[Warned]:
+    began = [one.last_run.started_at for one in scheduled if one.next_run_at is None and one.last_run]
+    if began and now - max(began) > _STOPPED_AFTER:
+        seconds = (now - max(began)).total_seconds()
+        detail = f"Nothing has run for {seconds:.0f} s. Do beat and a worker for maintenance run?"
+        yield Warned("housekeeping_stopped", "", detail)
     for one in scheduled:
         if one.last_run and one.last_run.result not in _FINE:
             yield Warned("scheduled_run_failed", one.name, str(one.last_run.result))
