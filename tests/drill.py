@@ -141,6 +141,7 @@ def no_worker(stack: Stack) -> Iterator[None]:
 @contextmanager
 def no_beat(stack: Stack) -> Iterator[None]:
     """Nothing sends what is scheduled: beat does not run."""
+    eventually(lambda: stack.api.client.get("/api/v1/schedule", **stack.operator).body["items"])  # it has begun
     stack.beat.kill()
     yield
     stack.beat.start()
