@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -22,9 +23,9 @@ from backend.contexts.users.domain.user import PersonName
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.messages.secret import Secret
 from tasks.app import ProgramApp
-from tests.chaos.world import World
+from tests.chaos.world import World, is_ready
 from tests.flow.client import Client
-from tests.worker import Program, eventually
+from tests.worker import eventually
 
 PASSWORD = "correct horse battery"
 AT_ONCE = 20
@@ -123,20 +124,22 @@ class Battlefield:
     def other_settings(self, **settings: str) -> Iterator[Client]:
         """The workers and one API process with other settings; whoever is busy meanwhile asks the other one."""
         api = self.world.apis[1]
-        programs = (api, *self.world.workers)
         before = {name: api.environment[name] for name in settings}
-        self._restart(programs, settings)
+        self._restart(settings)
         try:
             yield api.client
         finally:
-            self._restart(programs, before)
+            self._restart(before)
 
-    def _restart(self, programs: Sequence[Program], settings: Mapping[str, str]) -> None:
-        for program in programs:
+    def _restart(self, settings: Mapping[str, str]) -> None:
+        api, workers = self.world.apis[1], self.world.workers
+        marks = [worker.mark() for worker in workers]
+        for program in (api, *workers):
             program.environment.update(settings)
             self.world.restart(program)
-        for program in programs:
-            program.ready()
+        eventually(partial(is_ready, api.client))
+        for worker, mark in zip(workers, marks, strict=True):
+            eventually(partial(worker.has_said, f"{worker.node} ready.", mark))
 
     def genuine(self, user_id: UUID | None = None) -> Envelope:
         """A registration that our API signed."""

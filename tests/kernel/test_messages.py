@@ -141,6 +141,16 @@ def test_a_message_that_was_altered_on_its_way_is_forged(alter: Callable[[Envelo
         Keys(NEW).read(alter(Keys(NEW).written()))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_null_is_not_to_be_replaced_by_a_number_that_json_does_not_have(number: float) -> None:
+    """Python's parser takes it, and an encoder may write it as null."""
+    keys, plain = Keys(NEW), Keys(NEW).written()
+    written = keys.sealer.signed(replace(plain, body={**plain.body, "note": None}))
+    assert keys.read(written) == POST
+    with pytest.raises(Forged):
+        keys.read(replace(written, body={**written.body, "note": number}))
+
+
 def test_a_message_that_nobody_signed_is_taken_only_where_it_is_allowed() -> None:
     written = Keys(NEW).written()
     unsigned = replace(written, headers=replace(written.headers, mac=""))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -143,9 +144,15 @@ def _mac(envelope: Envelope, key: bytes) -> str:
 
 
 def _stable(value: Any) -> Any:
-    """The value as it is after JSON and PostgreSQL's jsonb, which writes 1e22 as an integer."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    """The value as it is after JSON and PostgreSQL's jsonb, which writes 1e22 as an integer.
+
+    Raises:
+        Forged: it is no number of JSON. None of our processes writes it, and its MAC would be that of null.
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise Forged
+        return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
         return {key: _stable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
