@@ -15,10 +15,11 @@ from tests.tree import Tree, copied
 
 pytestmark = pytest.mark.timeout(1200)  # runs mypy and tests of its own
 _FAST = (
-    "tests/contexts",
-    "tests/kernel/test_bus.py",
+    "tests/contexts/auth/test_sign_in.py",
+    "tests/contexts/notifications",
+    "tests/contexts/operators",
+    "tests/contexts/users/test_registration.py",
     "tests/kernel/test_http.py",
-    "tests/kernel/test_messages.py",
     "tests/kernel/test_openapi.py",
     "tests/flow/test_wire_format.py",
     "tests/test_architecture.py::test_a_new_context_keeps_every_contract_without_a_line_of_its_own",
@@ -29,6 +30,7 @@ _FAST = (
     "tests/test_services.py",
     "tests/test_settings.py",
 )
+"""What runs the whole program, and the contexts that look at others. The import contracts keep the rest apart."""
 
 
 @pytest.fixture
