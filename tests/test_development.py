@@ -14,9 +14,10 @@ import tempfile
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -32,47 +33,108 @@ PATIENCE = 180.0
 """Seconds to start or end a database, a worker per kind of work and all the rest, on a busy machine."""
 
 
+class Run(NamedTuple):
+    """A run of everything."""
+
+    checkout: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    everything: Sequence[psutil.Process]
+
+
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    """The program in a directory of its own: its `var/` is not the developer's. Its name is one that people have."""
-    with tempfile.TemporaryDirectory(prefix="promise, Ada's checkout (2) é ") as name:
-        directory = Path(name)
-        for package in ("backend", "tasks", "migrations"):
-            shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("wsgi.py", "celeryconfig.py", "alembic.ini", "supervisord.conf", "demo.py"):
-            shutil.copy(ROOT / file, directory)
+    with _checkout() as directory:
         yield directory
 
 
-def test_everything_starts_ends_without_a_trace_and_finds_its_data_again(checkout: Path) -> None:
+@pytest.fixture(scope="module")
+def ended() -> Iterator[Run]:
+    """A run in which Ada registered, and that Ctrl-C ended."""
     port = _free_port()
-    with _running(checkout, port) as process:
-        everything = psutil.Process(process.pid).children(recursive=True)
-        assert _create_user(port) == 201
-        assert _tour(checkout, port) == 0
-        _assert_flower_asks_for_a_password(checkout)
-        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches each process of the foreground
+    with _checkout() as directory:
+        with _running(directory, port) as process:
+            everything = psutil.Process(process.pid).children(recursive=True)
+            assert _create_user(port) == 201
+            os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches each process of the foreground
+            process.wait(PATIENCE)
+        yield Run(directory, port, process, everything)
 
+
+@pytest.fixture(scope="module")
+def running(ended: Run) -> Iterator[Run]:
+    """The run after it, in the same checkout."""
+    with _running(ended.checkout, ended.port) as process:
+        yield ended._replace(process=process)
     assert process.returncode == 0
-    assert [child for child in everything if child.is_running()] == []
-    assert not (checkout / "var/database-url").exists()
-    assert not (checkout / "var/postgres/postmaster.pid").exists()
-
-    with _running(checkout, port) as process:
-        assert _create_user(port) == 409
-
-    assert process.returncode == 0
 
 
-def test_a_worker_that_dies_comes_back(checkout: Path) -> None:
-    port = _free_port()
-    with _running(checkout, port) as process:
-        [worker] = _programs(process, "hashing@")
-        worker.kill()
-        assert _create_user(port) == 201  # only that worker hashes passwords
-        [successor] = _programs(process, "hashing@")
+def test_everything_starts_and_ends_without_a_trace(ended: Run) -> None:
+    assert ended.process.returncode == 0
+    assert [child for child in ended.everything if child.is_running()] == []
+    assert not (ended.checkout / "var/database-url").exists()
+    assert not (ended.checkout / "var/postgres/postmaster.pid").exists()
 
+
+def test_the_next_run_finds_its_data_again(running: Run) -> None:
+    assert _create_user(running.port) == 409
+
+
+def test_the_tour_goes_to_its_end(running: Run) -> None:
+    environment = {**os.environ, "PORT": str(running.port)}
+    tour = subprocess.run((sys.executable, "demo.py"), cwd=running.checkout, env=environment, check=False)
+    assert tour.returncode == 0
+
+
+def test_flower_asks_for_a_password(running: Run) -> None:
+    """It sees names of tasks and workers, and any page in a browser could ask it."""
+    auth, said = (running.checkout / "var/flower-auth").read_text().strip(), (running.checkout / "log").read_text()
+    found = re.search(r"Flower  (http\S+)   user (\S+), password (\S+)", said)
+    assert found is not None
+    url, user, password = found.groups()
+    assert auth == f"{user}:{password}"
+    flower, credentials = Client(url), f"Basic {b64encode(auth.encode()).decode()}"
+    assert flower.get("/api/tasks").status == 401
+    answer = flower.get("/api/tasks", Authorization=credentials, Origin="https://elsewhere.example")
+    assert answer.status == 200
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_worker_that_dies_comes_back(running: Run) -> None:
+    [worker] = _programs(running.process, "hashing@")
+    worker.kill()
+    eventually(lambda: _create_user(running.port, "grace") == 409, PATIENCE)  # only that worker hashes passwords
+    [successor] = _programs(running.process, "hashing@")
     assert successor.pid != worker.pid
+
+
+def test_a_second_run_in_one_checkout_is_refused_and_leaves_the_first_alone(running: Run) -> None:
+    second = subprocess.run(
+        (sys.executable, "-m", "backend.development"),
+        cwd=running.checkout,
+        env={**os.environ, "PORT": str(_free_port()), "FLOWER_PORT": str(_free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (second.returncode, second.stdout) == (1, "")
+    assert re.fullmatch(
+        r"\nmake run is running in .* already\. Stop it first, or use another checkout\n", second.stderr
+    )
+    assert _create_user(running.port, "edsger") == 201
+
+
+def test_code_that_cannot_be_loaded_does_not_end_it_for_good(running: Run) -> None:
+    program, log = running.checkout / "wsgi.py", running.checkout / "log"
+    code = program.read_text()
+    program.write_text("x = = 1")
+    [supervisord] = [child for child in psutil.Process(running.process.pid).children() if "supervisord" in child.name()]
+    supervisord.terminate()  # as when a program has failed again and again
+    _await(running.process, log, "waiting until the code can be loaded")
+    program.write_text(code)
+    eventually(lambda: log.read_text().count("Ctrl-C stops all of it") == 2, PATIENCE)
+    assert _create_user(running.port, "barbara") == 201
 
 
 def test_a_program_that_cannot_start_ends_everything_and_is_named(checkout: Path) -> None:
@@ -85,18 +147,6 @@ def test_a_program_that_cannot_start_ends_everything_and_is_named(checkout: Path
     assert not (checkout / "var/postgres/postmaster.pid").exists()
 
 
-def test_code_that_cannot_be_loaded_does_not_end_it_for_good(checkout: Path) -> None:
-    port, code = _free_port(), (checkout / "wsgi.py").read_text()
-    with _running(checkout, port) as process:
-        (checkout / "wsgi.py").write_text("x = = 1")
-        [supervisord] = [child for child in psutil.Process(process.pid).children() if "supervisord" in child.name()]
-        supervisord.terminate()  # as when a program has failed again and again
-        _await(process, checkout / "log", "waiting until the code can be loaded")
-        (checkout / "wsgi.py").write_text(code)
-        eventually(lambda: (checkout / "log").read_text().count("Ctrl-C stops all of it") == 2, PATIENCE)
-        assert _create_user(port) == 201
-
-
 def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -107,26 +157,7 @@ def test_a_taken_port_is_named_with_its_setting(checkout: Path) -> None:
     assert re.search(rf"Port {port} .* PORT={port + 1} make run", (checkout / "log").read_text())
 
 
-def test_a_second_run_in_one_checkout_is_refused_and_leaves_the_first_alone(checkout: Path) -> None:
-    port = _free_port()
-    with _running(checkout, port):
-        second = subprocess.run(
-            (sys.executable, "-m", "backend.development"),
-            cwd=checkout,
-            env={**os.environ, "PORT": str(_free_port()), "FLOWER_PORT": str(_free_port())},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-        assert (second.returncode, second.stdout) == (1, "")
-        assert re.fullmatch(
-            r"\nmake run is running in .* already\. Stop it first, or use another checkout\n", second.stderr
-        )
-        assert _create_user(port) == 201
-
-
-@pytest.mark.parametrize(("setting", "value"), [("PORT", "99999"), ("FLOWER_PORT", "99999"), ("FLOWER_PORT", "x")])
+@pytest.mark.parametrize(("setting", "value"), [("PORT", "99999"), ("FLOWER_PORT", "x")])
 def test_a_port_that_is_none_is_refused_in_a_sentence(checkout: Path, setting: str, value: str) -> None:
     assert setting in _refusal({setting: value}, checkout)
 
@@ -178,6 +209,18 @@ def test_what_earlier_monitors_left_is_removed_and_no_command_is(tmp_path: Path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == sorted(kept)
 
 
+@contextmanager
+def _checkout() -> Iterator[Path]:
+    """The program in a directory of its own: its `var/` is not the developer's. Its name is one that people have."""
+    with tempfile.TemporaryDirectory(prefix="promise, Ada's checkout (2) é ") as name:
+        directory = Path(name)
+        for package in ("backend", "tasks", "migrations"):
+            shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("wsgi.py", "celeryconfig.py", "alembic.ini", "supervisord.conf", "demo.py"):
+            shutil.copy(ROOT / file, directory)
+        yield directory
+
+
 def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
     with (checkout / "log").open("w") as log:
         return subprocess.Popen(
@@ -188,20 +231,6 @@ def _run(checkout: Path, port: int) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def _assert_flower_asks_for_a_password(checkout: Path) -> None:
-    """It sees names of tasks and workers, and any page in a browser could ask it."""
-    auth, said = (checkout / "var/flower-auth").read_text().strip(), (checkout / "log").read_text()
-    found = re.search(r"Flower  (http\S+)   user (\S+), password (\S+)", said)
-    assert found is not None
-    url, user, password = found.groups()
-    assert auth == f"{user}:{password}"
-    flower, credentials = Client(url), f"Basic {b64encode(auth.encode()).decode()}"
-    assert flower.get("/api/tasks").status == 401
-    answer = flower.get("/api/tasks", Authorization=credentials, Origin="https://elsewhere.example")
-    assert answer.status == 200
-    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def _refusal(variables: dict[str, str], folder: Path) -> str:
@@ -241,14 +270,8 @@ def _await(process: subprocess.Popen[bytes], log: Path, line: str) -> None:
     assert process.poll() is None, log.read_text()
 
 
-def _tour(checkout: Path, port: int) -> int:
-    return subprocess.run(
-        (sys.executable, "demo.py"), cwd=checkout, env={**os.environ, "PORT": str(port)}, check=False
-    ).returncode
-
-
-def _create_user(port: int) -> int:
-    body = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+def _create_user(port: int, name: str = "ada") -> int:
+    body = {"name": name, "email": f"{name}@example.com", "password": "correct horse battery"}
     headers = {"Content-Type": "application/json", "Prefer": "wait=10"}
     url = f"http://127.0.0.1:{port}/api/v1/users"
     try:
