@@ -360,10 +360,10 @@ const DAY = {
 
   async "while PostgreSQL is away the page stays, says so, and recovers by itself"() {
     await happens("database-down");
-    await page.locator("#away").filter({ hasText: "PostgreSQL cannot be reached." }).waitFor();
+    await page.locator("#away").filter({ hasText: "PostgreSQL cannot be reached; see DATABASE_URL." }).waitFor();
     await seen("notifications.mail"); // as it was
     await page.reload();
-    await page.locator("#away").filter({ hasText: "PostgreSQL cannot be reached." }).waitFor();
+    await page.locator("#away").filter({ hasText: "PostgreSQL cannot be reached; see DATABASE_URL." }).waitFor();
     await isFine("database-away");
     await happens("database-up");
     await page.locator("#away").filter({ hasText: "PostgreSQL" }).waitFor({ state: "hidden" });

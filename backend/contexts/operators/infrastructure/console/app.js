@@ -120,7 +120,8 @@ async function causeOf(error) {
   if (state === null) return "The API does not answer.";
   const names = { database: "PostgreSQL", broker: "RabbitMQ" };
   const down = Object.keys(names).filter((name) => state[name] === "down");
-  return state.reason || (down.length ? `${down.map((name) => names[name]).join(" and ")} cannot be reached.` : error.message);
+  if (state.reason) return `${state.reason.replace(/\.$/, "")}.`;
+  return down.length ? `${down.map((name) => names[name]).join(" and ")} cannot be reached.` : error.message;
 }
 
 function navigation(current) {
