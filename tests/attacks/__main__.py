@@ -32,7 +32,7 @@ def main() -> int:
         )
         client = world.apis[0].client
         field = Battlefield(world, client, administrator(client, world.environment), make_app(Program(settings)))
-        for attack in (*by_broker.ATTACKS, *around.ATTACKS, *by_http.ATTACKS):
+        for attack in (*by_broker.ATTACKS, *by_http.ATTACKS, *around.ATTACKS):
             neighbour = Neighbour(field.client, field.admin)
             with neighbour.busy():
                 sent, got = attack(field)

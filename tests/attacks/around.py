@@ -153,8 +153,8 @@ def _is_up(client: Client) -> bool:
 
 ATTACKS = (
     a_web_page_at_flower,
-    refusals_timed,
     handles_of_last_month,
     accounts_that_verify_nothing,
     unsafe_settings,
+    refusals_timed,  # last: from then on every sign-in costs what the most expensive hash does
 )
