@@ -49,6 +49,7 @@ class Node:
         own.mkdir()
         configuration = own / "rabbitmq.conf"
         configuration.write_text(_CONFIGURATION.format(address=self.address))
+        (own / "advanced.config").write_text("[{kernel, [{net_setuptime, 1}]}].")
         self._environment = {
             **erlang_environment(own, configuration, home=directory),
             "RABBITMQ_NODENAME": self.name,
