@@ -54,8 +54,10 @@ class NewUser(ProfileFields):
     confirm_password = SecretText(rules.password_spelling, allow_none=True, metadata=example("correct horse battery"))
 
     @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _agree(self, data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
+    def _agree(self, data: dict[str, Any], given: Any, **_: Any) -> None:
         """Report every reason at once. `data` contains the fields that are valid by themselves."""
+        if not isinstance(given, dict):
+            return  # marshmallow has refused what is no object
         errors: dict[str, list[str]] = {}
         if data.get("name") and data.get("full_name") and data["name"] != data["full_name"]:
             errors["full_name"] = ["Must equal `name` when both are given."]
