@@ -29,7 +29,8 @@ from tests.contexts.products.bench.growth import growth
 from tests.contexts.products.bench.load import memory, while_many_wait
 from tests.contexts.products.bench.peers import peers
 
-COMMANDS = 1000
+COMMANDS = 3000
+"""Enough that the start of the worker's processes is a small part."""
 _BARE = "tests.contexts.products.bench.bare_tasks"
 PRODUCTS = 50
 """Enough that commands seldom wait for each other's lock."""
@@ -85,7 +86,7 @@ def moved(environment: dict[str, str]) -> str:
     _seeded(environment["DATABASE_URL"], PRODUCTS)
     sides = ("ours", "tasks.app"), ("add_stock", _BARE), ("only_add_stock", _BARE)
     rounds = [[_commands_per_second(environment, *side) for side in sides] for _ in range(REPEATS)]
-    same = Figure("stock commands, same SQL", ">= 0.50", "commands/s", [(ours, bare) for ours, bare, _ in rounds])
+    same = Figure("stock commands, same SQL", ">= 3.00", "commands/s", [(ours, bare) for ours, bare, _ in rounds])
     alone = Figure("stock commands, effect alone", "-", "commands/s", [(ours, bare) for ours, _, bare in rounds])
     return f"{same}\n{alone}"
 
