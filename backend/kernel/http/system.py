@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from typing import Any
 
@@ -10,13 +10,14 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from backend.kernel.delivery import lanes, outbox, pauses
+from backend.kernel.delivery.envelope import QueueUnavailable
 from backend.kernel.http.answers import json_response, problem_response
 from backend.kernel.http.api import api, bus, current
 from backend.kernel.http.caller import InvalidToken
 from backend.kernel.http.problems import http_problem
 from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import Database, ReadConnection
-from backend.kernel.postgres.faults import MIGRATIONS_MISSING, lacks_migrations
+from backend.kernel.postgres.faults import MIGRATIONS_MISSING, DatabaseAway, lacks_migrations
 from backend.kernel.postgres.replica import ReplicaState
 
 
@@ -57,9 +58,7 @@ def ready() -> Response:
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
     }
     state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
-    if replica is not None:
-        state["replica"] = replica.value
-    if reason := "; ".join(filter(None, (_reason(unread, database), str(unsent or "")))):
+    if reason := "; ".join(_reasons(database, unread, unsent)):
         state["reason"] = reason
     if paused:
         state["paused"] = sorted(paused)
@@ -68,10 +67,16 @@ def ready() -> Response:
     return json_response({"status": "ok" if all(up.values()) else "degraded", **state})
 
 
-def _reason(unread: Exception | None, database: Database) -> str:
-    if unread is None:
-        return ""
-    return MIGRATIONS_MISSING if lacks_migrations(unread) else database.why_away() or str(unread)
+def _reasons(database: Database, unread: Exception | None, unsent: Exception | None) -> Iterator[str]:
+    """Why something is down, in fixed texts: anybody may ask."""
+    if lacks_migrations(unread):
+        yield MIGRATIONS_MISSING
+    elif isinstance(unread, DatabaseAway):
+        yield database.why_away() or str(unread)
+    if isinstance(unsent, QueueUnavailable):
+        yield str(unsent)
+    if database.replica_state is ReplicaState.LAGGING:
+        yield "The replica is too far behind to be asked"
 
 
 def figures() -> Response:

@@ -146,7 +146,8 @@ def test_a_replica_that_lags_is_named_and_is_not_taken_for_one_that_is_down(pair
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")
         pair.pause()
         flask.invoke(args=["lanes", "pause", MAIL, "--reason", "something to replicate"])
-        eventually(lambda: client.get("/health/ready").json["replica"] == "lagging")
+        eventually(lambda: client.get("/health/ready").json["replica"] == "down")
+        assert "too far behind" in client.get("/health/ready").json["reason"]
         assert "replica_away  The replica is behind." in flask.invoke(args=["status"]).output
         pair.go_on()
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")
