@@ -56,10 +56,10 @@ def test_an_ending_worker_sends_its_spans_and_says_goodbye_to_the_broker(
     with private_rabbitmq.vhost() as url:
         settings = environment(BROKER_URL=url, DATABASE_URL=clean_database)
         traced = {**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        before = len(private_rabbitmq.complaints())
         with ApiProcess(settings) as api, WorkerProcess(traced, "--pool", pool, "--concurrency", "1") as worker:
             body = {"name": "Ada", "email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
             assert api.client.post("/api/v1/users", body, Prefer="wait=10").status == 201
+            before = len(private_rabbitmq.complaints())  # of processes of earlier tests, which may just have vanished
             assert worker.terminate() == 0
             complaints = private_rabbitmq.complaints()[before:]
     assert any(b"users.create_user" in spans for spans in collector.taken)

@@ -177,7 +177,7 @@ def test_a_redelivered_command_is_one_entry(world: World) -> None:
 def test_a_command_that_ends_in_a_dead_letter_is_an_internal_error(world: World) -> None:
     world.open()
     lost = world.queue.sent[0]
-    other = replace(lost, id=uuid7())
+    other = world.process.resources.sealer.signed(replace(lost, id=uuid7()))
     world.process.receiver.give_up(other)
     world.process.receiver.give_up(other)
     assert world.entries[1:] == [("doors.open_door", DOOR, "internal_error")]

@@ -34,7 +34,7 @@ def reports_refusals(command: F) -> F:
 
     @wraps(command)
     def reporting(*args: Any, **kwargs: Any) -> None:
-        current_origin.set(Origin(request_id=f"cli-{uuid7().hex}", ip=_user_and_host()))
+        token = current_origin.set(Origin(request_id=f"cli-{uuid7().hex}", ip=_user_and_host()))
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it warns of every attempt: one sentence is enough
         try:
             command(*args, **kwargs)
@@ -46,6 +46,8 @@ def reports_refusals(command: F) -> F:
             if sentence is None:
                 raise
             raise click.ClickException(sentence) from None
+        finally:
+            current_origin.reset(token)
 
     return cast("F", reporting)
 
