@@ -143,12 +143,16 @@ def servers(environment: dict[str, str], bare: str = "bench.bare:app") -> Iterat
 
 @contextmanager
 def worker(
-    environment: dict[str, str], processes: int, application: str = "tasks.app", lanes: str = ""
+    environment: dict[str, str],
+    processes: int,
+    application: str = "tasks.app",
+    lanes: str = "",
+    options: Sequence[str] = ("--pool", "prefork"),
 ) -> Iterator[None]:
     """A worker with this many processes and these kinds of lanes, or all, as docker-compose.yml starts it."""
-    arguments = ["-A", application, "worker", "-P", "prefork", "-c", str(processes), "-n", f"bench-{uuid4().hex}@%h"]
+    arguments = ["-A", application, "worker", "-c", str(processes), "-n", f"bench-{uuid4().hex}@%h"]
     quiet = ["--without-mingle", "--without-gossip"]
-    with process({**environment, "LANES": lanes}, program("celery"), *arguments, *quiet):
+    with process({**environment, "LANES": lanes}, program("celery"), *arguments, *options, *quiet):
         yield
 
 

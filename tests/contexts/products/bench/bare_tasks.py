@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from threading import get_ident
 from typing import Any
 from uuid import UUID
 
@@ -24,13 +25,14 @@ app.conf.task_queues = [
     Queue("bare", _exchange, routing_key="bare", durable=True, queue_arguments={"x-queue-type": "quorum"})
 ]
 app.conf.task_default_queue = app.conf.task_default_routing_key = app.conf.task_default_exchange = "bare"
-_connections: dict[int, psycopg.Connection[Any]] = {}
+_connections: dict[tuple[int, int], psycopg.Connection[Any]] = {}
 
 
 def _database() -> psycopg.Connection[Any]:
-    if os.getpid() not in _connections:  # none survives the fork of the pool's processes
-        _connections[os.getpid()] = psycopg.connect(os.environ["DATABASE_URL"])
-    return _connections[os.getpid()]
+    here = os.getpid(), get_ident()  # none survives the fork of the pool's processes
+    if here not in _connections:
+        _connections[here] = psycopg.connect(os.environ["DATABASE_URL"])
+    return _connections[here]
 
 
 @app.task(bind=True, name="bare.add_stock")  # type: ignore[untyped-decorator]

@@ -7,6 +7,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.request import urlopen
 
 import psycopg
@@ -29,6 +31,7 @@ from tests.contexts.products.bench.growth import growth
 from tests.contexts.products.bench.load import memory, while_many_wait
 from tests.contexts.products.bench.peers import peers
 
+_CORES = os.cpu_count() or 1
 COMMANDS = 3000
 """Enough that the start of the worker's processes is a small part."""
 _BARE = "tests.contexts.products.bench.bare_tasks"
@@ -82,13 +85,22 @@ def get_product(environment: dict[str, str]) -> Figure:
 
 
 def moved(environment: dict[str, str]) -> str:
-    """Stock commands per second against bare Celery tasks: with the same SQL, and with that of the effect alone."""
+    """Stock commands per second against bare Celery tasks: with the same SQL, by several settings, and with the SQL of
+    the effect alone.
+    """
     _seeded(environment["DATABASE_URL"], PRODUCTS)
-    sides = ("ours", "tasks.app"), ("add_stock", _BARE), ("only_add_stock", _BARE)
-    rounds = [[_commands_per_second(environment, *side) for side in sides] for _ in range(REPEATS)]
-    same = Figure("stock commands, same SQL", ">= 3.00", "commands/s", [(ours, bare) for ours, bare, _ in rounds])
-    alone = Figure("stock commands, effect alone", "-", "commands/s", [(ours, bare) for ours, _, bare in rounds])
-    return f"{same}\n{alone}"
+    rate = partial(_commands_per_second, environment)
+    bare: dict[str, tuple[Callable[[], float], str]] = {
+        "same SQL": (partial(rate, "add_stock", _BARE), ">= 3.00"),
+        "same SQL, prefetch 4": (partial(rate, "add_stock", _BARE, options=("--prefetch-multiplier", "4")), ">= 1.50"),
+        "same SQL, threads": (partial(rate, "add_stock", _BARE, 4 * _CORES, ("--pool", "threads")), ">= 1.50"),
+        "effect alone": (partial(rate, "only_add_stock", _BARE), "-"),
+    }
+    rounds = [(rate("ours", "tasks.app"), [measure() for measure, _ in bare.values()]) for _ in range(REPEATS)]
+    return "\n".join(
+        str(Figure(f"stock commands, {name}", target, "commands/s", [(ours, others[n]) for ours, others in rounds]))
+        for n, (name, (_, target)) in enumerate(bare.items())
+    )
 
 
 def million(environment: dict[str, str]) -> str:
@@ -137,14 +149,18 @@ def by_processes(environment: dict[str, str]) -> str:
 
 
 def _commands_per_second(
-    environment: dict[str, str], side: str, application: str, processes: int = os.cpu_count() or 1
+    environment: dict[str, str],
+    side: str,
+    application: str,
+    processes: int = _CORES,
+    options: Sequence[str] = ("--pool", "prefork"),
 ) -> float:
     """From the times in the ledger, without the start and end of the worker."""
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("truncate stock_movements, operations, outbox")
         sender = [sys.executable, "-m", "tests.contexts.products.bench.send", side, str(COMMANDS)]
         subprocess.run(sender, check=True, env=environment, stdout=subprocess.DEVNULL)
-        with worker(environment, processes, application):
+        with worker(environment, processes, application, options=options):
             while _moved(connection) < COMMANDS:
                 time.sleep(0.2)
         first, last = connection.execute(
