@@ -33,7 +33,7 @@ class BatchSession:
 
     def __init__(self, connection: sa.Connection, subjects: Collection[UUID]) -> None:
         self.orm = Session(connection, autoflush=False, expire_on_commit=False, join_transaction_mode="rollback_only")
-        self._subjects = subjects
+        self.subjects = subjects
         self._entities: dict[tuple[type, UUID], Any] = {}
         self._loaded: set[type] = set()
         self._rows: dict[LiteralString, list[Mapping[str, Any]]] = defaultdict(list)
@@ -54,7 +54,7 @@ class BatchSession:
     def _load(self, kind: type[Any]) -> None:
         """Lock the rows in the order of their keys, as every batch does."""
         key = sa.inspect(kind).primary_key[0]
-        some: sa.Select[Any] = sa.select(kind).where(key.in_(self._subjects)).order_by(key).with_for_update()
+        some: sa.Select[Any] = sa.select(kind).where(key.in_(self.subjects)).order_by(key).with_for_update()
         for entity in self.orm.scalars(some):
             self._entities[kind, sa.inspect(entity).identity[0]] = entity
 
@@ -88,7 +88,7 @@ class BatchSession:
 class BatchUnit(UnitOfWork):
     """The part of one message.
 
-    As long as it uses nothing but `locked` and `insert`, it writes nothing itself: the batch does, for all messages.
+    As long as it uses nothing but `locked`, `add`, `save` and `insert`, it writes nothing itself: the batch does.
     A handler that uses the session or the connection gets a savepoint, which a refusal rolls back.
     """
 

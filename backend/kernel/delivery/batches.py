@@ -21,6 +21,7 @@ from backend.kernel.delivery.batch_unit import BatchSession, BatchUnit, NotAtOnc
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.handling import Handled, goes_on, write
 from backend.kernel.delivery.receive import (
+    AccountOf,
     Receiver,
     in_its_trace,
     log_end,
@@ -28,11 +29,13 @@ from backend.kernel.delivery.receive import (
     observe_wait,
     origin_of,
 )
+from backend.kernel.messages.authority import Account
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.messages.registry import Handler
 from backend.kernel.observe import audit, metrics
 from backend.kernel.observe.logging import bind_request, bound, bound_values, end_request
 from backend.kernel.observe.tracing import current_traceparent
+from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import run
 
 # A batch that waits for a lock holds others. It ends before PostgreSQL looks for a deadlock (after a second).
@@ -104,8 +107,6 @@ class BatchReceiver:
         return _Member(self.receiver.findable(envelope), handler, message)
 
     def _processed(self, members: Sequence[_Member]) -> list[_Done]:
-        account_of = cache(self.receiver.account_of)  # an actor is looked up once in a transaction
-        receiver = replace(self.receiver, account_of=account_of)
         with self.receiver.database.transaction() as connection:
             run(connection, _BRIEFLY, {})
             claimed = inbox.claim_all(connection, [member.envelope for member in members])
@@ -113,7 +114,8 @@ class BatchReceiver:
             in_turn = sorted(
                 (member for member in members if member.envelope.id in claimed), key=lambda member: member.subject
             )
-            with BatchSession(connection, [member.subject for member in in_turn]) as session:
+            with BatchSession(connection, {member.subject for member in in_turn}) as session:
+                receiver = replace(self.receiver, account_of=_accounts(self.receiver.account_of, session))
                 batch = [_handled(receiver, session, member) for member in in_turn]
                 session.flush()
             if problems := {
@@ -125,6 +127,21 @@ class BatchReceiver:
             write(connection, [done.handled for done in batch])
             inbox.notify_waiting(connection, *(done.member.envelope for done in batch))
         return batch
+
+
+def _accounts(account_of: AccountOf, session: BatchSession) -> AccountOf:
+    """Look up an actor once in a transaction; each time, after all changes so far, if a message is about that user: it
+    may take the authority away.
+    """
+    known = cache(account_of)
+
+    def account(connection: ReadConnection, user_id: UUID) -> Account | None:
+        if user_id not in session.subjects:
+            return known(connection, user_id)
+        session.flush()
+        return account_of(connection, user_id)
+
+    return account
 
 
 def _handled(receiver: Receiver, session: BatchSession, member: _Member) -> _Done:

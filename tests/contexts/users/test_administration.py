@@ -8,10 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import DeactivateUser, DeleteUser, SetRoles
 from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.messages.origin import Origin, current_origin
 from backend.kernel.messages.refusals import Refusal
+from backend.program import Process
 from tests.client import Client
 from tests.contexts.users.conftest import Person, Register
 from tests.inline import InlineQueue
@@ -119,6 +122,31 @@ def test_of_two_admins_who_are_removed_at_the_same_time_one_stays(
         assert sorted(outcomes) == ["done", "done", "done", "last_admin"]
         left = sql("select count(*) from users where 'admin' = any(roles) and is_active").fetchone()
         assert left == (1,)
+
+
+@pytest.mark.parametrize("ended", [DeactivateUser, lambda user_id: SetRoles(user_id, [])], ids=["off", "demoted"])
+def test_in_one_batch_a_former_admin_orders_nothing_more(
+    process: Process, register: Register, admin: Client, sql: Callable[..., Any], ended: Callable[[UUID], Any]
+) -> None:
+    other, former, another = (register() for _ in range(3))
+    for person in (former, another):
+        assert admin.put(f"{person.path}/roles", {"roles": ["admin"]}).status_code == 200
+    orders = [
+        (another, SetRoles(UUID(other.id), [])),
+        (former, SetRoles(UUID(other.id), [])),
+        (another, ended(UUID(former.id))),
+        (former, SetRoles(UUID(former.id), ["admin"])),
+    ]
+    batch = []
+    for actor, command in orders:
+        token = current_origin.set(Origin(actor=UUID(actor.id)))
+        batch.append(process.resources.codec.of_command(command, uuid7()))
+        current_origin.reset(token)
+    assert process.batches.receive(batch) == {envelope.id for envelope in batch}
+    codes = [
+        sql("select problem ->> 'code' from operations where id = %s", envelope.id).fetchone()[0] for envelope in batch
+    ]
+    assert codes == [None, None, None, "forbidden"]
 
 
 def _outcome(bus: Bus, command: Any) -> str:
