@@ -33,10 +33,13 @@ from backend.kernel.observe.tracing import part
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers, Question
+from tasks.redaction import representation
 
 _REFUSALS = (ChannelError, MessageNacked)
 """The broker answers, but cannot take this message: its lane is missing or full. Other lanes may work."""
 _SENDS = {"messaging_system": "rabbitmq", "messaging_operation_name": "send", "messaging_operation_type": "send"}
+_ALWAYS_SENT = ("parent_id", "group")
+"""Headers that Celery's protocol requires, although they are empty."""
 _DEPTHS_SECONDS = 2.0
 """How long the depths of lanes are cached."""
 
@@ -78,6 +81,7 @@ class CeleryQueue:
         self._asking = threading.Lock()
         self._depths: Mapping[str, Depth] = {}
         self._depths_until = 0.0
+        self._templates: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
 
     @property
     def breaker_open(self) -> bool:
@@ -177,14 +181,32 @@ class CeleryQueue:
         return _event(envelope) if envelope.lane == EVENTS_EXCHANGE else self._task(envelope)
 
     def _task(self, envelope: Envelope) -> Message:
-        message_id = str(envelope.id)
-        headers, properties, body, _ = self._app.amqp.as_task_v2(message_id, envelope.name, kwargs=dict(envelope.body))
-        properties |= {
-            "headers": {**headers, "envelope": envelope.headers.as_json()},
+        message_id, arguments = str(envelope.id), dict(envelope.body)
+        fixed, embedded = self._templates.get(envelope.name) or self._template(envelope.name)
+        headers = {
+            **fixed,
+            "id": message_id,
+            "root_id": message_id,
+            "kwargsrepr": representation(arguments),
+            "envelope": envelope.headers.as_json(),
+        }
+        properties = {
+            "headers": headers,
+            "correlation_id": message_id,
             "content_type": "application/json",
             "content_encoding": "utf-8",
         }
-        return Message(msgspec.json.encode(body), COMMANDS, envelope.lane, properties, mandatory=True)
+        body = msgspec.json.encode(((), arguments, embedded))
+        return Message(body, COMMANDS, envelope.lane, properties, mandatory=True)
+
+    def _template(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The headers and the options that Celery gives to each message of this name. Optional headers that are empty
+        are left out (https://docs.celeryq.dev/en/stable/internals/protocol.html#definition).
+        """
+        headers, _, (_, _, embedded), _ = self._app.amqp.as_task_v2("", name)
+        fixed = {key: value for key, value in headers.items() if value or value == 0 or key in _ALWAYS_SENT}
+        self._templates[name] = fixed, embedded
+        return fixed, embedded
 
 
 _queues: WeakSet[CeleryQueue] = WeakSet()

@@ -14,6 +14,11 @@ _LONGEST = 1000
 """Characters of a representation. AMQP headers must fit into one frame, or the broker closes the connection."""
 
 
+def representation(arguments: Any) -> str:
+    """Arguments of a task as operators see them: secrets masked, and not too long."""
+    return repr(masked(arguments))[:_LONGEST]
+
+
 class SafeAMQP(AMQP):  # type: ignore[misc]
     """Writes the representations itself, for first sends, retries and chains alike.
 
@@ -24,8 +29,8 @@ class SafeAMQP(AMQP):  # type: ignore[misc]
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Any:
         """A protocol 2 message with masked representations."""
-        options["argsrepr"] = repr(masked(args or ()))[:_LONGEST]
-        options["kwargsrepr"] = repr(masked(kwargs or {}))[:_LONGEST]
+        options["argsrepr"] = representation(args or ())
+        options["kwargsrepr"] = representation(kwargs or {})
         return super().as_task_v2(task_id, name, args, kwargs, *more, **options)
 
 

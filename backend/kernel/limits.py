@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import ceil
 from threading import Lock
@@ -157,6 +158,7 @@ def _first(count: Count, now: datetime) -> Count:
     return Count((now,))
 
 
+@lru_cache(4096)
 def network_of(ip: str) -> str:
     """The addresses that one person has: one IPv4 address, or an IPv6 /64. Invalid addresses count together."""
     try:

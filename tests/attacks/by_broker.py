@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import CreateUser, SetRoles
@@ -74,7 +75,7 @@ def recorded_copies(field: Battlefield) -> Result:
     with field.buried(_NUMBER):
         for _ in range(_NUMBER):
             message = field.genuine()
-            headers = replace(message.headers, accepted_at=days_ago(31))
+            headers = structs.replace(message.headers, accepted_at=days_ago(31))
             message = field.ours.process().resources.sealer.signed(replace(message, headers=headers))
             field.copy(message)
     reasons = "select count(*) from dead_letters where reason = 'expired'"

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from kombu import Connection, Producer
+from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from backend.contexts.users.application.commands import CreateUser
@@ -140,7 +141,7 @@ def test_a_recorded_message_takes_no_effect_after_its_operation_is_purged(
     command = CreateUser(user_id, PersonName("Ada"), "ada@example.com", Secret("correct horse battery"))
     message = codec.of_command(command, user_id)
     long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat()
-    message = sealer.signed(replace(message, headers=replace(message.headers, accepted_at=long_ago)))
+    message = sealer.signed(replace(message, headers=structs.replace(message.headers, accepted_at=long_ago)))
     headers = {"task": message.name, "id": str(message.id), "lang": "py", "envelope": message.headers.as_json()}
     with Connection(rabbitmq_url) as connection:
         Producer(connection.default_channel, auto_declare=False).publish(

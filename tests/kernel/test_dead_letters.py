@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from backend.contexts.operators.application.commands import (
@@ -113,7 +114,7 @@ def message(process: Process, bill: str = "rent", **headers: Any) -> Envelope:
 
 def again(process: Process, envelope: Envelope, **headers: Any) -> Envelope:
     """The message with other headers."""
-    return process.resources.sealer.signed(replace(envelope, headers=replace(envelope.headers, **headers)))
+    return process.resources.sealer.signed(replace(envelope, headers=structs.replace(envelope.headers, **headers)))
 
 
 def killed(envelope: Envelope, **more: Any) -> DeadLetter:

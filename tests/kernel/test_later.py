@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from backend.kernel.context import AnyContext, Context
@@ -143,7 +144,8 @@ def test_a_recorded_copy_releases_nothing_when_it_is_given_up(process: Process, 
     """The inbox has forgotten whether the message took effect."""
     message = _posted(process, Reserve("1A"))
     long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat()
-    recorded = process.resources.sealer.signed(replace(message, headers=replace(message.headers, accepted_at=long_ago)))
+    headers = structs.replace(message.headers, accepted_at=long_ago)
+    recorded = process.resources.sealer.signed(replace(message, headers=headers))
     process.receiver.give_up(recorded, Reason.EXPIRED, Expired())
     assert seats() == []
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
+from msgspec import structs
 
 from backend.kernel.delivery.codec import Codec, Expired, Undecodable
 from backend.kernel.delivery.envelope import Envelope, Headers
@@ -130,10 +131,10 @@ def test_a_message_is_read_in_the_lane_that_its_handler_had_before() -> None:
         lambda one: replace(one, id=ID),
         lambda one: replace(one, name="parcels.other"),
         lambda one: replace(one, body={**one.body, "note": "altered"}),
-        lambda one: replace(one, headers=replace(one.headers, actor=ID)),
-        lambda one: replace(one, headers=replace(one.headers, attempts=0, replay=1)),
-        lambda one: replace(one, headers=replace(one.headers, mac="")),
-        lambda one: replace(one, headers=replace(one.headers, mac=one.headers.mac[:-4])),
+        lambda one: replace(one, headers=structs.replace(one.headers, actor=ID)),
+        lambda one: replace(one, headers=structs.replace(one.headers, attempts=0, replay=1)),
+        lambda one: replace(one, headers=structs.replace(one.headers, mac="")),
+        lambda one: replace(one, headers=structs.replace(one.headers, mac=one.headers.mac[:-4])),
     ],
 )
 def test_a_message_that_was_altered_on_its_way_is_forged(alter: Callable[[Envelope], Envelope]) -> None:
@@ -153,10 +154,10 @@ def test_null_is_not_to_be_replaced_by_a_number_that_json_does_not_have(number: 
 
 def test_a_message_that_nobody_signed_is_taken_only_where_it_is_allowed() -> None:
     written = Keys(NEW).written()
-    unsigned = replace(written, headers=replace(written.headers, mac=""))
+    unsigned = replace(written, headers=structs.replace(written.headers, mac=""))
     assert Keys(NEW, accept_unsigned=True).read(unsigned) == POST
     with pytest.raises(Forged):
-        Keys(NEW, accept_unsigned=True).read(replace(written, headers=replace(written.headers, mac="x")))
+        Keys(NEW, accept_unsigned=True).read(replace(written, headers=structs.replace(written.headers, mac="x")))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_message_is_read_only_while_the_inbox_remembers_whether_it_took_effect
     keys = Keys(NEW)
     written = keys.written()
     replayed_at = "" if replayed is None else _ago(replayed)
-    headers = replace(
+    headers = structs.replace(
         written.headers, accepted_at=_ago(days), replay=int(replayed is not None), replayed_at=replayed_at
     )
     recorded = keys.sealer.signed(replace(written, headers=headers))

@@ -65,7 +65,8 @@ class Codec:
             waiting=waiting,
         )
         body = self._encode(command, operation_id, handler.name)
-        return self._sealer.signed(Envelope(operation_id, handler.name, handler.lane, body, headers))
+        signed = self._sealer.signed_headers(operation_id, handler.name, body, headers)
+        return Envelope(operation_id, handler.name, handler.lane, body, signed)
 
     def of_timer(self, command: Command, due_at: datetime) -> Envelope:
         """The message of a command for later. It counts as accepted when it is due."""
@@ -77,7 +78,8 @@ class Codec:
         for handler in self._registry.subscribers(event.routing_key()):
             message_id = uuid7()
             body = self._encode(event, message_id, handler.name)
-            yield self._sealer.signed(Envelope(message_id, handler.name, handler.lane, body, headers))
+            signed = self._sealer.signed_headers(message_id, handler.name, body, headers)
+            yield Envelope(message_id, handler.name, handler.lane, body, signed)
         if event.public:
             yield self._announcement(event)
 

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar, cast
 from uuid import UUID
 
 import structlog
+from msgspec import structs
 
 from backend.kernel.delivery import inbox, outbox
 from backend.kernel.delivery.codec import Codec
@@ -141,7 +142,7 @@ class Bus:
             return done
 
     def _spool(self, envelope: Envelope, seconds_left: float, most: int) -> None:
-        envelope = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, spooled=True)))
+        envelope = self.sealer.signed(replace(envelope, headers=structs.replace(envelope.headers, spooled=True)))
         try:
             self.database.read(
                 lambda primary: outbox.spool(primary, envelope, most),

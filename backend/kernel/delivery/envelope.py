@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
@@ -18,8 +18,7 @@ class MalformedHeaders(Exception):
     """The headers are not those of an envelope."""
 
 
-@dataclass(frozen=True)
-class Headers:
+class Headers(msgspec.Struct, frozen=True):
     """The context of a message, without secrets. Empty headers are not sent.
 
     Attributes:
@@ -69,15 +68,10 @@ class Headers:
 
     def as_json(self) -> dict[str, Any]:
         """The headers as JSON-ready data."""
-        found = {name: value for name in _NAMES if (value := getattr(self, name))}
-        for name in _IDS:
-            if name in found:
-                found[name] = str(found[name])
-        return found
+        return {name: value for name, value in msgspec.to_builtins(self).items() if value}
 
 
-_NAMES = tuple(header.name for header in fields(Headers))
-_IDS = ("actor", "cause", "replayed_by")
+_NO_HEADERS = Headers()
 
 
 class Taking(NamedTuple):
@@ -109,7 +103,7 @@ class Envelope:
     name: str
     lane: str
     body: Mapping[str, Any]
-    headers: Headers = Headers()
+    headers: Headers = _NO_HEADERS
     taken: Taking | None = None
     address: bytes | None = field(default=None, repr=False)
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from msgspec import structs
 from opentelemetry.trace import SpanKind
 
 from backend.kernel.delivery import addresses, dead_letters, inbox, outbox, retries, timers
@@ -135,7 +136,7 @@ class Receiver:
         Raises:
             Forged, UnknownKey: as `receive`. The fault came before that was checked, and a signature would hide it.
         """
-        return self._signed_again(envelope, replace(envelope.headers, attempts=envelope.headers.attempts + 1))
+        return self._signed_again(envelope, structs.replace(envelope.headers, attempts=envelope.headers.attempts + 1))
 
     def described(self, error: BaseException) -> str:
         """The fault, for operators."""
@@ -159,7 +160,7 @@ class Receiver:
         Raises:
             Forged, UnknownKey: as `failed_again`.
         """
-        return self._signed_again(envelope, replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
+        return self._signed_again(envelope, structs.replace(envelope.headers, timeouts=envelope.headers.timeouts + 1))
 
     def give_up(self, envelope: Envelope, reason: Reason = Reason.FAULT, error: BaseException | None = None) -> None:
         """Record the message as a dead letter, for operators and for the caller who polls its outcome.
@@ -285,7 +286,7 @@ class Receiver:
         """A step is done, the command is not: send the same message again, with its attempts reset."""
         inbox.release(unit.connection, envelope)
         aggregate = f"operation:{envelope.id}"
-        again = self.sealer.signed(replace(envelope, headers=replace(envelope.headers, attempts=0, timeouts=0)))
+        again = self.sealer.signed(replace(envelope, headers=structs.replace(envelope.headers, attempts=0, timeouts=0)))
         outbox.write_again(unit.connection, aggregate, again)
         return aggregate, again
 

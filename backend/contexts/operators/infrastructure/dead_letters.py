@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import structs
 from sqlalchemy.dialects.postgresql import insert
 
 from backend.contexts.operators.application.commands import Group, Replayed
@@ -191,7 +192,7 @@ class SqlDeadLetters:
 
 def _again(row: Any, lane: str, actor: UUID | None) -> Envelope:
     """The message once more: its replay has attempts of its own, and nobody waits for it."""
-    headers = replace(
+    headers = structs.replace(
         Headers.parse(row.headers),
         attempts=0,
         timeouts=0,
