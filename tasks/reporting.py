@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -105,9 +105,10 @@ class Reporter:
         workers.report(connection, self._report())
         taken, self._app.taken = self._app.taken, {}
         if taken:
-            latest: dict[str, datetime] = {}
+            latest: dict[str, timedelta] = {}
+            now = datetime.now(UTC)
             for task, at in sorted(taken.items(), key=lambda item: item[1]):
-                latest[self._app.lane_of(task)] = at
+                latest[self._app.lane_of(task)] = now - at
             lanes.note_taken(connection, latest)
 
 

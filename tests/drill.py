@@ -29,10 +29,11 @@ from kombu import Connection, Producer
 from backend.settings import ROOT
 from tasks.lanes import COMMANDS
 from tests.broker import RabbitMQ
+from tests.chaos.clock import Clock
 from tests.flow.client import Client
 from tests.flow.programs import ApiProcess, administrator, beat, free_port
-from tests.postgres import Postgres, migrate
 from tests.smtp import HangingServer
+from tests.standby import Pair
 from tests.worker import Program, WorkerProcess, environment, eventually
 
 USERS, SIGN_IN, LANE = "/api/v1/users", "/api/v1/auth/login", "users.hashing.anonymous"
@@ -65,6 +66,7 @@ class Stack:
     """The program, what it runs on, and who watches it.
 
     Attributes:
+        clock: the worker's.
         operator: the headers of an administrator's requests.
         alerts: Alertmanager.
         mail_servers: the one that is there; none while it is away.
@@ -77,7 +79,8 @@ class Stack:
     beat: Program
     rabbitmq: RabbitMQ
     broker_url: str
-    postgres: Postgres
+    postgres: Pair
+    clock: Clock
     operator: Mapping[str, str]
     alerts: Client
     mail_servers: list[HangingServer]
@@ -116,6 +119,18 @@ def late_commands(stack: Stack) -> Iterator[None]:
         threading.Event().wait(8)
     with _repeated(lambda: stack.register(1)):
         yield
+
+
+@contextmanager
+def wrong_clock(stack: Stack) -> Iterator[None]:
+    """The clock of the worker is a minute ahead, and nothing is late."""
+    stack.clock.set(60)
+    try:
+        with _repeated(lambda: stack.register(1)):
+            yield
+            eventually(lambda: not stack.fires("CommandsLate"), _PATIENCE)
+    finally:
+        stack.clock.set(0)
 
 
 @contextmanager
@@ -180,11 +195,21 @@ def no_broker(stack: Stack) -> Iterator[None]:
 @contextmanager
 def no_database(stack: Stack) -> Iterator[None]:
     """PostgreSQL is away."""
-    stack.postgres.stop()
+    stack.postgres.primary.stop()
     try:
         yield
     finally:
-        stack.postgres.start()
+        stack.postgres.primary.start()
+
+
+@contextmanager
+def no_replica(stack: Stack) -> Iterator[None]:
+    """The replica is away."""
+    stack.postgres.standby.stop()
+    try:
+        yield
+    finally:
+        stack.postgres.standby.start()
 
 
 @contextmanager
@@ -224,6 +249,7 @@ def leaking_api(stack: Stack) -> Iterator[None]:
 
 FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsLate": late_commands,
+    "ClockWrong": wrong_clock,
     "LaneNotMoving": frozen_worker,
     "LaneWithoutConsumers": no_worker,
     "HousekeepingStopped": no_beat,
@@ -232,6 +258,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "OutboxGrowing": no_broker,
     "CommandsRefused": neither,
     "DatabaseAway": no_database,
+    "ReplicaAway": no_replica,
     "BrokerAway": no_broker,
     "MailServerAway": no_mail_server,
     "SignInsRefused": guessed_passwords,
@@ -246,9 +273,8 @@ def running() -> Iterator[Stack]:
         directory = Path(tempfile.mkdtemp(prefix="drill-"))
         directory.chmod(0o755)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        postgres = Postgres(directory / "postgres")
+        postgres = Pair(directory)
         stack.callback(postgres.stop)
-        migrate(postgres.url)
         (directory / "rabbitmq").mkdir()
         rabbitmq = RabbitMQ(directory / "rabbitmq")
         stack.callback(rabbitmq.stop)
@@ -259,7 +285,8 @@ def running() -> Iterator[Stack]:
         mail_port = mail_servers[0].port
         settings = environment(
             BROKER_URL=broker_url,
-            DATABASE_URL=postgres.url,
+            DATABASE_URL=postgres.primary.url,
+            DATABASE_READ_URL=postgres.standby.url,
             MAIL_URL=f"smtp://127.0.0.1:{mail_port}?tls=none",
             REGISTRATIONS_PER_ADDRESS="1000000",
         )
@@ -271,7 +298,8 @@ def running() -> Iterator[Stack]:
         (directory / "metrics").mkdir()
         health = {"HEALTH_PORT": str(free_port()), "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics")}
         pool = ("--pool", "prefork", "--concurrency", "2")
-        worker = stack.enter_context(WorkerProcess({**settings, **health}, *pool))
+        clock = Clock(directory)
+        worker = stack.enter_context(WorkerProcess({**settings, **health, **clock.environment}, *pool))
         schedule = stack.enter_context(beat(settings))
         targets = {"api": api.url.removeprefix("http://"), "worker": f"127.0.0.1:{health['HEALTH_PORT']}"}
         alerts = stack.enter_context(_watched(directory, targets))
@@ -282,6 +310,7 @@ def running() -> Iterator[Stack]:
             rabbitmq,
             broker_url,
             postgres,
+            clock,
             administrator(api.client, settings),
             alerts,
             mail_servers,

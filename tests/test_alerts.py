@@ -40,7 +40,9 @@ def test_every_alert_has_a_page(rule: dict[str, Any]) -> None:
 def test_alerts_ask_for_metrics_that_the_program_has() -> None:
     source = (ROOT / metrics.__file__).read_text()
     for rule in rules():
-        for name in re.findall(r"[a-z]+(?:_[a-z]+)+", re.sub(r"\{.*?\}|on \(.*?\)|min_over_time", "", rule["expr"])):
+        for name in re.findall(
+            r"[a-z]+(?:_[a-z]+)+", re.sub(r"\{.*?\}|on \(.*?\)|(min|max)_over_time", "", rule["expr"])
+        ):
             assert re.sub("_(bucket|count|total)$", "", name) in source, name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import LiteralString
 from uuid import uuid4
@@ -19,6 +20,7 @@ from psycopg_pool import ConnectionPool
 from structlog.testing import capture_logs
 
 from backend.kernel.messages.origin import Origin, current_origin
+from backend.kernel.postgres import database as postgres
 from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.listener import Listener
@@ -317,6 +319,24 @@ def test_a_replica_that_lags_is_asked_nothing_until_it_has_caught_up(pair: Pair)
         pair.go_on()
         eventually(lambda: database.replica_state is ReplicaState.UP)
         assert database.read(_is_replica)
+
+
+@pytest.mark.parametrize(("asked", "answered", "ahead"), [(-1, 3, 0), (60, 63, 60), (-63, -60, -60)])
+def test_a_clock_is_wrong_by_what_a_slow_answer_does_not_explain(
+    clean_database: str, monkeypatch: pytest.MonkeyPatch, asked: float, answered: float, ahead: float
+) -> None:
+    theirs = datetime(2026, 1, 2, tzinfo=UTC)
+    own = iter([theirs + timedelta(seconds=asked), theirs + timedelta(seconds=answered)])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return next(own).astimezone(tz)
+
+    monkeypatch.setattr(postgres, "datetime", Clock)
+    monkeypatch.setattr(postgres, "_only_value", lambda *_: theirs)
+    with psycopg.connect(clean_database) as connection:
+        assert postgres.clock_ahead(connection).total_seconds() == ahead
 
 
 def test_the_primary_answers_for_a_replica_that_is_gone(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
 from backend.kernel.observe import workers
 from backend.kernel.observe.metrics import LaneFigures, Lanes
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.database import ReadConnection, clock_ahead
 from backend.kernel.postgres.faults import DatabaseAway
 
 _BROKER_SECONDS = 1.0
@@ -27,7 +27,9 @@ def lane_figures(bus: Bus) -> Lanes:
         depths.update(bus.queue.depths(names, _BROKER_SECONDS))
 
     def read(connection: ReadConnection) -> Lanes:
-        kept, alive, now = lanes.rows(connection), workers.alive(connection), datetime.now(UTC)
+        ahead = clock_ahead(connection)
+        now = datetime.now(UTC) - ahead
+        kept, alive = lanes.rows(connection), workers.alive(connection)
         delayed = retries.delayed(connection)
         held = sum((Counter(worker.held) for worker in alive), Counter[str]())
         figures = []
@@ -45,9 +47,11 @@ def lane_figures(bus: Bus) -> Lanes:
                     delayed.get(name, 0),
                 )
             )
-        return Lanes(figures, [paused.name for paused in pauses.paused_tasks(connection)], bool(depths))
+        clocks = {worker.name: worker.ahead for worker in alive} | {"api": ahead}
+        errors = {process: abs(by.total_seconds()) for process, by in clocks.items() if by is not None}
+        return Lanes(figures, [paused.name for paused in pauses.paused_tasks(connection)], bool(depths), errors)
 
     try:
         return bus.database.read(read, timeout=1, fresh=True)
     except (DatabaseAway, psycopg.Error):  # or it is not migrated
-        return Lanes([], [], bool(depths))
+        return Lanes([], [], bool(depths), {})

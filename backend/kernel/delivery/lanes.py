@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -29,7 +29,8 @@ lanes = sa.Table(
     sa.Column("last_taken_at", sa.DateTime(timezone=True)),
 )
 _TAKEN = """
-insert into lanes (name, last_taken_at) select * from unnest(%s::text[], %s::timestamptz[])
+insert into lanes (name, last_taken_at)
+select name, clock_timestamp() - ago from unnest(%s::text[], %s::interval[]) as taken (name, ago)
 on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
 """
 _RECENT = 10_000
@@ -83,8 +84,8 @@ def paused(connection: ReadConnection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute("select name from lanes where paused_at is not null"))
 
 
-def note_taken(connection: ReadConnection, taken: Mapping[str, datetime]) -> None:
-    """Record when a worker last started a message of each lane."""
+def note_taken(connection: ReadConnection, taken: Mapping[str, timedelta]) -> None:
+    """Record how long ago a worker last started a message of each lane: its clock may be wrong, not how far it went."""
     connection.execute(_TAKEN, (list(taken), list(taken.values())))
 
 

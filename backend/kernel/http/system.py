@@ -51,8 +51,8 @@ def ready() -> Response:
     unread = _fault_of(lambda: database.read(look, timeout=1, fresh=True))
     unsent = _fault_of(lambda: bus().queue.check(1))
     up = {"database": unread is None, "broker": unsent is None}
-    replica = database.replica_state
-    up["replica"] = up["database"] if replica is None else replica is ReplicaState.UP
+    replica = database.replica_up
+    up["replica"] = up["database"] if replica is None else replica
     works = {
         "reads": "database" if up["database"] else "replica" if up["replica"] else "none",
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",

@@ -70,6 +70,7 @@ def create_app(
     app.extensions["api"] = _parts(resources, bus, contexts, authenticate)
     metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog, timeout=1))
     metrics.register_lanes(lambda: lane_figures(bus))
+    metrics.register_replica(lambda: bus.database.replica_up)
     _watch_requests(app)
     if settings.cors_origins:
         share_with(Origins(settings.cors_origins), app)

@@ -8,7 +8,7 @@ process that answers it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -198,16 +198,23 @@ class Lanes:
 
     Attributes:
         broker_up: whether the broker answered.
+        clock_errors: how many seconds the clock of each process is off, by its name.
     """
 
     lanes: Sequence[LaneFigures]
     paused_commands: Sequence[str]
     broker_up: bool
+    clock_errors: Mapping[str, float]
 
 
 def register_lanes(read: Callable[[], Lanes]) -> None:
     """Register `read` to be called at each scrape of this process. It may raise; it should take a second at most."""
     _lanes.read = read
+
+
+def register_replica(is_up: Callable[[], bool | None]) -> None:
+    """Register `is_up` to be called at each scrape: whether the replica can be asked; None without one."""
+    _replica.is_up = is_up
 
 
 def metrics_response() -> tuple[bytes, str]:
@@ -256,11 +263,15 @@ class _LanesCollector(Collector):
         paused = GaugeMetricFamily("lane_paused", "1 while an operator has paused the lane.", labels=["lane"])
         age = GaugeMetricFamily("lane_last_taken_age_seconds", "Since work last began.", labels=["lane"])
         command = GaugeMetricFamily("command_paused", "1 for each command that an operator paused.", labels=["command"])
+        text = "How far the clock of a worker, or of the API, is from PostgreSQL's, either way."
+        clock = GaugeMetricFamily("clock_error_seconds", text, labels=["process"])
         try:
             found = self.read()
             yield GaugeMetricFamily("broker_up", "1 if the broker answered.", found.broker_up)
             for name in found.paused_commands:
                 command.add_metric([name], 1)
+            for process, seconds in found.clock_errors.items():
+                clock.add_metric([process], seconds)
             for lane in found.lanes:
                 messages.add_metric([lane.name, "unacked"], lane.unacked)
                 messages.add_metric([lane.name, "delayed"], lane.delayed)
@@ -273,7 +284,18 @@ class _LanesCollector(Collector):
                     age.add_metric([lane.name], lane.last_taken_seconds)
         except Exception:  # noqa: BLE001 - whatever prevents it from being read, the other metrics still count
             _log.warning("figures of the lanes cannot be read", exc_info=True)
-        yield from (messages, consumers, paused, age, command)
+        yield from (messages, consumers, paused, age, command, clock)
+
+
+class _ReplicaCollector(Collector):
+    """Asks for the last check of the replica, which has a thread of its own."""
+
+    is_up: Callable[[], bool | None] | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        is_up = self.is_up() if self.is_up else None
+        if is_up is not None:
+            yield GaugeMetricFamily("replica_up", "1 if the replica answers and keeps up with the primary.", is_up)
 
 
 def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
@@ -325,8 +347,10 @@ def _alive(pid: int) -> bool:
 
 _backlog = _BacklogCollector()
 _lanes = _LanesCollector()
+_replica = _ReplicaCollector()
 _memory = CollectorRegistry()
 _memory.register(_MemoryCollector())
 _database = CollectorRegistry()
 _database.register(_backlog)
 _database.register(_lanes)
+_database.register(_replica)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.database import ReadConnection, clock_ahead
 from backend.kernel.postgres.retention import Retention
 from backend.kernel.postgres.statements import Statement
 from backend.kernel.postgres.tables import metadata
@@ -33,7 +33,8 @@ workers = sa.Table(
 )
 _REPORT = """
 insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at, told_at)
-values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s, %(told_at)s)
+values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s,
+    clock_timestamp() + %(ahead)s)
 on conflict (name) do update set
     lanes = excluded.lanes, busy = excluded.busy, held = excluded.held, processes = excluded.processes,
     memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp(),
@@ -75,11 +76,16 @@ class WorkerRow(Report):
     seen_at: datetime
     told_at: datetime | None
 
+    @property
+    def ahead(self) -> timedelta | None:
+        """How far its clock is ahead of PostgreSQL's; negative while it is behind, None if unknown."""
+        return self.told_at - self.seen_at if self.told_at else None
+
 
 def report(connection: ReadConnection, told: Report) -> None:
     """Write the worker's row."""
     lists = {"busy": Jsonb(told.busy), "held": Jsonb(told.held)}
-    connection.execute(_REPORT, {**vars(told), **lists, "told_at": datetime.now(UTC)})
+    connection.execute(_REPORT, {**vars(told), **lists, "ahead": clock_ahead(connection)})
 
 
 def leave(connection: ReadConnection, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 
@@ -77,6 +78,11 @@ class Database:
     def replica_state(self) -> ReplicaState | None:
         """The state of the replica; None without one."""
         return self._replica.state if self._replica else None
+
+    @property
+    def replica_up(self) -> bool | None:
+        """Whether the replica answers and keeps up; None without one."""
+        return self._replica.state is ReplicaState.UP if self._replica else None
 
     def takes_writes(self, *, timeout: float = 3) -> bool:
         """Ask the primary whether it accepts writes.
@@ -169,6 +175,17 @@ def _ask(
                 raise DatabaseAway(error) from None
             raise
     raise AssertionError("unreachable")
+
+
+def clock_ahead(connection: ReadConnection) -> timedelta:
+    """How far this machine's clock is ahead of PostgreSQL's, at least; negative while it is behind.
+
+    An answer that takes long makes no difference: what may be due to that does not count.
+    """
+    before = datetime.now(UTC)
+    theirs: datetime = _only_value(connection, "select clock_timestamp()")
+    after = datetime.now(UTC)
+    return max(before - theirs, min(after - theirs, timedelta()))
 
 
 def _only_value(connection: ReadConnection, question: LiteralString) -> Any:

@@ -34,6 +34,7 @@ def test_nothing_needs_attention(admin: Client, flask: Callable[..., str]) -> No
         "warnings": [],
     }
     assert flask("status").splitlines()[-1] == "no warnings"
+    assert "replica_up" not in admin.get("/metrics").text
 
 
 def test_only_administrators_are_told(app: Flask) -> None:
@@ -95,6 +96,22 @@ def test_housekeeping_that_nobody_sends_is_a_warning(admin: Client, process: Pro
     assert warnings(admin) == {"housekeeping_stopped": ""}
 
 
+def test_housekeeping_that_nobody_ever_sent_is_a_warning_once_its_worker_has_run_for_a_minute(
+    admin: Client, process: Process
+) -> None:
+    def starts(ago: float, lane: str) -> None:
+        started = datetime.now(UTC) - timedelta(seconds=ago)
+        told = Report("maintenance@here", [lane], [], {}, 1, None, started)
+        process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
+
+    starts(70, MAIL)
+    assert warnings(admin) == {}
+    starts(5, "maintenance")
+    assert warnings(admin) == {}
+    starts(70, "maintenance")
+    assert warnings(admin) == {"housekeeping_stopped": ""}
+
+
 def test_a_worker_whose_clock_is_wrong_is_a_warning(
     admin: Client, process: Process, flask: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +123,8 @@ def test_a_worker_whose_clock_is_wrong_is_a_warning(
     assert warnings(admin) == {"clock_wrong": "hashing@here"}
     assert admin.get("/workers").json["items"][0]["clock_ahead_seconds"] == -60
     assert "60 s behind PostgreSQL's" in flask("status")
+    assert 'clock_error_seconds{process="hashing@here"} 60.0' in admin.get("/metrics").text
+    assert 'clock_error_seconds{process="api"} 0.0' in admin.get("/metrics").text
 
 
 def test_messages_that_are_tried_in_vain_are_a_warning_after_a_minute_with_the_reason(
@@ -144,10 +163,12 @@ def test_a_replica_that_lags_is_named_and_is_not_taken_for_one_that_is_down(pair
     with another_process(settings) as app:
         flask, client = app.test_cli_runner(), Client(app)
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")
+        assert "replica_up 1.0" in client.get("/metrics").text
         pair.pause()
         flask.invoke(args=["lanes", "pause", MAIL, "--reason", "something to replicate"])
         eventually(lambda: client.get("/health/ready").json["replica"] == "down")
         assert "too far behind" in client.get("/health/ready").json["reason"]
+        assert "replica_up 0.0" in client.get("/metrics").text
         assert "replica_away  The replica is behind." in flask.invoke(args=["status"]).output
         pair.go_on()
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 from backend.contexts.operators.infrastructure.about import AboutView, about_view
 from backend.contexts.operators.infrastructure.lanes import BehindView, LaneView, lane_views
@@ -14,14 +13,14 @@ from backend.kernel.delivery import dead_letters, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.outbox import Backlog
 from backend.kernel.delivery.pauses import PausedTask, paused_tasks
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.database import clock_ahead
 from backend.kernel.postgres.replica import ReplicaState
 
 _OUTBOX_SECONDS = 60
 _MISSING_AFTER = timedelta(seconds=10)
 _STOPPED_AFTER = timedelta(minutes=1)
 """Two tasks of housekeeping run every two seconds."""
-_CLOCK_SECONDS = 5
+_CLOCK_SECONDS = 2
 _FINE = (None, "succeeded")
 
 
@@ -63,26 +62,21 @@ class StatusView:
 def status_view(bus: Bus) -> StatusView:
     """The state of the program now."""
     backlog = bus.database.read(dead_letters.backlog, fresh=True)
-    now = bus.database.read(_now, fresh=True)
+    ahead = bus.database.read(clock_ahead, fresh=True)
+    now = datetime.now(UTC) - ahead
+    lanes, workers = lane_views(bus), worker_views(bus)
     warnings = [
-        *_of_lanes(lane_views(bus)),
+        *_of_lanes(lanes),
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_retries(bus.database.read(retries.stuck, fresh=True)),
-        *_of_workers(worker_views(bus), now),
-        *_of_clock("", "The clock of this API process", (datetime.now(UTC) - now).total_seconds()),
+        *_of_workers(workers, now),
+        *_of_clock("", "The clock of this API process", ahead.total_seconds()),
         *_of_replica(bus.database.replica_state),
-        *_of_schedule(schedule_views(bus), now),
+        *_of_schedule(schedule_views(bus), workers, now),
         *_of_backlog(backlog),
         *_of_migrations(about_view(bus)),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
-
-
-def _now(connection: ReadConnection) -> datetime:
-    found = connection.execute("select clock_timestamp()").fetchone()
-    if found is None:
-        raise AssertionError("a select without FROM has one row")
-    return cast("datetime", found[0])
 
 
 def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
@@ -135,8 +129,11 @@ def _of_replica(state: ReplicaState | None) -> Iterator[Warned]:
         yield Warned("replica_away", "", f"The replica {how}. The primary answers its queries meanwhile.")
 
 
-def _of_schedule(scheduled: Sequence[ScheduledView], now: datetime) -> Iterator[Warned]:
-    began = [one.last_run.started_at for one in scheduled if one.next_run_at is None and one.last_run]
+def _of_schedule(scheduled: Sequence[ScheduledView], workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned]:
+    # A deployment in which nothing ever ran counts from the start of the worker that would have done it.
+    began = [one.last_run.started_at for one in scheduled if one.next_run_at is None and one.last_run] or [
+        worker.started_at for worker in workers if "maintenance" in worker.kinds
+    ]
     if began and now - max(began) > _STOPPED_AFTER:
         seconds = (now - max(began)).total_seconds()
         detail = f"Nothing has run for {seconds:.0f} s. Do beat and a worker for maintenance run?"

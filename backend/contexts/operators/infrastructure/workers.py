@@ -65,7 +65,7 @@ def worker_views(bus: Bus) -> list[WorkerView]:
 
 def _view(row: workers.WorkerRow, kind_of: Mapping[str, str]) -> WorkerView:
     kinds = sorted({kind_of.get(lane, lane) for lane in row.lanes})
-    ahead = round((row.told_at - row.seen_at).total_seconds(), 1) if row.told_at else None
+    ahead = round(row.ahead.total_seconds(), 1) if row.ahead is not None else None
     return WorkerView(row.name, kinds, row.busy, row.processes, row.memory_bytes, row.started_at, row.seen_at, ahead)
 
 
