@@ -142,6 +142,18 @@ const DAY = {
     await isFine("overview");
   },
 
+  async "a clock of this machine that is ten hours ahead changes nothing"() {
+    const other = await context.newPage();
+    await other.addInitScript(() => {
+      const now = Date.now;
+      Date.now = () => now() + 36_000_000;
+    });
+    await other.goto(`${base}/console`);
+    const since = other.getByRole("row").filter({ hasText: "notifications.mail" }).locator("time").first();
+    assert.doesNotMatch(await since.innerText(), / h ago/);
+    await other.close();
+  },
+
   async "resume the lane"() {
     const lane = row("notifications.mail");
     await click("Resume notifications.mail", lane);

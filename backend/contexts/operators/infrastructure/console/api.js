@@ -2,6 +2,10 @@
 
 const { api, root } = document.body.dataset;
 let refreshing = null;
+let ahead = 0;
+
+/** The time by the server's clock, in milliseconds: that of this machine may be wrong. */
+export const now = () => Date.now() - ahead;
 
 /** What the API refused: the problem details of its answer. */
 export class Problem extends Error {
@@ -74,15 +78,23 @@ async function send(method, path, { query, body, accept = "application/json" }) 
   if (method !== "GET") Object.assign(headers, { "X-CSRF": "1", Prefer: "wait=10" });
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
-    return await fetch(`${api}${path}${parameters.size ? `?${parameters}` : ""}`, {
+    const answer = await fetch(`${api}${path}${parameters.size ? `?${parameters}` : ""}`, {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: "no-store",
     });
+    compareClocks(answer);
+    return answer;
   } catch {
     throw new Away("The API does not answer.");
   }
+}
+
+/** `Date` has whole seconds and was written some time ago: less than five are no difference. */
+function compareClocks(answer) {
+  const found = Date.now() - new Date(answer.headers.get("Date") ?? NaN);
+  ahead = Math.abs(found) > 5000 ? found : 0;
 }
 
 async function read(answer) {

@@ -1,5 +1,7 @@
 // Elements, and how times and numbers are written.
 
+import { now } from "./api.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element. `on…` are listeners, null and false leave an attribute out; strings become text, never markup. */
@@ -81,7 +83,7 @@ export function link(text, path, query = {}, current = false) {
 export function ago(time) {
   if (!time) return null;
   const at = new Date(time);
-  return h("time", { datetime: time, title: at.toLocaleString() }, `${duration((Date.now() - at) / 1000)} ago`);
+  return h("time", { datetime: time, title: at.toLocaleString() }, `${duration((now() - at) / 1000)} ago`);
 }
 
 /** The local time with milliseconds. */

@@ -1,6 +1,6 @@
 // The overview: what needs attention, the lanes, the workers, the schedule.
 
-import { get, post } from "./api.js";
+import { get, now, post } from "./api.js";
 import { ago, ask, button, bytes, duration, h, link, sparkline, state, table } from "./dom.js";
 
 export const every = 5;
@@ -168,13 +168,13 @@ const WORKERS = [
 ];
 
 function workerState(worker) {
-  const silent = (Date.now() - new Date(worker.seen_at)) / 1000;
+  const silent = (now() - new Date(worker.seen_at)) / 1000;
   return silent > 10 ? state("bad", `silent for ${duration(silent)}`) : state("good", "reports");
 }
 
 function busyWith(busy) {
   if (!busy.length) return "nothing";
-  return h("ul", { class: "plain" }, busy.map((one) => h("li", {}, h("code", {}, one.task), " for ", duration((Date.now() - new Date(one.since)) / 1000))));
+  return h("ul", { class: "plain" }, busy.map((one) => h("li", {}, h("code", {}, one.task), " for ", duration((now() - new Date(one.since)) / 1000))));
 }
 
 const SCHEDULE = [
