@@ -295,6 +295,7 @@ def running() -> Iterator[Stack]:
             DATABASE_READ_URL=postgres.standby.url,
             MAIL_URL=f"smtp://127.0.0.1:{mail_port}?tls=none",
             REGISTRATIONS_PER_ADDRESS="1000000",
+            JWT_EXPIRE_MINUTES="120",
         )
         leak = directory / "leak"
         (directory / "python").mkdir()
