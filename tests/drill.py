@@ -142,13 +142,9 @@ def wrong_clock(stack: Stack) -> Iterator[None]:
 @contextmanager
 def frozen_worker(stack: Stack) -> Iterator[None]:
     """A worker whose processes are stopped (SIGSTOP), with more messages than it has taken."""
-    assert stack.worker.process is not None
-    os.killpg(stack.worker.process.pid, signal.SIGSTOP)
-    try:
+    with _stopped(stack.worker):
         stack.register(50)
         yield
-    finally:
-        os.killpg(stack.worker.process.pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -195,6 +191,13 @@ def no_broker(stack: Stack) -> Iterator[None]:
     """RabbitMQ is away, and commands are accepted into the outbox."""
     with stack.rabbitmq.stopped():
         stack.register(5)
+        yield
+
+
+@contextmanager
+def frozen_api(stack: Stack) -> Iterator[None]:
+    """The API's processes are stopped (SIGSTOP)."""
+    with _stopped(stack.api):
         yield
 
 
@@ -263,6 +266,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "DeadLettersOpen": poisoned_lane,
     "OutboxGrowing": no_broker,
     "CommandsRefused": neither,
+    "ApiAway": frozen_api,
     "DatabaseAway": no_database,
     "ReplicaAway": no_replica,
     "BrokerAway": no_broker,
@@ -375,6 +379,16 @@ def _in_haste(rules: dict[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, content: object) -> None:
     path.write_text(yaml.safe_dump(content))
+
+
+@contextmanager
+def _stopped(program: Program) -> Iterator[None]:
+    assert program.process is not None
+    os.killpg(program.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(program.process.pid, signal.SIGCONT)
 
 
 @contextmanager
