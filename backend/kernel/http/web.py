@@ -68,7 +68,7 @@ def create_app(
     served = [context for context in contexts if settings.serves(context.name)]
     app = _configured(settings)
     app.extensions["api"] = _parts(resources, bus, contexts, authenticate)
-    metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog, timeout=1))
+    metrics.register_backlog(lambda: bus.database.read(dead_letters.backlog, timeout=1, fresh=True))
     metrics.register_lanes(lambda: lane_figures(bus))
     metrics.register_replica(lambda: bus.database.replica_up)
     _watch_requests(app)

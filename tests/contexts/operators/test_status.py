@@ -172,3 +172,16 @@ def test_a_replica_that_lags_is_named_and_is_not_taken_for_one_that_is_down(pair
         assert "replica_away  The replica is behind." in flask.invoke(args=["status"]).output
         pair.go_on()
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")
+
+
+def test_a_primary_that_is_away_is_told_to_prometheus_although_its_replica_answers(pair: Pair) -> None:
+    settings = settings_with(database_url=pair.primary.url, database_read_url=pair.standby.url)
+    with another_process(settings) as app:
+        client = Client(app)
+        eventually(lambda: client.get("/health/ready").json["replica"] == "up")
+        assert "backlog_up 1.0" in client.get("/metrics").text
+        pair.primary.stop()
+        assert "backlog_up 0.0" in client.get("/metrics").text
+        assert client.get("/health/ready").json["replica"] == "up"
+        pair.primary.start()
+        eventually(lambda: "backlog_up 1.0" in client.get("/metrics").text)
