@@ -58,7 +58,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         default_steps = tuple(step for step in Consumer.Blueprint.default_steps if step != _DELAYED_DELIVERY)
 
     def __init__(self, on_task_request: Callable[[Any], None], *args: Any, **kwargs: Any) -> None:
-        super().__init__(self._start_in_turn, *args, **kwargs)
+        # Workers need nothing of each other, and their account may not declare the queues for it.
+        super().__init__(self._start_in_turn, *args, without_mingle=True, without_gossip=True, **kwargs)
         self._start_at_once = on_task_request
         self.lanes: tuple[str, ...] = ()
         self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)

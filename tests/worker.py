@@ -211,8 +211,7 @@ class WorkerProcess(Program):
     ) -> None:
         self.id = uuid4().hex
         self.node = f"{self.id}@{socket.gethostname()}"
-        quiet = ("--without-mingle", "--without-gossip", "--loglevel", "INFO")
-        command = ("celery", "-A", app, "--quiet", "worker", "-n", self.node, *quiet, *options)
+        command = ("celery", "-A", app, "--quiet", "worker", "-n", self.node, "--loglevel", "INFO", *options)
         super().__init__(f"worker {self.id[:6]}", *command, environment=environment, directory=directory)
         self._since = 0
 

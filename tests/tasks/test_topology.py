@@ -64,7 +64,7 @@ def test_a_lane_with_other_arguments_is_named_and_refused(queue_to: MakeQueue, f
     with pytest.raises(QueueUnavailable):
         queue.send(envelope(_LANE, a=1), 5)
 
-    command = ("celery", "-A", "tasks.app", "--quiet", "worker", "--without-mingle", "--without-gossip", "-c", "1")
+    command = ("celery", "-A", "tasks.app", "--quiet", "worker", "-c", "1")
     with Program("worker", *command, environment=environment(BROKER_URL=fresh_url)) as worker:
         said = worker.await_log("exists with other arguments")
         assert _LANE in said
