@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -14,13 +15,15 @@ from msgspec import structs
 from uuid_utils.compat import uuid7
 
 from backend.kernel.context import AnyContext, Context
+from backend.kernel.delivery import timers
 from backend.kernel.delivery.codec import Expired
 from backend.kernel.delivery.dead_letters import Reason
 from backend.kernel.delivery.envelope import Envelope
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.message import Command
 from backend.kernel.messages.registry import Handlers
-from backend.program import Process
+from backend.program import Process, Program
+from backend.settings import Settings
 from tests.inline import InlineQueue
 
 
@@ -115,6 +118,27 @@ def test_a_command_for_later_counts_as_accepted_when_it_is_due(process: Process,
     )
     reserved_at = datetime.fromisoformat(queue.sent[0].headers.accepted_at)
     assert datetime.fromisoformat(headers["accepted_at"]) - reserved_at >= timedelta(minutes=15)
+
+
+@pytest.mark.usefixtures("seats")
+def test_the_sweep_moves_one_batch_at_a_time_whatever_plan_postgresql_makes(
+    process: Process, settings: Settings, queue: InlineQueue, due: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subquery that locks and has a limit may run once for each row: then all rows are moved at once."""
+    monkeypatch.setattr(timers, "BATCH", 2)
+    for number in range(5):
+        process.bus.dispatch(Reserve(f"{number}A"), uuid7())
+    queue.drain()
+    due()
+    options = " ".join(f"-c enable_{plan}=off" for plan in ("hashagg", "sort", "hashjoin", "mergejoin", "material"))
+    joint = "&" if "?" in settings.database_url else "?"
+    planned = replace(settings, database_url=f"{settings.database_url}{joint}options={quote(options)}")
+    another = Program(planned).process(queue)
+
+    moved = [timers.move_due(another.resources.database) for _ in range(4)]
+
+    another.close()
+    assert moved == [2, 2, 1, 0]
 
 
 def test_nothing_is_left_for_later_of_what_was_undone(

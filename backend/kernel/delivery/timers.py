@@ -43,14 +43,15 @@ insert into timers (id, due_at, queue, name, body, headers) values (%s, now(), %
 on conflict (id) do nothing
 """
 # Its last copy in the outbox may still wait for its confirmation: see `outbox.write_again`. Nobody else relays the row,
-# so the sweep takes it at once.
+# so the sweep takes it at once. A subquery of the deletion could run once for each row, and lock as many each time.
 _MOVE = """
-with due as (
-    delete from timers where id in (
-        select id from timers where due_at <= now() and not exists (
-            select from lanes where lanes.name = %(task)s || timers.name and lanes.paused_at is not null
-        ) order by due_at limit %(most)s for update skip locked
-    ) returning id, queue, name, body, headers
+with chosen as materialized (
+    select id from timers where due_at <= now() and not exists (
+        select from lanes where lanes.name = %(task)s || timers.name and lanes.paused_at is not null
+    ) order by due_at limit %(most)s for update skip locked
+), due as (
+    delete from timers using chosen where timers.id = chosen.id
+    returning timers.id, queue, name, body, headers
 )
 insert into outbox (id, aggregate, queue, name, body, headers, created_at)
     select id, 'timer:' || id, queue, name, body, headers, now() - make_interval(secs => %(seconds)s) from due
