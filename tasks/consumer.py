@@ -17,7 +17,7 @@ from time import sleep
 from typing import Any
 
 import structlog
-from amqp.exceptions import ConnectionForced
+from amqp.exceptions import AccessRefused, ConnectionForced
 from celery.signals import worker_shutdown
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
@@ -29,6 +29,7 @@ from backend.kernel.observe.memory import memory_of
 from backend.kernel.observe.workers import Report
 from tasks.batches import MOST, Batch, may_share
 from tasks.health import serve
+from tasks.queue import why_away
 from tasks.reporting import Reporter, busy, held, taken
 from tasks.topology import declare_delays, declare_topology, ensure_delays
 from tasks.watch import Watch
@@ -73,7 +74,10 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
 
     def connect(self) -> Any:
         """A connection to a broker with everything declared: a worker may be the first to connect."""
-        connection = super().connect()
+        try:
+            connection = super().connect()
+        except AccessRefused as refusal:  # a refused password; Celery takes it for a channel's fault, and ends
+            raise ConnectionRefusedError(why_away(refusal)) from None
         self.app.nodes.answered(connection)
         declare_topology(connection, self.app.conf.task_queues)
         with self.app.connection_for_write() as passing:  # kombu leaves a channel open for each queue

@@ -30,6 +30,7 @@ from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
 from backend.kernel.observe import metrics
 from backend.kernel.observe.tracing import part
+from tasks.broker import connect
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers, Question
@@ -128,6 +129,17 @@ class CeleryQueue:
         """Check that the broker answers."""
         self._await(self._handed_over(Publication(_look)), monotonic() + deadline)
 
+    def why_away(self) -> str:
+        """Connect, as whoever publishes would have to if its connection ended now."""
+        connection = self._app.connection_for_write()
+        try:
+            connect(connection)
+        except Exception as error:  # noqa: BLE001 - kombu's, amqp's, the socket's
+            return why_away(error.__cause__ or error)
+        finally:
+            connection.release()
+        return ""
+
     def close(self) -> None:
         """Publish what is pending, then stop the publisher threads and close their connections."""
         self._publishers.close()
@@ -159,7 +171,7 @@ class CeleryQueue:
             # kombu wraps them all in one type: a refused connection and a silent network differ for who looks for it.
             cause = error.__cause__ or error
             log.warning("the broker did not answer", reason=type(cause).__name__)
-            raise QueueUnavailable(_reason(cause)) from None
+            raise QueueUnavailable(why_away(cause)) from None
 
     def _is_bounded(self, message: Message | Question) -> bool:
         queue = self._app.amqp.queues.get(message.routing_key) if isinstance(message, Message) else None
@@ -221,7 +233,7 @@ def _begin_again() -> None:
 os.register_at_fork(after_in_child=_begin_again)
 
 
-def _reason(error: BaseException) -> str:
+def why_away(error: BaseException) -> str:
     """What to tell an operator. It contains no values."""
     if isinstance(error, SSLCertVerificationError):
         return (

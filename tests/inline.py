@@ -94,6 +94,10 @@ class InlineQueue:
         if self.down:
             raise QueueUnavailable
 
+    def why_away(self) -> str:
+        """No connection is needed."""
+        return ""
+
     def drain(self) -> None:
         """Wait until everything is carried out, also what that sent in turn; raise the first fault.
 

@@ -248,7 +248,13 @@ def test_a_certificate_that_is_not_accepted_is_named_until_it_is_renewed(
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"user": "limited"}, "no connection"), ({"host": "nowhere.invalid"}, "name of PostgreSQL's host is not found")],
+    [
+        ({"user": "limited"}, "no connection"),
+        ({"user": "barred"}, "refuses the account"),
+        ({"user": "unknown"}, "no such database or account"),
+        ({"dbname": "nowhere"}, "no such database or account"),
+        ({"host": "nowhere.invalid"}, "name of PostgreSQL's host is not found"),
+    ],
 )
 def test_health_tells_why_the_database_cannot_be_reached(
     clean_database: str, change: dict[str, str], said: str
@@ -256,6 +262,8 @@ def test_health_tells_why_the_database_cannot_be_reached(
     with psycopg.connect(clean_database, autocommit=True) as operator:
         operator.execute("drop role if exists limited")
         operator.execute("create role limited login connection limit 0")
+        operator.execute("drop role if exists barred")
+        operator.execute("create role barred nologin")
     with _process(make_conninfo(clean_database, **change)) as process:
         ready = process.web().test_client().get("/health/ready").get_json()
         assert (ready["database"], said in ready["reason"]) == ("down", True)

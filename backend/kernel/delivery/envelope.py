@@ -161,5 +161,8 @@ class Queue(Protocol):
             QueueUnavailable: not within `deadline` seconds.
         """
 
+    def why_away(self) -> str:
+        """Why no new connection to the broker can be made, for an operator. Empty if one can."""
+
     def close(self) -> None:
         """Publish what is pending, then stop."""

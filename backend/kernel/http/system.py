@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from hmac import compare_digest
+from time import monotonic
 from typing import Any
 
 from flask import Blueprint, Response
@@ -20,12 +23,15 @@ from backend.kernel.postgres.database import Database, ReadConnection
 from backend.kernel.postgres.faults import MIGRATIONS_MISSING, DatabaseAway, lacks_migrations
 from backend.kernel.postgres.replica import ReplicaState
 
+_TRIED_EVERY = 30.0
+"""Seconds between two new connections that only try whether one can be made."""
+
 
 def system_blueprint() -> Blueprint:
     """`/health/live`, `/health/ready` and `/metrics`."""
     blueprint = Blueprint("system", __name__)
     blueprint.get("/health/live")(live)
-    blueprint.get("/health/ready")(ready)
+    blueprint.get("/health/ready", endpoint="ready")(partial(ready, _Newcomer(), _Newcomer()))
     blueprint.get("/metrics")(figures)
     return blueprint
 
@@ -35,10 +41,32 @@ def live() -> Response:
     return json_response({"status": "live"})
 
 
-def ready() -> Response:
+class _Newcomer:
+    """Whether a server that answers on the connections in use would let a new one in: its password may have been
+    changed, or it may have none left.
+    """
+
+    def __init__(self) -> None:
+        self._trying = threading.Lock()
+        self._until = 0.0
+        self._reason = ""
+
+    def reason(self, why_away: Callable[[], str]) -> str:
+        """Why it would not, as of the last half minute: anybody may ask, and each try is a connection."""
+        if monotonic() > self._until and self._trying.acquire(blocking=False):
+            try:
+                found = why_away()
+                self._reason = found and f"New connections would fail: {found}"
+                self._until = monotonic() + _TRIED_EVERY
+            finally:
+                self._trying.release()
+        return self._reason
+
+
+def ready(at_database: _Newcomer, at_broker: _Newcomer) -> Response:
     """200 while anything can be read or accepted, naming each dependency, what works, and the lanes and commands that
     are accepted and wait because an operator paused them; 503 when nothing can. What is down has a reason, if it is
-    known. A database without its migrations counts as down.
+    known, and so has what is up and would let no new connection in. A database without its migrations counts as down.
     """
     database, limit = bus().database, api().settings.spool_limit
     room: list[bool] = []
@@ -58,13 +86,18 @@ def ready() -> Response:
         "commands": "broker" if up["broker"] else "spool" if any(room) else "none",
     }
     state: dict[str, Any] = {**{name: "up" if one else "down" for name, one in up.items()}, **works}
-    if reason := "; ".join(_reasons(database, unread, unsent)):
+    reasons = list(_reasons(database, unread, unsent))
+    if unread is None:
+        reasons.append(at_database.reason(database.why_away))
+    if unsent is None:
+        reasons.append(at_broker.reason(bus().queue.why_away))
+    if reason := "; ".join(filter(None, reasons)):
         state["reason"] = reason
     if paused:
         state["paused"] = sorted(paused)
     if set(works.values()) == {"none"}:
         return problem_response({**http_problem(503, current.get().request_id), **state}, {"Retry-After": "2"})
-    return json_response({"status": "ok" if all(up.values()) else "degraded", **state})
+    return json_response({"status": "degraded" if reason or not all(up.values()) else "ok", **state})
 
 
 def _reasons(database: Database, unread: Exception | None, unsent: Exception | None) -> Iterator[str]:

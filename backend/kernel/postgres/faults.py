@@ -33,12 +33,16 @@ _REASONS = {
     "53": "PostgreSQL has no connection, memory or disk space left",
 }
 """By SQLSTATE, or its beginning. Of any other state, nobody answered."""
+_REFUSED = "PostgreSQL refuses the account or the password; see DATABASE_URL"
 _REFUSALS = {
     "certificate": (
         "PostgreSQL's certificate is not accepted:"
         " it has expired, is another host's, or sslrootcert does not vouch for it"
     ),
-    "authentication failed": "PostgreSQL refuses the account or the password; see DATABASE_URL",
+    "authentication failed": _REFUSED,
+    "not permitted to log in": _REFUSED,
+    "pg_hba.conf": "PostgreSQL's pg_hba.conf does not admit this host, account and database",
+    "does not exist": "PostgreSQL has no such database or account; see DATABASE_URL",
     "too many": _REASONS["53"],
     "connection slots": _REASONS["53"],
     "resolve host": "The name of PostgreSQL's host is not found; see DATABASE_URL",

@@ -120,6 +120,10 @@ class _Nobody:
     def check(self, deadline: float) -> None:
         """It always answers."""
 
+    def why_away(self) -> str:
+        """No connection is needed."""
+        return ""
+
     def close(self) -> None:
         """There is nothing to close."""
 
