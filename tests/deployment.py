@@ -136,6 +136,12 @@ def commands() -> Iterator[list[str]]:
             yield from _simple(service.get("healthcheck", {}).get("test", []))
 
 
+def copied() -> Iterator[str]:
+    """What the Dockerfile copies of this directory into the image."""
+    for copies in re.findall(r"^COPY (?!--from)(.*)$", _dockerfile(), re.MULTILINE):
+        yield from copies.split()[:-1]
+
+
 def _dockerfile() -> str:
     return (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 

@@ -95,6 +95,11 @@ def test_the_image_installs_what_the_program_imports() -> None:
     assert {"backend/development.py", "backend/embedded_postgres.py"} <= set(left_out)
 
 
+def test_docker_is_sent_every_file_that_the_image_copies() -> None:
+    let_through = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    assert set(deployment.copied()) <= let_through
+
+
 def test_every_package_that_is_asked_for_is_used() -> None:
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     imported = deployment.imported_by(*SOURCE)
