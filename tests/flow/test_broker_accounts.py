@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -34,11 +36,11 @@ Urls = dict[str, str]
 @pytest.fixture(scope="module")
 def urls(private_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
     """The broker's address for each account, on a node that has read the definitions, as one of docker-compose.yml."""
-    text = (ROOT / "deploy/rabbitmq/definitions.json").read_text()
-    variables = {user["name"]: user["password"][2:-1] for user in json.loads(text)["users"]}
+    variables = _variables()
     assert set(variables) == set(ACCOUNTS)
     definitions = _rendered(tmp_path_factory.mktemp("rabbitmq"), {name: _password(name) for name in variables.values()})
-    private_rabbitmq.control("import_definitions", str(definitions))
+    for file in sorted(definitions.iterdir()):
+        private_rabbitmq.control("import_definitions", str(file))
     node = urlsplit(private_rabbitmq.url)
     found = {
         name: f"amqp://{name}:{_password(variable)}@{node.hostname}:{node.port}/promise"
@@ -76,6 +78,9 @@ FORBIDDEN: dict[tuple[str, str], Deed] = {
     ("api", "drop a lane"): lambda channel: channel.queue_delete("users.hashing"),
     ("api", "divert messages"): lambda channel: channel.queue_bind("dead-letters", "commands", "#"),
     ("api", "order housekeeping"): lambda channel: _publish(channel, "commands", "maintenance"),
+    ("api", "send dead letters"): lambda channel: _publish(channel, "commands.dead", "users.commands"),
+    ("api", "declare a lane"): lambda channel: channel.queue_declare("users.other"),
+    ("api", "publish past the exchanges"): lambda channel: _publish(channel, "", "users.hashing"),
     ("api", "command workers"): lambda channel: _publish(channel, "celery.pidbox", ""),
     ("worker", "use other queues"): lambda channel: channel.queue_declare("other"),
     ("worker", "publish past the exchanges"): lambda channel: _publish(channel, "", "users.hashing"),
@@ -99,10 +104,38 @@ def test_no_account_can_do_more(urls: Urls, account: str, deed: str) -> None:
         FORBIDDEN[account, deed](connection.default_channel)
 
 
+def test_the_exchanges_that_topics_are_granted_on_are_there_before(tmp_path: Path) -> None:
+    """RabbitMQ 4.2 and later do not start otherwise."""
+    exchanges: set[str] = set()
+    for file in sorted(_rendered(tmp_path, dict.fromkeys(_variables().values(), "x")).iterdir()):
+        definitions = json.loads(file.read_text())
+        assert {granted["exchange"] for granted in definitions.get("topic_permissions", [])} <= exchanges
+        exchanges |= {exchange["name"] for exchange in definitions.get("exchanges", [])}
+    assert exchanges
+
+
+def test_the_api_may_ask_whether_each_lane_exists() -> None:
+    """RabbitMQ 4.2.6 and later answer only who has some permission on the queue. To write to one is the least:
+    it lets nobody publish past the exchanges.
+    """
+    (api,) = (granted for granted in _definitions()["permissions"] if granted["user"] == "api")
+    for lane in conf_of(OurProgram(settings_with()))["task_queues"]:
+        assert re.search(api["write"], lane.name)
+
+
 def test_a_missing_password_is_named_before_the_server_starts(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as ended:
         _rendered(tmp_path, {"RABBITMQ_PASSWORD": "x", "RABBITMQ_API_PASSWORD": "a/b"})
     assert ended.value.stderr == "RABBITMQ_API_PASSWORD must be letters and digits\n"
+
+
+def _definitions() -> dict[str, Any]:
+    return dict(json.loads((ROOT / "deploy/rabbitmq/definitions.json").read_text()))
+
+
+def _variables() -> dict[str, str]:
+    """The variable that holds each account's password."""
+    return {user["name"]: user["password"][2:-1] for user in _definitions()["users"]}
 
 
 def _publish(channel: Channel, exchange: str, routing_key: str) -> None:
@@ -110,7 +143,7 @@ def _publish(channel: Channel, exchange: str, routing_key: str) -> None:
 
 
 def _rendered(directory: Path, passwords: dict[str, str]) -> Path:
-    """What docker-compose.yml gives RabbitMQ to read at its start."""
+    """The directory that docker-compose.yml gives RabbitMQ to read at its start, in the order of its names."""
     (directory / "conf.d").mkdir()
     server = directory / "docker-entrypoint.sh"
     server.write_text('#!/bin/sh\necho "$@"\n')
@@ -122,10 +155,10 @@ def _rendered(directory: Path, passwords: dict[str, str]) -> Path:
         text=True,
         check=True,
     )
-    definitions = directory / "definitions.json"
+    definitions = directory / "definitions"
     assert started.stdout == "rabbitmq-server\n"
     assert (directory / "conf.d/50-definitions.conf").read_text() == f"load_definitions = {definitions}\n"
-    assert definitions.stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (definitions, *definitions.iterdir()))
     return definitions
 
 
