@@ -95,6 +95,11 @@ def test_the_image_installs_what_the_program_imports() -> None:
     assert {"backend/development.py", "backend/embedded_postgres.py"} <= set(left_out)
 
 
+def test_the_image_is_built_once() -> None:
+    """Services that each build it get images of their own, and the next `up` replaces every container."""
+    assert [name for name, service in deployment.services().items() if "build" in service] == ["migrate"]
+
+
 def test_docker_is_sent_every_file_that_the_image_copies() -> None:
     let_through = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
     assert set(deployment.copied()) <= let_through
