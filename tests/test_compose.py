@@ -141,10 +141,10 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
         "postgres": {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"},
         "rabbitmq": set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy/rabbitmq/definitions.json").read_text())),
         "mailpit": set[str](),
-        "prometheus": set[str](),
+        "prometheus": {"METRICS_TOKEN"},
         "alertmanager": set[str](),
         "grafana": {
-            "GF_SECURITY_ADMIN_PASSWORD__FILE",
+            "GRAFANA_PASSWORD",
             "GF_ANALYTICS_REPORTING_ENABLED",
             "GF_ANALYTICS_CHECK_FOR_UPDATES",
             "GF_USERS_ALLOW_SIGN_UP",
@@ -156,7 +156,6 @@ def test_every_variable_of_the_other_images_is_one_they_know() -> None:
 
 def test_the_example_lists_what_can_be_set_and_nothing_else() -> None:
     settable = deployment.read_by(*deployment.SETTINGS, "tasks") | {"FLOWER_PORT"} | SET.keys()
-    settable |= {secret["environment"] for secret in deployment.compose()["secrets"].values()}
     assert set(deployment.examples()) == settable
 
 
@@ -169,6 +168,24 @@ def test_a_container_can_do_no_more_than_it_has_to(name: str) -> None:
     assert not {"privileged", "container_name", "network_mode", "pid"} & service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in GATEWAYS
     assert "docker.sock" not in str(service)
+    assert "secrets" not in service  # compose copies those of its environment into no read-only container
+
+
+def test_prometheus_looks_at_every_container_of_a_service_that_was_scaled() -> None:
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    assert all("static_configs" not in job for job in configuration["scrape_configs"])
+    looked_at = {
+        name for job in configuration["scrape_configs"] for found in job["dns_sd_configs"] for name in found["names"]
+    }
+    assert looked_at == {"api", *(name for name in WORKERS if name.startswith("worker"))}
+
+
+@pytest.mark.parametrize(("service", "variable"), [("prometheus", "METRICS_TOKEN"), ("grafana", "GRAFANA_PASSWORD")])
+def test_what_watches_does_not_start_without_its_secret(service: str, variable: str) -> None:
+    script = ROOT / "deploy" / service / "start.sh"
+    started = subprocess.run(("sh", script), env={variable: ""}, capture_output=True, text=True, check=False)
+    assert started.returncode
+    assert f"{variable}: must be set" in started.stderr
 
 
 @pytest.mark.parametrize("name", sorted(deployment.services()))
