@@ -52,7 +52,7 @@ _requests = Histogram(
 _accepted = Counter("commands_accepted", "Commands that can no longer be lost.", ["command", "way"], registry=_REGISTRY)
 _refused = Counter("commands_refused", "Commands answered with 503.", ["command"], registry=_REGISTRY)
 _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now.")
-_breakers = _gauge("breakers_open", "Processes whose circuit breaker for that server is open now.", "server")
+_breakers = _gauge("breakers_open", "Processes that found that server away when they last tried.", "server")
 _listeners = _gauge("listeners", "API processes that should receive notifications of finished operations.")
 _connected = _gauge("listeners_connected", "API processes that receive notifications of finished operations now.")
 _LONG = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)

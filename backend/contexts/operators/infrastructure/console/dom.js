@@ -25,7 +25,7 @@ function fill(element, attributes, children) {
 /**
  * A table. On a narrow screen each row is a card whose cells repeat their heading; the roles keep it a table for
  * screen readers.
- * @param columns heading and cell of each: [["Lane", (row) => row.name], …]; a third "number" aligns right
+ * @param columns heading and cell of each: [["Lane", (row) => row.name], …]; a third "number" aligns right, "whole" breaks no word
  */
 export function table(caption, columns, rows, empty = "Nothing.") {
   if (!rows.length) return h("p", { class: "quiet" }, empty);

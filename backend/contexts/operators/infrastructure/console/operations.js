@@ -131,7 +131,7 @@ function timeline(trace) {
     ["Step", (step) => h("strong", {}, step.what)],
     ["At", (step) => clock(step.at)],
     ["After", (step) => (new Date(step.at) - first ? `+${duration((new Date(step.at) - first) / 1000)}` : null), "number"],
-    ["About", (step) => h("code", {}, step.subject)],
+    ["About", (step) => h("code", {}, step.subject), "whole"],
     ["Detail", (step) => step.detail],
   ];
   return [
