@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ssl import SSLCertVerificationError
 from typing import Any
 
+from amqp.exceptions import AccessRefused, NotAllowed
 from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
@@ -66,6 +68,21 @@ def connect(connection: Connection) -> None:
         kombu.OperationalError: none does.
     """
     connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0), interval_start=0, interval_step=0)
+
+
+def why_away(error: BaseException) -> str:
+    """Why no connection can be made, for an operator: no values. kombu wraps every cause in one type."""
+    error = error.__cause__ or error
+    if isinstance(error, SSLCertVerificationError):
+        return (
+            "RabbitMQ's certificate is not accepted:"
+            " it has expired, is another host's, or BROKER_CA_FILE does not vouch for it"
+        )
+    if isinstance(error, AccessRefused):
+        return "RabbitMQ refuses the account or the password; see BROKER_URL"
+    if isinstance(error, NotAllowed):
+        return "RabbitMQ has no such virtual host, or not for this account; see BROKER_URL"
+    return "RabbitMQ cannot be reached; see BROKER_URL"
 
 
 def _leads_to(url: str, connection: Connection) -> bool:

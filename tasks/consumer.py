@@ -28,8 +28,8 @@ from backend.kernel.messages.registry import Handler
 from backend.kernel.observe.memory import memory_of
 from backend.kernel.observe.workers import Report
 from tasks.batches import MOST, Batch, may_share
+from tasks.broker import why_away
 from tasks.health import serve
-from tasks.queue import why_away
 from tasks.reporting import Reporter, busy, held, taken
 from tasks.topology import declare_delays, declare_topology, ensure_delays
 from tasks.watch import Watch

@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from functools import partial
-from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -22,7 +21,7 @@ from weakref import WeakSet
 
 import msgspec
 import structlog
-from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
+from amqp.exceptions import ChannelError, MessageNacked
 from kombu import Connection
 from opentelemetry.trace import SpanKind
 
@@ -30,7 +29,7 @@ from backend.kernel.breaker import Breaker
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
 from backend.kernel.observe import metrics
 from backend.kernel.observe.tracing import part
-from tasks.broker import connect
+from tasks.broker import connect, why_away
 from tasks.delivery import check_delivery
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers, Question
@@ -135,7 +134,7 @@ class CeleryQueue:
         try:
             connect(connection)
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's, the socket's
-            return why_away(error.__cause__ or error)
+            return why_away(error)
         finally:
             connection.release()
         return ""
@@ -231,18 +230,6 @@ def _begin_again() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_again)
-
-
-def why_away(error: BaseException) -> str:
-    """What to tell an operator. It contains no values."""
-    if isinstance(error, SSLCertVerificationError):
-        return (
-            "RabbitMQ's certificate is not accepted:"
-            " it has expired, is another host's, or BROKER_CA_FILE does not vouch for it"
-        )
-    if isinstance(error, AccessRefused):
-        return "RabbitMQ refuses the account or the password; see BROKER_URL"
-    return "RabbitMQ cannot be reached; see BROKER_URL"
 
 
 def _look(broker: Connection) -> None:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+from amqp.exceptions import AccessRefused, AMQPError, NotFound, PreconditionFailed
 from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
 from kombu.transport.native_delayed_delivery import (
     CELERY_DELAYED_DELIVERY_EXCHANGE,
     bind_queue_to_native_delayed_delivery_exchange,
@@ -22,7 +23,7 @@ from kombu.transport.native_delayed_delivery import (
 
 from backend.kernel.delivery.envelope import EVENTS_EXCHANGE
 from backend.program import load_program
-from tasks.broker import connect
+from tasks.broker import connect, why_away
 from tasks.lanes import COMMANDS, DEAD_LETTERS, conf_of
 
 DELAYS = "celery_delayed_"
@@ -123,7 +124,10 @@ def _remedy(refusal: str) -> str:
 if __name__ == "__main__":
     conf = conf_of(load_program())
     with Connection(conf["broker_url"], ssl=conf.get("broker_use_ssl", False)) as broker:
-        connect(broker)
+        try:
+            connect(broker)
+        except (OperationalError, AMQPError) as error:
+            sys.exit(why_away(error))
         try:
             declare_topology(broker, conf["task_queues"])
             declare_delays(broker, conf["task_queues"])

@@ -55,6 +55,21 @@ def test_whatever_has_other_arguments_is_named_with_what_to_do_about_it(
         assert "Traceback" not in topology.logs()
 
 
+@pytest.mark.parametrize(
+    ("right", "mistake", "said"),
+    [
+        ("127.0.0.1", "nowhere.invalid", "RabbitMQ cannot be reached; see BROKER_URL"),
+        ("guest:guest", "guest:mistyped", "RabbitMQ refuses the account or the password; see BROKER_URL"),
+        ("/tests-", "/none-", "RabbitMQ has no such virtual host, or not for this account; see BROKER_URL"),
+    ],
+)
+def test_whoever_cannot_connect_is_told_why_in_a_sentence(fresh_url: str, right: str, mistake: str, said: str) -> None:
+    url = fresh_url.replace(right, mistake)
+    with Program("topology", "python", "-m", "tasks.topology", environment=environment(BROKER_URL=url)) as topology:
+        assert topology.ended() == 1
+        assert topology.logs() == f"{said}\n"
+
+
 def test_a_lane_with_other_arguments_is_named_and_refused(queue_to: MakeQueue, fresh_url: str) -> None:
     """Arguments belong to a queue's identity: neither publishers nor workers can go on, and both say why."""
     with Connection(fresh_url) as connection, connection.channel() as channel:
