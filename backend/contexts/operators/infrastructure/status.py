@@ -65,16 +65,16 @@ def status_view(bus: Bus) -> StatusView:
     ahead = bus.database.read(clock_ahead, fresh=True)
     now = datetime.now(UTC) - ahead
     lanes, workers = lane_views(bus), worker_views(bus)
-    warnings = [
+    warnings = [  # causes before what they cause
+        *_of_migrations(about_view(bus)),
+        *_of_workers(workers, now),
+        *_of_clock("", "The clock of this API process", ahead.total_seconds()),
         *_of_lanes(lanes),
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_retries(bus.database.read(retries.stuck, fresh=True)),
-        *_of_workers(workers, now),
-        *_of_clock("", "The clock of this API process", ahead.total_seconds()),
         *_of_replica(bus.database.replica_state),
         *_of_schedule(schedule_views(bus), workers, now),
         *_of_backlog(backlog),
-        *_of_migrations(about_view(bus)),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
 
@@ -150,6 +150,6 @@ def _of_migrations(about: AboutView) -> Iterator[Warned]:
 
 def _of_backlog(backlog: Backlog) -> Iterator[Warned]:
     if backlog.dead_letters:
-        yield Warned("dead_letters_open", "", f"{backlog.dead_letters} messages were given up.")
+        yield Warned("dead_letters_open", "", f"Messages that were given up: {backlog.dead_letters}.")
     if backlog.oldest_seconds > _OUTBOX_SECONDS:
         yield Warned("outbox_growing", "", f"The oldest message has waited for {backlog.oldest_seconds:.0f} s.")

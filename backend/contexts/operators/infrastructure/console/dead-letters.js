@@ -76,7 +76,7 @@ function discardGroup(group, again, tell) {
 
 const LETTERS = [
   ["Message", (letter) => link(letter.message_id, `${PATH}/${letter.id}`)],
-  ["Task", (letter) => h("code", {}, letter.task)],
+  ["Task", (letter) => (letter.task ? h("code", {}, letter.task) : "(unknown)")],
   ["Reason", (letter) => [letter.reason, letter.error ? h("span", { class: "quiet" }, ` ${letter.error}`) : null]],
   ["Status", (letter) => statusOf(letter.status)],
   ["Failed", (letter) => `${letter.times}×`, "number"],

@@ -36,7 +36,7 @@ export function table(caption, columns, rows, empty = "Nothing.") {
       { role: "row" },
       columns.map(([heading, cell, kind], place) =>
         place === 0
-          ? h("th", { scope: "row", role: "rowheader", "data-heading": heading }, cell(row))
+          ? h("th", { scope: "row", role: "rowheader", class: kind, "data-heading": heading }, cell(row))
           : td(heading, cell(row) ?? "", kind),
       ),
     ),

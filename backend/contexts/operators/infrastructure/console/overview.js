@@ -69,7 +69,7 @@ function warnings(items) {
 
 function laneColumns(lines, again, tell) {
   return [
-    ["Lane", (lane) => h("code", {}, lane.name)],
+    ["Lane", (lane) => h("code", {}, lane.name), "whole"],
     ["State", laneState],
     ["Ready", (lane) => lane.ready, "number"],
     ["Taken", (lane) => lane.unacked, "number"],
