@@ -26,7 +26,7 @@ export async function show({ query, tell }) {
 
 const ENTRIES = [
   ["At", (entry) => clock(entry.at)],
-  ["Action", (entry) => link(entry.action, PATH, { action: entry.action })],
+  ["Action", (entry) => link(entry.action, PATH, { action: entry.action }), "whole"],
   ["Outcome", (entry) => (entry.outcome === "succeeded" ? statusOf("succeeded") : state("bad", entry.outcome))],
   ["Actor", (entry) => [person(entry), entry.replayed_by ? [", replayed by ", link(entry.replayed_by, `/users/${entry.replayed_by}`)] : null]],
   ["About", (entry) => about(entry)],
