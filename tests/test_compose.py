@@ -165,6 +165,7 @@ def test_a_container_can_do_no_more_than_it_has_to(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] or name == "rabbitmq"
+    assert service["logging"] == {"driver": "local"}  # the default driver keeps every line, until the disk is full
     assert not {"privileged", "container_name", "network_mode", "pid"} & service.keys()
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])) or name in GATEWAYS
     assert "docker.sock" not in str(service)
