@@ -1,5 +1,7 @@
 """The web process: `granian --interface wsgi wsgi:app`."""
 
+import atexit
+
 from backend.kernel.observe.logging import configure_logging
 from backend.kernel.observe.tracing import configure_tracing
 from backend.program import load_program
@@ -12,6 +14,8 @@ program = load_program()
 configure_logging(program.settings)
 configure_tracing(program.settings, "api")
 celery = make_app(program)
-app = program.process(CeleryQueue(celery)).web()
+process = program.process(CeleryQueue(celery))
+app = process.web()
+atexit.register(process.close)
 app.cli.add_command(new)
 app.cli.add_command(topology_of(celery))
