@@ -85,7 +85,7 @@ class BatchReceiver:
             batch = self._processed(members)
         except Exception as error:  # noqa: BLE001 - whatever it is: alone, each message meets its own fault again
             end_request()
-            log.info("batch undone", messages=len(members), reason=type(error).__name__)
+            log.info("batch undone", messages=len(members), reason=self.receiver.described(error))
             return set()
         seconds = (perf_counter() - started) / max(len(batch), 1)
         for done in batch:
