@@ -13,8 +13,6 @@ from backend.kernel.http.schemas import ExactDecimal, Text, WholeNumber, example
 
 _PRICE: dict[str, Any] = {"pattern": "^[0-9]{1,10}(\\.[0-9]{1,2})?$"}
 _EXACT: dict[str, Any] = {"pattern": "^[0-9]+\\.[0-9]{2}$"}
-_LONGEST_SEARCH = 500
-"""Characters. Each word costs PostgreSQL time, and anybody may search."""
 _NUMBER: dict[str, Any] = {"type": ["string", "number"], "minimum": 0, "maximum": float(rules.HIGHEST_PRICE)}
 
 
@@ -77,10 +75,7 @@ class ProductPage(ma.Schema):
 class ProductFilter(PageArguments):
     """Filters and order of the list of products."""
 
-    q = Text(
-        validate=ma.validate.Length(max=_LONGEST_SEARCH),
-        metadata={"description": "Words that must all occur in name or description, in any case and order."},
-    )
+    q = Text(metadata={"description": "Words that must all occur in name or description, in any case and order."})
     min_price = ExactDecimal(rules.price, metadata=example("100", **_PRICE))
     max_price = ExactDecimal(rules.price, metadata=example("899.99", **_PRICE))
     in_stock = ma.fields.Boolean(metadata={"description": "Whether the stock is above zero."})
