@@ -73,7 +73,7 @@ def json_response(
     """Any plain data or view as JSON."""
     response = Finished(msgspec.json.encode(body), status, content_type=content_type)
     for name, value in (headers or {}).items():  # cheaper than `update`
-        response.headers[name] = value
+        response.headers.add(name, value)
     return response
 
 
@@ -125,11 +125,13 @@ def tell_caches(response: Response, environ: WSGIEnvironment) -> None:
     A view may set another policy for what is the same for everybody.
     """
     headers = response.headers
-    if "public" in headers.get("Cache-Control", ""):
+    policy = headers.get("Cache-Control", "")
+    if "public" in policy:
         return
     asks = environ["REQUEST_METHOD"] in _SAFE
-    if not asks or "HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ:
+    private = not asks or "HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ
+    if not policy:
+        headers.add("Cache-Control", "no-store" if private else "no-cache")
+    elif private:
         headers["Cache-Control"] = "no-store"
-    else:
-        headers.setdefault("Cache-Control", "no-cache")
     headers.add("Vary", "Authorization, Cookie")

@@ -57,6 +57,7 @@ class CurrentRequest:
 
     Attributes:
         environ: the WSGI environment (PEP 3333): a header is `HTTP_…`.
+        rule: of its route, such as `/api/v1/users/<uuid:user_id>`; None if no route matched.
         ip: the address of the client, as far as proxies are trusted.
         caller: None for an anonymous caller.
         by_cookie: whether the caller was authenticated by a session cookie.
@@ -68,6 +69,7 @@ class CurrentRequest:
 
     api: Api
     environ: WSGIEnvironment
+    rule: str | None
     request_id: str
     started: float
     ip: str

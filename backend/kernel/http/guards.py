@@ -160,9 +160,10 @@ def _guarded(view: F, access: str, *, session_may_have_ended: bool = False) -> F
 
 def _length() -> int:
     """How long the body is. One whose sender has not said it is read, up to one byte more than it may have."""
-    if "HTTP_TRANSFER_ENCODING" in current.get().environ:
+    environ = current.get().environ
+    if "HTTP_TRANSFER_ENCODING" in environ:
         return len(request.get_data())
-    return request.content_length or 0
+    return (request.content_length or 0) if environ.get("CONTENT_LENGTH") else 0
 
 
 def _reads_a_body(notes: Mapping[str, Any]) -> bool:
@@ -174,6 +175,8 @@ def _reads_a_body(notes: Mapping[str, Any]) -> bool:
 def _refuse_encoded() -> None:
     """Refuse encoded bodies: decompressed, they may have any size."""
     environ = current.get().environ
+    if "HTTP_CONTENT_ENCODING" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+        return
     if not all(environ.get(name, "").strip().lower() in allowed for name, allowed in _UNENCODED.items()):
         detail = "The body must be sent without Content-Encoding, and in no transfer coding but chunked."
         fail(http_problem(415, current.get().request_id, detail), {"Accept-Encoding": "identity"})

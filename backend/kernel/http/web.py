@@ -156,13 +156,13 @@ def _watch_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        environ, rule = request.environ, str(request.url_rule or "unknown")
+        environ, rule = request.environ, request.url_rule.rule if request.url_rule else None
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
         bind_request(request_id)
-        trace = continued(environ.get("HTTP_TRACEPARENT"), rule)
+        trace = continued(environ.get("HTTP_TRACEPARENT"), rule or "unknown")
         ip = address_of(environ.get("REMOTE_ADDR", ""))
-        asked = CurrentRequest(parts, environ, request_id, perf_counter(), ip, trace)
+        asked = CurrentRequest(parts, environ, rule, request_id, perf_counter(), ip, trace)
         asked.before = current.set(asked)
         trace.__enter__()
         current_origin.set(
@@ -181,16 +181,17 @@ def _watch_requests(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         asked = current.get()
-        if (request.content_length or 0) > BODY_LIMIT:
+        if asked.environ.get("CONTENT_LENGTH") and (request.content_length or 0) > BODY_LIMIT:
             _drain()
-        response.headers["X-Request-ID"] = asked.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        headers = response.headers  # `add` is cheaper than an assignment, which looks for the same header
+        headers.add("X-Request-ID", asked.request_id)
+        headers["X-Content-Type-Options"] = "nosniff"  # our pages have it already
         if asked.environ["wsgi.url_scheme"] == "https":
-            response.headers["Strict-Transport-Security"] = _ONE_YEAR  # RFC 6797: only what arrived over TLS may say so
+            headers.add("Strict-Transport-Security", _ONE_YEAR)  # RFC 6797: only what arrived over TLS may say so
         tell_caches(response, asked.environ)
         note_refusal(asked, response.status_code)
-        rule = str(request.url_rule) if request.url_rule else None
-        metrics.observe_request(request.method, rule, response.status_code, perf_counter() - asked.started)
+        method = asked.environ["REQUEST_METHOD"]
+        metrics.observe_request(method, asked.rule, response.status_code, perf_counter() - asked.started)
         return response
 
     @app.teardown_request
