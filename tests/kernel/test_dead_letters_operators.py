@@ -75,10 +75,11 @@ def admin(client: Client) -> Client:
 
 
 @pytest.fixture
-def flask(app: Flask) -> Callable[..., str]:
+def flask(app: Flask, queue: InlineQueue) -> Callable[..., str]:
     """Run `flask …`; its output."""
 
     def run(*arguments: str, exit_code: int = 0) -> str:
+        queue.drain()  # what it logs meanwhile would stand in the output
         result = app.test_cli_runner().invoke(args=list(arguments))
         assert result.exit_code == exit_code, result.output
         return str(result.output)

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from backend.kernel.http.caller import Authenticate, Caller
 from backend.program import Process
 from tests.client import Client, believing
+from tests.inline import InlineQueue
 
 ADMIN = UUID(int=3)
 CALLERS = {"admin": Caller(ADMIN, UUID(int=13), ("admin",)), "ada": Caller(UUID(int=1), UUID(int=11), ())}
@@ -38,10 +39,11 @@ def admin(app: Flask) -> Client:
 
 
 @pytest.fixture
-def flask(app: Flask) -> Callable[..., str]:
+def flask(app: Flask, queue: InlineQueue) -> Callable[..., str]:
     """Run `flask …`; its output."""
 
     def run(*arguments: str, exit_code: int = 0) -> str:
+        queue.drain()  # what it logs meanwhile would stand in the output
         result = app.test_cli_runner().invoke(args=list(arguments))
         assert result.exit_code == exit_code, result.output
         return str(result.output)
