@@ -1,6 +1,7 @@
-"""Publishing with confirms per batch: messages that arrive while one batch is confirmed form the next one.
+"""Publishing with confirms: by the caller on a connection that is free, or by a thread, in batches.
 
-py-amqp's own confirmed publish waits for each message separately: a round trip and a wake-up per message.
+Messages that arrive while one batch is confirmed form the next one. py-amqp's own confirmed publish waits for each
+message separately: a round trip and a wake-up per message.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from celery import Celery
 from kombu import Connection, Producer
 
 from tasks.broker import connect
+from tasks.frames import Content, Fields, publish, read_at_once
 from tasks.topology import ensure_topology
 
 _BATCH = 64
+_NONE = Fields({})
 _TRUSTED_SECONDS = 2.0
 """The age from which a channel that refuses a message is replaced: see `_Channel._nacked`."""
 
@@ -32,12 +35,14 @@ class Message:
 
     Attributes:
         properties: further arguments of kombu's `Producer.publish`.
+        same: headers besides those of the properties, which many messages have.
     """
 
-    body: Any
+    body: bytes
     exchange: str
     routing_key: str
     properties: Mapping[str, Any]
+    same: Fields = _NONE
     mandatory: bool = False
 
 
@@ -69,12 +74,24 @@ class Publishers:
     """
 
     def __init__(self, app: Celery, threads: int, confirm_seconds: float) -> None:
-        self._app = app
-        self._number = threads
-        self._confirm_seconds = confirm_seconds
         self._waiting: SimpleQueue[Publication | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._publishers = [_Publisher(app, confirm_seconds) for _ in range(threads)]
+
+    def publish_at_once(self, publication: Publication, seconds: float) -> bool:
+        """Publish it in the caller's thread, if a connection is open and free: handing it over takes two wake-ups.
+
+        Args:
+            seconds: how long to wait for the confirm.
+
+        Returns:
+            Whether it is settled. If not, it is still to be published.
+        """
+        for publisher in self._publishers:
+            if publisher.is_taken():
+                return publisher.publish_once(publication, seconds)
+        return False
 
     def publish(self, publication: Publication) -> None:
         """Hand the publication to the first free thread."""
@@ -82,8 +99,8 @@ class Publishers:
             with self._lock:
                 if not self._threads:
                     self._threads = [
-                        threading.Thread(target=self._run, name=f"publisher-{number}", daemon=True)
-                        for number in range(self._number)
+                        threading.Thread(target=self._run, args=[publisher], name=f"publisher-{number}", daemon=True)
+                        for number, publisher in enumerate(self._publishers)
                     ]
                     for thread in self._threads:
                         thread.start()
@@ -97,8 +114,7 @@ class Publishers:
             thread.join()
         self._threads = []
 
-    def _run(self) -> None:
-        publisher = _Publisher(self._app, self._confirm_seconds)
+    def _run(self, publisher: _Publisher) -> None:
         while batch := self._next_batch():
             publisher.publish(batch)
         publisher.close()
@@ -124,41 +140,64 @@ class Publishers:
 
 
 class _Publisher:
-    """The connection of one thread, reopened after each fault."""
+    """A connection, used by one thread at a time, and reopened after each fault."""
 
     def __init__(self, app: Celery, confirm_seconds: float) -> None:
         self._app = app
         self._confirm_seconds = confirm_seconds
         self._channel: _Channel | None = None
+        self._used = threading.Lock()
+
+    def is_taken(self) -> bool:
+        """Take the connection for this thread, if it is open and free. Returns whether that was so."""
+        if self._channel is None or not self._used.acquire(blocking=False):
+            return False
+        if not self._is_open():
+            self._used.release()
+            return False
+        return True
+
+    def publish_once(self, publication: Publication, seconds: float) -> bool:
+        """Publish on the connection that this thread has taken, and give it back. Returns whether that settled it."""
+        try:
+            self._try([publication], min(seconds, self._confirm_seconds))
+        finally:
+            self._used.release()
+        return publication.outcome.done()
 
     def publish(self, batch: Sequence[Publication]) -> None:
         """Settle every publication; retry failed ones once on a new connection, because the old one may have
         broken unnoticed, or a lane may have been deleted. After a timeout the messages may have arrived: then only
         another node is worth a try.
         """
-        if self._channel is not None and not self._app.nodes.prefers(self._channel.connection):
-            self._drop()  # another thread found that this node is silent
-        fresh = self._channel is None
-        error = self._try(batch)
-        left = _unsettled(batch)
-        if left and not fresh and (self._app.nodes.several or not isinstance(error, TimeoutError)):
-            error = self._try(left)
-            left = _unsettled(left)
-        for publication in left:
-            publication.outcome.set_exception(publication.refusal or error or ConnectionError())
+        with self._used:
+            fresh = not self._is_open()
+            error = self._try(batch, self._confirm_seconds)
+            left = _unsettled(batch)
+            if left and not fresh and (self._app.nodes.several or not isinstance(error, TimeoutError)):
+                error = self._try(left, self._confirm_seconds)
+                left = _unsettled(left)
+            for publication in left:
+                publication.outcome.set_exception(publication.refusal or error or ConnectionError())
 
     def close(self) -> None:
         """Close the connection. read_timeout bounds the wait for an absent broker."""
-        if self._channel is not None:
-            with suppress(Exception):
+        with self._used, suppress(Exception):
+            if self._channel is not None:
                 self._channel.connection.release()
+            self._channel = None
 
-    def _try(self, batch: Sequence[Publication]) -> Exception | None:
+    def _is_open(self) -> bool:
+        if self._channel is not None and not self._app.nodes.prefers(self._channel.connection):
+            self._drop()  # another thread found that this node is silent
+        return self._channel is not None
+
+    def _try(self, batch: Sequence[Publication], seconds: float) -> Exception | None:
         error: Exception | None = None
         try:
             if self._channel is None:
-                self._channel = _Channel(self._app, self._confirm_seconds)
-            self._channel.publish(batch)
+                self._channel = _Channel(self._app)
+            self._channel.publish(batch, seconds)
         except Exception as fault:  # noqa: BLE001 - kombu's, amqp's, the socket's
             error = fault
         if self._channel is not None and (error or _unsettled(batch)):
@@ -177,8 +216,7 @@ class _Publisher:
 class _Channel:
     """A channel in confirm mode (https://www.rabbitmq.com/docs/confirms#publisher-confirms)."""
 
-    def __init__(self, app: Celery, confirm_seconds: float) -> None:
-        self._confirm_seconds = confirm_seconds
+    def __init__(self, app: Celery) -> None:
         # Not kombu's confirmed publish: see the module's docstring.
         self.connection: Connection = app.connection_for_write(transport_options={"confirm_publish": False})
         try:
@@ -189,8 +227,10 @@ class _Channel:
             self._confirms = self.connection.transport.driver_type == "amqp"
             self._opened = monotonic()
             self._published = 0
+            self._bound = 0.0
             self._unconfirmed: dict[int, Publication] = {}
             if self._confirms:
+                read_at_once(self.connection)
                 channel = self._producer.channel
                 channel.confirm_select()
                 channel.events["basic_ack"].add(self._acked)
@@ -200,38 +240,49 @@ class _Channel:
             self.connection.collect()
             raise
 
-    def publish(self, batch: Sequence[Publication]) -> None:
+    def publish(self, batch: Sequence[Publication], seconds: float) -> None:
         """Publish all, then settle each as the broker confirms or refuses it. What cannot be routed stays open.
 
         Raises:
             TimeoutError: some confirms did not arrive in time.
             Exception: kombu's or amqp's, if the connection or the channel has ended.
         """
+        ends_at = monotonic() + seconds
+        self._bound_waits(seconds)
         for publication in batch:
             publication.refusal = None
             self._publish(publication)
-        ends_at = monotonic() + self._confirm_seconds
         while self._unconfirmed:
-            self.connection.drain_events(timeout=max(ends_at - monotonic(), 0.001))
+            self.connection.drain_events()
+            if self._unconfirmed:
+                self._bound_waits(max(ends_at - monotonic(), 0.001))
+
+    def _bound_waits(self, seconds: float) -> None:
+        """How long the socket waits for the broker: to write a message, and to read what has arrived."""
+        if self._confirms and seconds != self._bound:
+            self.connection.connection.transport.sock.settimeout(seconds)
+            self._bound = seconds
 
     def _publish(self, publication: Publication) -> None:
         message, answer = publication.message, None
-        if isinstance(message, Message):
+        if not isinstance(message, Message):
+            answer = message(self.connection)
+        elif self._confirms:
+            content = Content(message.body, message.properties, message.same)
+            publish(self._producer.channel, content, message.exchange, message.routing_key, mandatory=message.mandatory)
+            self._published += 1
+            self._unconfirmed[self._published] = publication
+            return
+        else:
+            headers = {**message.same.values, **message.properties.get("headers", {})}
             self._producer.publish(
                 message.body,
                 exchange=message.exchange,
                 routing_key=message.routing_key,
                 mandatory=message.mandatory,
-                delivery_mode="persistent",
                 retry=False,
-                **message.properties,
+                **{**message.properties, "headers": headers},
             )
-            if self._confirms:
-                self._published += 1
-                self._unconfirmed[self._published] = publication
-                return
-        else:
-            answer = message(self.connection)
         publication.outcome.set_result(answer)
 
     def _acked(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature

@@ -1,7 +1,8 @@
 """The port `Queue` over Celery's broker: every publish is confirmed, within one hard deadline.
 
-A publish may hang for seconds despite its timeouts (a stalled broker, a memory alarm). So publisher
-threads own the connections, and the caller waits for the outcome, not for the broker.
+A publish may hang for seconds despite its timeouts (a stalled broker, a memory alarm). So the caller publishes only on a
+connection that is open and free, as long as the socket is bounded by the deadline. All else is left to publisher threads:
+then it waits for the outcome, not for the broker.
 A publish that succeeds after its caller gave up is harmless: the message id is the inbox's key.
 """
 
@@ -31,6 +32,7 @@ from backend.kernel.observe import metrics
 from backend.kernel.observe.tracing import part
 from tasks.broker import connect, why_away
 from tasks.delivery import check_delivery
+from tasks.frames import Fields
 from tasks.lanes import COMMANDS
 from tasks.publisher import Message, Publication, Publishers, Question
 from tasks.redaction import representation
@@ -50,7 +52,7 @@ class CeleryQueue:
     """`Queue` for this process. Threads and connections start with the first publish, so never before a fork.
 
     Args:
-        threads: the publisher threads. While one waits for the confirms of its batch, another takes the next batch.
+        threads: the publisher threads, with a connection each. While one connection waits for confirms, another is free.
         confirm_seconds: how long they wait for the confirms of a batch.
         open_seconds: how long the breaker stays open after a failure.
         most_waiting: publishes that may wait for a thread; more of them means that the broker is too slow.
@@ -81,7 +83,7 @@ class CeleryQueue:
         self._asking = threading.Lock()
         self._depths: Mapping[str, Depth] = {}
         self._depths_until = 0.0
-        self._templates: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        self._templates: dict[str, tuple[Fields, Mapping[str, Any]]] = {}
 
     @property
     def breaker_open(self) -> bool:
@@ -91,7 +93,11 @@ class CeleryQueue:
     def send(self, envelope: Envelope, deadline: float) -> None:
         """Send the message to its lane, as a Celery task."""
         with part(f"send {envelope.name}", SpanKind.PRODUCER, **_SENDS, messaging_destination_name=envelope.lane):
-            self._await(self._begun(self._message(envelope)), monotonic() + deadline)
+            until = monotonic() + deadline
+            publication = self._begun(self._message(envelope))
+            if not self._publishers.publish_at_once(publication, deadline) and monotonic() < until:
+                self._publishers.publish(publication)
+            self._await(publication, until)
 
     def send_all(self, envelopes: Sequence[Envelope], deadline: float) -> set[UUID]:
         """Send several at once, and events: no queue may be bound for them, so none of these is mandatory."""
@@ -106,7 +112,7 @@ class CeleryQueue:
                     confirmed.add(envelope.id)  # the embedded broker has no other programs
                     continue
                 with suppress(QueueUnavailable):
-                    begun[envelope.id] = self._begun(self._message(envelope))
+                    begun[envelope.id] = self._handed_over(self._begun(self._message(envelope)))
             for message_id, publication in begun.items():
                 with suppress(QueueUnavailable):
                     self._await(publication, until)
@@ -119,14 +125,14 @@ class CeleryQueue:
             if monotonic() > self._depths_until:
                 if not self._breaker.allows():
                     raise QueueUnavailable("the broker did not answer a moment ago")
-                asked = self._handed_over(Publication(partial(_depths, tuple(lanes))))
+                asked = self._handed_over(self._counted(Publication(partial(_depths, tuple(lanes)))))
                 self._depths = self._await(asked, monotonic() + deadline)
                 self._depths_until = monotonic() + _DEPTHS_SECONDS
             return self._depths
 
     def check(self, deadline: float) -> None:
         """Check that the broker answers."""
-        self._await(self._handed_over(Publication(_look)), monotonic() + deadline)
+        self._await(self._handed_over(self._counted(Publication(_look))), monotonic() + deadline)
 
     def why_away(self) -> str:
         """Connect, as whoever publishes would have to if its connection ended now."""
@@ -146,12 +152,15 @@ class CeleryQueue:
     def _begun(self, message: Message) -> Publication:
         if not self._breaker.allows():
             raise QueueUnavailable("the broker did not answer a moment ago")
-        return self._handed_over(Publication(message))
+        return self._counted(Publication(message))
 
-    def _handed_over(self, publication: Publication) -> Publication:
+    def _counted(self, publication: Publication) -> Publication:
         if not self._waiting.acquire(blocking=False):
             raise QueueUnavailable("too many messages wait to be published")
         publication.outcome.add_done_callback(partial(self._settled, publication))
+        return publication
+
+    def _handed_over(self, publication: Publication) -> Publication:
         self._publishers.publish(publication)
         return publication
 
@@ -193,9 +202,8 @@ class CeleryQueue:
 
     def _task(self, envelope: Envelope) -> Message:
         message_id, arguments = str(envelope.id), dict(envelope.body)
-        fixed, embedded = self._templates.get(envelope.name) or self._template(envelope.name)
+        same, embedded = self._templates.get(envelope.name) or self._template(envelope.name)
         headers = {
-            **fixed,
             "id": message_id,
             "root_id": message_id,
             "kwargsrepr": representation(arguments),
@@ -208,16 +216,18 @@ class CeleryQueue:
             "content_encoding": "utf-8",
         }
         body = msgspec.json.encode(((), arguments, embedded))
-        return Message(body, COMMANDS, envelope.lane, properties, mandatory=True)
+        return Message(body, COMMANDS, envelope.lane, properties, same, mandatory=True)
 
-    def _template(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _template(self, name: str) -> tuple[Fields, Mapping[str, Any]]:
         """The headers and the options that Celery gives to each message of this name. Optional headers that are empty
         are left out (https://docs.celeryq.dev/en/stable/internals/protocol.html#definition).
         """
         headers, _, (_, _, embedded), _ = self._app.amqp.as_task_v2("", name)
-        fixed = {key: value for key, value in headers.items() if value or value == 0 or key in _ALWAYS_SENT}
-        self._templates[name] = fixed, embedded
-        return fixed, embedded
+        own = ("id", "root_id", "kwargsrepr")
+        sent = {key: value for key, value in headers.items() if value or value == 0 or key in _ALWAYS_SENT}
+        same = Fields({key: value for key, value in sent.items() if key not in own})
+        self._templates[name] = same, embedded
+        return same, embedded
 
 
 _queues: WeakSet[CeleryQueue] = WeakSet()

@@ -71,7 +71,7 @@ _handlers = Histogram(
 )
 _published = Histogram(
     "publish_seconds",
-    "From handing a message to a publisher thread to the broker's confirm.",
+    "From a message's encoding to the broker's confirm.",
     buckets=_SECONDS,
     registry=_REGISTRY,
 )
