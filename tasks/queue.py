@@ -1,8 +1,8 @@
 """The port `Queue` over Celery's broker: every publish is confirmed, within one hard deadline.
 
-A publish may hang for seconds despite its timeouts (a stalled broker, a memory alarm). So the caller publishes only on a
-connection that is open and free, as long as the socket is bounded by the deadline. All else is left to publisher threads:
-then it waits for the outcome, not for the broker.
+A publish may hang for seconds despite its timeouts (a stalled broker, a memory alarm). So the caller publishes
+only on a connection that is open and free, within a deadline of the socket. All else is left to publisher
+threads: then it waits for the outcome, not for the broker.
 A publish that succeeds after its caller gave up is harmless: the message id is the inbox's key.
 """
 
@@ -52,7 +52,7 @@ class CeleryQueue:
     """`Queue` for this process. Threads and connections start with the first publish, so never before a fork.
 
     Args:
-        threads: the publisher threads, with a connection each. While one connection waits for confirms, another is free.
+        threads: the publisher threads, with a connection each. While one waits for confirms, another is free.
         confirm_seconds: how long they wait for the confirms of a batch.
         open_seconds: how long the breaker stays open after a failure.
         most_waiting: publishes that may wait for a thread; more of them means that the broker is too slow.
