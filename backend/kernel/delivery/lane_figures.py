@@ -32,9 +32,11 @@ def lane_figures(bus: Bus) -> Lanes:
         kept, alive = lanes.rows(connection), workers.alive(connection)
         delayed = retries.delayed(connection)
         held = sum((Counter(worker.held) for worker in alive), Counter[str]())
+        unstarted = lanes.unstarted(alive, {task: one.lane for task, one in bus.registry.queued().items()})
         figures = []
         for name in names:
             row, depth = kept.get(name, lanes.NOTHING_KEPT), depths.get(name)
+            waiting = (depth.ready if depth else 0) + unstarted[name]
             age = (now - row.last_taken_at).total_seconds() if row.last_taken_at else None
             figures.append(
                 LaneFigures(
@@ -45,6 +47,7 @@ def lane_figures(bus: Bus) -> Lanes:
                     row.paused_at is not None,
                     age,
                     delayed.get(name, 0),
+                    0 if row.paused_at else lanes.stands_still(row, waiting, now),
                 )
             )
         clocks = {worker.name: worker.ahead for worker in alive} | {"api": ahead}

@@ -6,7 +6,9 @@ in the broker meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from backend.kernel.delivery.inbox import operations
+from backend.kernel.messages.registry import Kind
+from backend.kernel.observe.workers import WorkerRow
 from backend.kernel.postgres.database import ReadConnection
 from backend.kernel.postgres.statements import Statement
 from backend.kernel.postgres.tables import metadata
@@ -33,6 +37,8 @@ insert into lanes (name, last_taken_at)
 select name, clock_timestamp() - ago from unnest(%s::text[], %s::interval[]) as taken (name, ago)
 on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
 """
+LATE_AFTER = timedelta(seconds=5)
+"""How long a message may wait before its lane is behind."""
 _RECENT = 10_000
 """The most operations for percentiles: enough for them, and quick under any load."""
 
@@ -92,6 +98,28 @@ def note_taken(connection: ReadConnection, taken: Mapping[str, timedelta]) -> No
 def rows(connection: ReadConnection) -> dict[str, LaneRow]:
     """The stored state by lane; a lane that never had a message has no row."""
     return {row.name: row for row in _ROWS.all(connection)}
+
+
+def unstarted(alive: Sequence[WorkerRow], lane_of: Mapping[str, str]) -> Counter[str]:
+    """By lane, how many messages workers have taken and not started.
+
+    Args:
+        alive: the workers.
+        lane_of: the lane of each task.
+    """
+    held = sum((Counter(worker.held) for worker in alive), Counter[str]())
+    busy = Counter(lane_of.get(one["task"], Kind.MAINTENANCE.value) for worker in alive for one in worker.busy)
+    return held - busy
+
+
+def stands_still(row: LaneRow, waiting: int, now: datetime) -> float:
+    """For how many seconds no worker has started a message of a lane in which `waiting` messages wait: infinity if none
+    ever did, 0 if the lane moves or nothing waits.
+    """
+    if not waiting:
+        return 0
+    seconds = (now - row.last_taken_at).total_seconds() if row.last_taken_at else math.inf
+    return seconds if seconds > LATE_AFTER.total_seconds() else 0
 
 
 def waits(connection: ReadConnection, lane_of: Mapping[str, str]) -> dict[str, Wait]:

@@ -181,7 +181,11 @@ def register_backlog(read: Callable[[], Backlog]) -> None:
 
 @dataclass(frozen=True)
 class LaneFigures:
-    """A lane at the time of a scrape; None for what cannot be known."""
+    """A lane at the time of a scrape; None for what cannot be known.
+
+    Attributes:
+        behind_seconds: since work last began, while messages wait; 0 while it begins, and while the lane is paused.
+    """
 
     name: str
     ready: int | None
@@ -189,7 +193,8 @@ class LaneFigures:
     consumers: int | None
     paused: bool
     last_taken_seconds: float | None
-    delayed: int = 0
+    delayed: int
+    behind_seconds: float
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,8 @@ class _LanesCollector(Collector):
         consumers = GaugeMetricFamily("lane_consumers", "Workers that take from a lane.", labels=["lane"])
         paused = GaugeMetricFamily("lane_paused", "1 while an operator has paused the lane.", labels=["lane"])
         age = GaugeMetricFamily("lane_last_taken_age_seconds", "Since work last began.", labels=["lane"])
+        text = "Since work last began while messages wait: 0 while it begins, and while the lane is paused."
+        behind = GaugeMetricFamily("lane_behind_seconds", text, labels=["lane"])
         command = GaugeMetricFamily("command_paused", "1 for each command that an operator paused.", labels=["command"])
         text = "How far the clock of a worker, or of the API, is from PostgreSQL's, either way."
         clock = GaugeMetricFamily("clock_error_seconds", text, labels=["process"])
@@ -276,6 +283,7 @@ class _LanesCollector(Collector):
                 messages.add_metric([lane.name, "unacked"], lane.unacked)
                 messages.add_metric([lane.name, "delayed"], lane.delayed)
                 paused.add_metric([lane.name], lane.paused)
+                behind.add_metric([lane.name], lane.behind_seconds)
                 if lane.ready is not None:
                     messages.add_metric([lane.name, "ready"], lane.ready)
                 if lane.consumers is not None:
@@ -284,7 +292,7 @@ class _LanesCollector(Collector):
                     age.add_metric([lane.name], lane.last_taken_seconds)
         except Exception:  # noqa: BLE001 - whatever prevents it from being read, the other metrics still count
             _log.warning("figures of the lanes cannot be read", exc_info=True)
-        yield from (messages, consumers, paused, age, command, clock)
+        yield from (messages, consumers, paused, age, behind, command, clock)
 
 
 class _ReplicaCollector(Collector):

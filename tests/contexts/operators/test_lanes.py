@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
@@ -23,7 +24,7 @@ from tests.client import Answer, Client
 from tests.contexts.operators.conftest import ADMIN
 from tests.inline import InlineQueue
 
-LANE = "users.hashing"
+LANE, MAIL = "users.hashing", "notifications.mail"
 ADA = {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
 
 
@@ -182,6 +183,48 @@ def test_a_lane_is_behind_if_nothing_is_taken_although_messages_wait(
     assert 180 <= behind["seconds"] < 240
     since = datetime.now(UTC) - datetime.fromisoformat(behind["since"])
     assert timedelta(minutes=3) <= since < timedelta(minutes=4)
+
+
+def test_prometheus_is_told_within_seconds_of_a_lane_in_which_messages_wait_and_none_begins(
+    admin: Client, queue: InlineQueue, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def behind(name: str) -> float:
+        (line,) = [
+            one for one in admin.get("/metrics").text.splitlines() if f'lane_behind_seconds{{lane="{name}"' in one
+        ]
+        return float(line.split()[-1])
+
+    taken = {LANE: timedelta(minutes=3), MAIL: timedelta(seconds=1), "users.commands": timedelta(minutes=3)}
+    process.resources.database.read(lambda primary: lanes.note_taken(primary, taken), fresh=True)
+    assert behind(LANE) == 0  # nothing waits
+    monkeypatch.setattr(queue, "depths", lambda names, _deadline: {name: Depth(7, 1) for name in names})
+    assert 180 <= behind(LANE) < 240
+    assert behind(MAIL) == 0
+    assert math.isinf(behind("notifications.codes"))
+    admin.post(f"/lanes/{LANE}/pause", {"reason": "a test"})
+    assert behind(LANE) == 0
+    queue.down = True
+    monkeypatch.undo()
+    assert behind("users.commands") == 0
+
+
+def test_messages_that_a_worker_has_taken_and_does_not_begin_wait_as_well(admin: Client, process: Process) -> None:
+    def is_behind() -> bool:
+        told = "late" if lane(admin.get("/lanes"))["behind"] else "in time"
+        line = f'lane_behind_seconds{{lane="{LANE}"}} 0.0'
+        assert (line in admin.get("/metrics").text) == (told == "in time")
+        return told == "late"
+
+    taken = {LANE: timedelta(minutes=3)}
+    process.resources.database.read(lambda primary: lanes.note_taken(primary, taken), fresh=True)
+    busy = [{"task": "users.change_password", "since": "2026-01-02T03:04:05Z"}]
+    report(process, held={LANE: 1}, busy=busy)
+    assert not is_behind()
+    report(process, held={LANE: 1}, busy=[])
+    assert is_behind()
+    (warned,) = [one for one in admin.get("/status").json["warnings"] if one["code"] == "commands_late"]
+    assert warned["about"] == LANE
+    assert warned["detail"].startswith("Messages wait, and no worker has taken one for ")
 
 
 def test_a_lane_is_behind_since_its_messages_wait_too_long(

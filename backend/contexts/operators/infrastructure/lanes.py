@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +14,14 @@ from backend.contexts.operators.infrastructure.statistics import MINUTES, LaneMi
 from backend.kernel.delivery import lanes, pauses, retries
 from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.envelope import Depth, QueueUnavailable
+from backend.kernel.delivery.lanes import LATE_AFTER
 from backend.kernel.delivery.unit_of_work import UnitOfWork
 from backend.kernel.messages.origin import current_origin
 from backend.kernel.observe import workers
-from backend.kernel.postgres.database import ReadConnection
+from backend.kernel.postgres.database import ReadConnection, clock_ahead
 
 _BROKER_SECONDS = 1.0
 """Seconds to wait for the broker: an answer without its numbers is better than none."""
-LATE_AFTER = timedelta(seconds=5)
-"""How long a message may wait before its lane is behind."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,14 @@ def lane_views(bus: Bus) -> list[LaneView]:
     """Every lane, by name."""
     names = bus.registry.every_lane()
     depths = _depths(bus, names)
-    views = bus.database.read(lambda connection: _views(connection, names, _lane_of(bus), depths), fresh=True)
+    views = bus.database.read(lambda connection: _views(connection, bus, names, depths), fresh=True)
     slow = any(_is_slow(view) for view in views)  # only then is the last hour needed
     minutes = bus.database.read(lambda connection: lane_minutes(connection, _lane_of(bus)), fresh=True) if slow else []
     now, tasks = datetime.now(UTC), bus.registry.queued()
     return [
         replace(
             view,
-            behind=_behind(view, minutes, now),
+            behind=view.behind or _slow_since(view, minutes, now),
             tasks=sorted(name for name, handler in tasks.items() if handler.lane == view.name),
         )
         for view in views
@@ -183,11 +183,8 @@ def _is_slow(view: LaneView) -> bool:
     return (view.wait_seconds.p95 or 0) > LATE_AFTER.total_seconds()
 
 
-def _behind(view: LaneView, minutes: Sequence[LaneMinute], now: datetime) -> BehindView | None:
-    """Nothing is taken although messages wait, or what is taken has waited too long."""
-    if view.ready and (view.last_taken_at is None or now - view.last_taken_at > LATE_AFTER):
-        taken = view.last_taken_at
-        return BehindView((now - taken).total_seconds() if taken else None, taken)
+def _slow_since(view: LaneView, minutes: Sequence[LaneMinute], now: datetime) -> BehindView | None:
+    """What is taken has waited too long."""
     if not _is_slow(view):
         return None
     since = None
@@ -211,17 +208,18 @@ def _lane_of(bus: Bus) -> dict[str, str]:
     return {task: handler.lane for task, handler in queued if task not in bus.reader.steps}
 
 
-def _views(
-    connection: ReadConnection, names: Sequence[str], lane_of: Mapping[str, str], depths: Mapping[str, Depth]
-) -> list[LaneView]:
-    kept, waits = lanes.rows(connection), lanes.waits(connection, lane_of)
+def _views(connection: ReadConnection, bus: Bus, names: Sequence[str], depths: Mapping[str, Depth]) -> list[LaneView]:
+    now = datetime.now(UTC) - clock_ahead(connection)
+    kept, waits = lanes.rows(connection), lanes.waits(connection, _lane_of(bus))
     alive, delayed = workers.alive(connection), retries.delayed(connection)
     held = sum((Counter(worker.held) for worker in alive), Counter[str]())
+    unstarted = lanes.unstarted(alive, {task: handler.lane for task, handler in bus.registry.queued().items()})
     serving = Counter(lane for worker in alive for lane in worker.lanes)
 
     def view(name: str) -> LaneView:
         depth, row, wait = depths.get(name), kept.get(name, lanes.NOTHING_KEPT), waits.get(name)
         counted = 0 if row.paused_at else serving[name]
+        still = lanes.stands_still(row, (depth.ready if depth else 0) + unstarted[name], now)
         return LaneView(
             name,
             ready=depth.ready if depth else None,
@@ -231,6 +229,7 @@ def _views(
             paused=PauseView(row.paused_at, row.paused_by, row.pause_reason or "") if row.paused_at else None,
             last_taken_at=row.last_taken_at,
             wait_seconds=WaitView(wait.p50, wait.p95) if wait else WaitView(None, None),
+            behind=BehindView(still if math.isfinite(still) else None, row.last_taken_at) if still else None,
         )
 
     return [view(name) for name in names]

@@ -94,7 +94,7 @@ def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
 def _late(lane: LaneView, behind: BehindView) -> str:
     if behind.seconds is None:
         return "Messages wait, and no worker has ever taken one."
-    if lane.ready and behind.since == lane.last_taken_at:
+    if behind.since and behind.since == lane.last_taken_at:
         return f"Messages wait, and no worker has taken one for {behind.seconds:.0f} s."
     return f"Messages of the last five minutes waited for up to {behind.seconds:.0f} s."
 
