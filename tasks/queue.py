@@ -27,7 +27,14 @@ from kombu import Connection
 from opentelemetry.trace import SpanKind
 
 from backend.kernel.breaker import Breaker
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Depth, Envelope, LaneFull, QueueUnavailable
+from backend.kernel.delivery.envelope import (
+    EVENTS_EXCHANGE,
+    Depth,
+    Envelope,
+    LaneFull,
+    MessageRefused,
+    QueueUnavailable,
+)
 from backend.kernel.observe import metrics
 from backend.kernel.observe.tracing import part
 from tasks.broker import connect, why_away
@@ -174,7 +181,7 @@ class CeleryQueue:
         except MessageNacked:
             if self._is_bounded(publication.message):
                 raise LaneFull from None
-            raise QueueUnavailable("the broker refused the message") from None
+            raise MessageRefused("the broker refused the message") from None
         except Exception as error:  # noqa: BLE001 - kombu's, amqp's: the caller spools in any case
             # kombu wraps them all in one type: a refused connection and a silent network differ for who looks for it.
             cause = error.__cause__ or error

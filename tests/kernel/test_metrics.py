@@ -72,13 +72,13 @@ def test_methods_that_a_client_invents_share_one_series() -> None:
 def test_commands_are_counted_by_name_and_way() -> None:
     broker = figure("commands_accepted_total", command="users.create_user", way="broker")
     spool = figure("commands_accepted_total", command="users.create_user", way="spool")
-    refused = figure("commands_refused_total", command="users.create_user")
+    refused = figure("commands_refused_total", command="users.create_user", reason="lane_full")
     metrics.command_accepted("users.create_user", "broker")
     metrics.command_accepted("users.create_user", "spool")
-    metrics.command_refused("users.create_user")
+    metrics.command_refused("users.create_user", "lane_full")
     assert figure("commands_accepted_total", command="users.create_user", way="broker") == broker + 1
     assert figure("commands_accepted_total", command="users.create_user", way="spool") == spool + 1
-    assert figure("commands_refused_total", command="users.create_user") == refused + 1
+    assert figure("commands_refused_total", command="users.create_user", reason="lane_full") == refused + 1
 
 
 STATES = """

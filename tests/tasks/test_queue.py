@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from backend.kernel.breaker import Breaker
-from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, QueueUnavailable
+from backend.kernel.delivery.envelope import EVENTS_EXCHANGE, Envelope, LaneFull, MessageRefused, QueueUnavailable
 from tasks.lanes import _BOUND
 from tasks.queue import CeleryQueue
 from tests.broker import RabbitMQ
@@ -112,7 +112,7 @@ def test_a_refusal_of_a_lane_that_is_never_full_is_the_brokers_own_trouble(
         limit = json.dumps({"max-length": 1, "overflow": "reject-publish"})
         private_rabbitmq.control("set_policy", "-p", url.rpartition("/")[2], "full", f"^{_LANE}$", limit)
         eventually(is_refused)
-    assert refusals == [QueueUnavailable]
+    assert refusals == [MessageRefused]
 
 
 def test_a_full_lane_refuses_and_the_messages_beside_it_do_not_wait(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from time import monotonic
 from typing import NoReturn, TypeVar, cast
 from uuid import UUID
 
+import psycopg
 import structlog
 from msgspec import structs
 
-from backend.kernel.delivery import inbox, outbox
+from backend.kernel.delivery import inbox, lanes, outbox
 from backend.kernel.delivery.codec import Codec
-from backend.kernel.delivery.envelope import Envelope, LaneFull, Queue, QueueUnavailable
+from backend.kernel.delivery.envelope import Envelope, LaneFull, MessageRefused, Queue, QueueUnavailable
 from backend.kernel.delivery.handling import Handled, Handling, through_conflicts
 from backend.kernel.delivery.relay import Relay
 from backend.kernel.delivery.sealing import Sealer
@@ -23,12 +25,16 @@ from backend.kernel.messages.message import Command, Progress, Query, SyncComman
 from backend.kernel.messages.registry import Handler, Registry
 from backend.kernel.observe import metrics
 from backend.kernel.postgres.database import Database
+from backend.kernel.postgres.faults import DatabaseAway
 from backend.kernel.postgres.queries import Reader
 
 R = TypeVar("R")
 
 _SPOOL_SHARE = 0.3
 """The part of the publish deadline that is reserved for the spool, in case the broker does not answer."""
+
+_NOTE_EVERY = 5.0
+"""Seconds between two notes of this process that a lane is full: there may be thousands of refusals a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +85,7 @@ class Bus:
     hear: Hear
     deadline: float
     spool_limit: int
+    _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def ask(self, query: Query[R], *, fresh: bool = False) -> R:
         """Answer a query: see `Reader.ask`."""
@@ -115,8 +122,11 @@ class Bus:
             self.queue.send(envelope, self.deadline * (1 - _SPOOL_SHARE))
             way = Way.BROKER
         except LaneFull as error:  # the spool is for a broker that is away: it would only hide that work piles up
-            self._refuse(envelope, error)
-        except QueueUnavailable:
+            self._note_full(envelope.lane)
+            self._refuse(envelope, error, "lane_full")
+        except QueueUnavailable as error:
+            if isinstance(error, MessageRefused):
+                self._note_full(envelope.lane)
             anonymous = self.registry.handlers[type(command)].anonymous
             most = self.spool_limit // 2 if anonymous else self.spool_limit
             self._spool(envelope, self.deadline - (monotonic() - started), most)
@@ -150,9 +160,18 @@ class Bus:
                 fresh=True,
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the command is not kept
-            self._refuse(envelope, error)
+            self._refuse(envelope, error, "not_stored")
 
-    def _refuse(self, envelope: Envelope, error: Exception) -> NoReturn:
-        metrics.command_refused(envelope.name)
-        log.warning("neither broker nor spool took a command", command=envelope.name, reason=type(error).__name__)
+    def _note_full(self, lane: str) -> None:
+        """Let operators see it: the lane's bound may be a policy, of which only RabbitMQ knows."""
+        now = monotonic()
+        if now - self._noted.get(lane, -_NOTE_EVERY) < _NOTE_EVERY:
+            return
+        self._noted[lane] = now
+        with suppress(DatabaseAway, psycopg.Error):
+            self.database.read(lambda primary: lanes.note_refused(primary, lane), timeout=0.1, fresh=True)
+
+    def _refuse(self, envelope: Envelope, error: Exception, why: str) -> NoReturn:
+        metrics.command_refused(envelope.name, why)
+        log.warning("no room for a command", command=envelope.name, lane=envelope.lane, reason=type(error).__name__)
         raise Unavailable from None

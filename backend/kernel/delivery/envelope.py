@@ -124,7 +124,11 @@ class QueueUnavailable(Exception):
     """The broker did not confirm the message in time. It may still arrive."""
 
 
-class LaneFull(QueueUnavailable):
+class MessageRefused(QueueUnavailable):
+    """The broker answered, and took the message not: mostly because its lane takes no more. It does not arrive."""
+
+
+class LaneFull(MessageRefused):
     """The broker refused the message: its lane takes no more."""
 
 

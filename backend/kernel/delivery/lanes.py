@@ -1,4 +1,4 @@
-"""The table `lanes`: whether a lane is paused, and when work on it last started.
+"""The table `lanes`: whether a lane is paused, when work on it last started, and when it last took no more.
 
 Guarantee: a pause is a row, so it survives restarts of everything, and a worker that starts finds it. Messages stay
 in the broker meanwhile.
@@ -31,11 +31,18 @@ lanes = sa.Table(
     sa.Column("paused_by", sa.Uuid),
     sa.Column("pause_reason", sa.Text),
     sa.Column("last_taken_at", sa.DateTime(timezone=True)),
+    sa.Column("refused_at", sa.DateTime(timezone=True)),
 )
 _TAKEN = """
 insert into lanes (name, last_taken_at)
 select name, clock_timestamp() - ago from unnest(%s::text[], %s::interval[]) as taken (name, ago)
 on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
+"""
+# Whoever was refused waits for it: not also for the disk, or for a standby.
+_REFUSED = """
+with quickly as materialized (select set_config('synchronous_commit', 'off', true))
+insert into lanes (name, refused_at) select %s, clock_timestamp() from quickly
+on conflict (name) do update set refused_at = excluded.refused_at
 """
 LATE_AFTER = timedelta(seconds=5)
 """How long a message may wait before its lane is behind."""
@@ -52,6 +59,7 @@ class LaneRow:
     paused_by: UUID | None
     pause_reason: str | None
     last_taken_at: datetime | None
+    refused_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Wait:
     p95: float
 
 
-NOTHING_KEPT = LaneRow("", None, None, None, None)
+NOTHING_KEPT = LaneRow("", None, None, None, None, None)
 """The state of a lane that never had a message."""
 
 
@@ -93,6 +101,11 @@ def paused(connection: ReadConnection) -> frozenset[str]:
 def note_taken(connection: ReadConnection, taken: Mapping[str, timedelta]) -> None:
     """Record how long ago a worker last started a message of each lane: its clock may be wrong, not how far it went."""
     connection.execute(_TAKEN, (list(taken), list(taken.values())))
+
+
+def note_refused(connection: ReadConnection, lane: str) -> None:
+    """Record that the broker refused a message for the lane just now."""
+    connection.execute(_REFUSED, (lane,))
 
 
 def rows(connection: ReadConnection) -> dict[str, LaneRow]:

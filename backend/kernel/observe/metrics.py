@@ -50,7 +50,7 @@ _requests = Histogram(
     registry=_REGISTRY,
 )
 _accepted = Counter("commands_accepted", "Commands that can no longer be lost.", ["command", "way"], registry=_REGISTRY)
-_refused = Counter("commands_refused", "Commands answered with 503.", ["command"], registry=_REGISTRY)
+_refused = Counter("commands_refused", "Commands answered with 503.", ["command", "reason"], registry=_REGISTRY)
 _waiting = _gauge("waiting_slots_in_use", "Requests that wait for an outcome now.")
 _breakers = _gauge("breakers_open", "Processes that found that server away when they last tried.", "server")
 _listeners = _gauge("listeners", "API processes that should receive notifications of finished operations.")
@@ -117,9 +117,11 @@ def _accepted_of(command: str, way: str) -> Counter:
     return _accepted.labels(command, way)
 
 
-def command_refused(command: str) -> None:
-    """Count a command answered with 503: neither broker nor database accepted it."""
-    _refused.labels(command).inc()
+def command_refused(command: str, reason: str) -> None:
+    """Count a command answered with 503: its lane is full (`lane_full`), or neither broker nor spool took it
+    (`not_stored`).
+    """
+    _refused.labels(command, reason).inc()
 
 
 def message_taken(lane: str, seconds: float) -> None:

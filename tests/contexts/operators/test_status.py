@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from backend.kernel.delivery.envelope import Depth
+from backend.kernel.delivery.envelope import Depth, MessageRefused
 from backend.kernel.observe import workers
 from backend.kernel.observe.workers import Report
 from backend.program import Process
@@ -53,6 +53,39 @@ def test_a_paused_lane_and_one_without_workers_are_warnings(
         queue, "depths", lambda names, _deadline: {name: Depth(0, deserted.get(name, 1)) for name in names}
     )
     assert warnings(admin) == {"lane_paused": MAIL, "lane_without_consumers": "users.hashing"}
+
+
+def test_a_full_lane_is_a_warning_until_a_minute_after_it_refused_a_command(
+    admin: Client, queue: InlineQueue, process: Process
+) -> None:
+    queue.full = {"users.commands.anonymous"}
+    before = refusals(admin, "lane_full")
+    for _ in range(2):
+        answer = admin.post("/auth/forgot-password", {"email": "ada@example.com"}, Prefer=None)
+        assert answer.status_code == 503
+    assert refusals(admin, "lane_full") == before + 2
+    (warned,) = admin.get("/status").json["warnings"]
+    assert (warned["code"], warned["about"]) == ("lane_full", "users.commands.anonymous")
+    assert "RabbitMQ refused messages for it" in warned["detail"]
+    with process.resources.database.transaction() as connection:
+        connection.exec_driver_sql("update lanes set refused_at = refused_at - interval '1 minute'")
+    assert warnings(admin) == {}
+
+
+def test_a_lane_that_a_policy_bounds_is_full_as_well_though_its_commands_are_spooled(
+    admin: Client, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nack(*_: object) -> None:
+        raise MessageRefused
+
+    monkeypatch.setattr(queue, "send", nack)
+    assert admin.post("/auth/forgot-password", {"email": "ada@example.com"}, Prefer=None).status_code == 202
+    assert warnings(admin) == {"lane_full": "users.commands.anonymous"}
+
+
+def refusals(admin: Client, reason: str) -> float:
+    lines = admin.get("/metrics").text.splitlines()
+    return sum(float(one.split()[-1]) for one in lines if one.startswith("commands_refused_total") and reason in one)
 
 
 def test_a_paused_command_is_a_warning_and_a_metric(admin: Client) -> None:

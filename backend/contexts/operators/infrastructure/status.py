@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,9 @@ from backend.contexts.operators.infrastructure.about import AboutView, about_vie
 from backend.contexts.operators.infrastructure.lanes import BehindView, LaneView, lane_views
 from backend.contexts.operators.infrastructure.workers import ScheduledView, WorkerView, schedule_views, worker_views
 from backend.kernel.delivery import dead_letters, retries
+from backend.kernel.delivery import lanes as kept_lanes
 from backend.kernel.delivery.dispatch import Bus
+from backend.kernel.delivery.lanes import LaneRow
 from backend.kernel.delivery.outbox import Backlog
 from backend.kernel.delivery.pauses import PausedTask, paused_tasks
 from backend.kernel.postgres.database import clock_ahead
@@ -21,6 +23,8 @@ _MISSING_AFTER = timedelta(seconds=10)
 _STOPPED_AFTER = timedelta(minutes=1)
 """Two tasks of housekeeping run every two seconds."""
 _CLOCK_SECONDS = 2
+_FULL_FOR = timedelta(minutes=1)
+"""After its last refusal a lane may still be full, or nobody asks any more."""
 _FINE = (None, "succeeded")
 
 
@@ -69,6 +73,7 @@ def status_view(bus: Bus) -> StatusView:
         *_of_migrations(about_view(bus)),
         *_of_workers(workers, now),
         *_of_clock("", "The clock of this API process", ahead.total_seconds()),
+        *_of_refusals(bus.database.read(kept_lanes.rows, fresh=True).values(), now),
         *_of_lanes(lanes),
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_retries(bus.database.read(retries.stuck, fresh=True)),
@@ -77,6 +82,13 @@ def status_view(bus: Bus) -> StatusView:
         *_of_backlog(backlog),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
+
+
+def _of_refusals(rows: Iterable[LaneRow], now: datetime) -> Iterator[Warned]:
+    for row in rows:
+        if row.refused_at and now - row.refused_at < _FULL_FOR:
+            ago = (now - row.refused_at).total_seconds()
+            yield Warned("lane_full", row.name, f"RabbitMQ refused messages for it, {max(ago, 0):.0f} s ago.")
 
 
 def _of_lanes(lanes: Sequence[LaneView]) -> Iterator[Warned]:
