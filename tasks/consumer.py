@@ -30,7 +30,7 @@ from backend.kernel.observe.workers import Report
 from tasks.batches import MOST, Batch, may_share
 from tasks.broker import why_away
 from tasks.health import serve
-from tasks.reporting import Reporter, busy, held, taken
+from tasks.reporting import Reporter, Standstill, busy, held, taken
 from tasks.topology import declare_delays, declare_topology, ensure_delays
 from tasks.watch import Watch
 
@@ -64,6 +64,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._start_at_once = on_task_request
         self.lanes: tuple[str, ...] = ()
         self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)
+        self.standstill = Standstill(self._is_still)
         self._watch = Watch(self.app, lambda: self.connection)
         self._started_at = datetime.now(UTC)
         self._asked_for_a_look = False
@@ -268,7 +269,11 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
             self.controller.concurrency,
             memory_of([os.getpid(), *(child.pid for child in children)]),
             self._started_at,
+            self.standstill.look(),
         )
+
+    def _is_still(self) -> bool:
+        return not busy() and any(self.app.lane_of(one.name) not in self.reporter.paused for one in taken())
 
     def _take_leave(self, **_: Any) -> None:
         self._watch.stop()

@@ -23,6 +23,8 @@ from backend.settings import SettingsError
 
 _STUCK_AFTER = 60.0
 """Seconds without a turn of the main loop."""
+_HANGS_AFTER = 60.0
+"""Seconds in which no process of the pool works although messages wait. A restart while one works would be worse."""
 _BIND_EVERY = 1.0
 
 log = structlog.get_logger(__name__)
@@ -54,11 +56,17 @@ class Progress:
         return {
             "loop": "ok" if turns else "stuck",
             "broker": "ok" if connected else "away",
-            "pool": "ok" if self._has_a_process() else "no process",
+            "pool": self._pool(),
         }
 
     def _turned(self) -> None:
         self._turned_at, self._asked = monotonic(), False
+
+    def _pool(self) -> str:
+        if not self._has_a_process():
+            return "no process"
+        still = self._consumer.standstill
+        return "hangs" if still.seconds >= _HANGS_AFTER and still.is_still() else "ok"
 
     def _has_a_process(self) -> bool:
         children = getattr(getattr(self._consumer.pool, "_pool", None), "_pool", None)

@@ -112,6 +112,26 @@ class Reporter:
             lanes.note_taken(connection, latest)
 
 
+class Standstill:
+    """For how long messages have waited in this worker while none of its processes worked on one.
+
+    Looks are counted, not seconds: a worker that was stopped as a whole, or has no processor time, is not stuck when it
+    goes on.
+
+    Args:
+        is_still: whether that is so now.
+    """
+
+    def __init__(self, is_still: Callable[[], bool]) -> None:
+        self.is_still = is_still
+        self.seconds = 0.0
+
+    def look(self) -> float:
+        """Look once, `_EVERY` seconds after the last time; the seconds until now."""
+        self.seconds = self.seconds + _EVERY if self.is_still() else 0.0
+        return self.seconds
+
+
 def busy() -> list[dict[str, str]]:
     """What the worker of this process is doing."""
     return [

@@ -215,7 +215,7 @@ def _furnish(app: Flask, process: Process) -> None:
             dead_letters.record(connection, _given_up(process, new, user_id, ZeroDivisionError()))
         connection.exec_driver_sql(_LATE)
     busy = [{"task": "products.create_product", "id": str(uuid7()), "since": datetime.now(UTC).isoformat()}]
-    told = Report("all@here", ["users.hashing"], busy, {}, 2, 2**27, datetime.now(UTC))
+    told = Report("all@here", ["users.hashing"], busy, {}, 2, 2**27, datetime.now(UTC), 0)
     process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
 
 

@@ -157,6 +157,33 @@ def test_messages_that_workers_have_taken_are_shown(api: Client, database_url: s
     eventually(lambda: figure(api, "lane_messages", lane=LANE, state="unacked") == 0)
 
 
+def test_a_worker_whose_processes_are_stopped_is_named_and_works_again_once_they_are_killed(
+    api: Client, worker: Client, vhost: str, database_url: str
+) -> None:
+    admin = administrator(api, environment(BROKER_URL=vhost, DATABASE_URL=database_url))
+
+    def stuck() -> list[str]:
+        warnings = api.get("/api/v1/status", **admin).body["warnings"]
+        return [one["about"] for one in warnings if one["code"] == "worker_stuck"]
+
+    assert register(api, f"{uuid4().hex}@example.com") == "succeeded"
+    (main,) = (one for one in psutil.Process().children() if "worker" in one.cmdline())
+    children = main.children()
+    for child in children:
+        child.suspend()
+    accepted = api.post(
+        "/api/v1/users", {"name": "Ada", "email": "ada@example.com", "password": "correct horse battery"}
+    )
+    try:
+        assert eventually(stuck) == [eventually(lambda: api.get("/api/v1/workers", **admin).body["items"])[0]["name"]]
+        assert worker.get("/health").body["loop"] == "ok"
+    finally:
+        for child in children:
+            child.kill()  # the main process replaces them
+    assert api.outcome(accepted)["status"] == "succeeded"
+    eventually(lambda: not stuck())
+
+
 def test_copies_and_what_no_worker_can_process_are_counted(api: Client, worker: Client, vhost: str) -> None:
     def counted(outcome: str) -> float:
         return figure(worker, "messages_total", task=TASK, outcome=outcome)

@@ -30,15 +30,16 @@ workers = sa.Table(
     sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("told_at", sa.DateTime(timezone=True)),
+    sa.Column("stuck_seconds", sa.Float),
 )
 _REPORT = """
-insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at, told_at)
+insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at, told_at, stuck_seconds)
 values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s,
-    clock_timestamp() + %(ahead)s)
+    clock_timestamp() + %(ahead)s, %(stuck_seconds)s)
 on conflict (name) do update set
     lanes = excluded.lanes, busy = excluded.busy, held = excluded.held, processes = excluded.processes,
     memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp(),
-    told_at = excluded.told_at
+    told_at = excluded.told_at, stuck_seconds = excluded.stuck_seconds
 """
 
 
@@ -53,6 +54,8 @@ class Report:
         held: by lane, how many messages it has taken and not finished.
         processes: how many messages it can process at the same time.
         memory_bytes: of its processes together; None if unknown.
+        stuck_seconds: for how long it has held messages while none of its processes worked on one; None from an
+            earlier release.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Report:
     processes: int
     memory_bytes: int | None
     started_at: datetime
+    stuck_seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def report(process: Process, **changes: Any) -> None:
         "processes": 4,
         "memory_bytes": 1024,
         "started_at": datetime(2026, 1, 2, tzinfo=UTC),
+        "stuck_seconds": 0,
     }
     process.resources.database.read(lambda primary: workers.report(primary, Report(**{**told, **changes})), fresh=True)
 

@@ -134,7 +134,7 @@ def test_housekeeping_that_nobody_ever_sent_is_a_warning_once_its_worker_has_run
 ) -> None:
     def starts(ago: float, lane: str) -> None:
         started = datetime.now(UTC) - timedelta(seconds=ago)
-        told = Report("maintenance@here", [lane], [], {}, 1, None, started)
+        told = Report("maintenance@here", [lane], [], {}, 1, None, started, 0)
         process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
 
     starts(70, MAIL)
@@ -148,7 +148,7 @@ def test_housekeeping_that_nobody_ever_sent_is_a_warning_once_its_worker_has_run
 def test_a_worker_whose_clock_is_wrong_is_a_warning(
     admin: Client, process: Process, flask: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Report("hashing@here", [], [], {}, 1, None, datetime.now(UTC))
+    told = Report("hashing@here", [], [], {}, 1, None, datetime.now(UTC), 0)
     process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
     assert warnings(admin) == {}
     with process.resources.database.transaction() as connection:
@@ -158,6 +158,25 @@ def test_a_worker_whose_clock_is_wrong_is_a_warning(
     assert "60 s behind PostgreSQL's" in flask("status")
     assert 'clock_error_seconds{process="hashing@here"} 60.0' in admin.get("/metrics").text
     assert 'clock_error_seconds{process="api"} 0.0' in admin.get("/metrics").text
+
+
+def test_a_worker_that_holds_messages_while_none_of_its_processes_works_is_a_warning(
+    admin: Client, process: Process
+) -> None:
+    def report(stuck: float | None) -> None:
+        told = Report("hashing@here", [], [], {"users.hashing": 3}, 1, None, datetime.now(UTC), stuck)
+        process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
+
+    for moment in (None, 0, 8):
+        report(moment)
+        assert "worker_stuck" not in warnings(admin)
+    report(12)
+    told = {one["code"]: one for one in admin.get("/status").json["warnings"]}
+    assert told["worker_stuck"]["about"] == "hashing@here"
+    assert told["worker_stuck"]["detail"] == (
+        "Holds messages (3), and none of its processes has worked on one for 12 s: they are stopped, or hang."
+    )
+    assert list(told).index("worker_stuck") < list(told).index("commands_late")
 
 
 def test_messages_that_are_tried_in_vain_are_a_warning_after_a_minute_with_the_reason(

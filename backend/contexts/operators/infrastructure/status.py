@@ -15,6 +15,8 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.lanes import LaneRow
 from backend.kernel.delivery.outbox import Backlog
 from backend.kernel.delivery.pauses import PausedTask, paused_tasks
+from backend.kernel.observe import workers as known_workers
+from backend.kernel.observe.workers import WorkerRow
 from backend.kernel.postgres.database import clock_ahead
 from backend.kernel.postgres.replica import ReplicaState
 
@@ -23,6 +25,7 @@ _MISSING_AFTER = timedelta(seconds=10)
 _STOPPED_AFTER = timedelta(minutes=1)
 """Two tasks of housekeeping run every two seconds."""
 _CLOCK_SECONDS = 2
+_STUCK_SECONDS = 10
 _FULL_FOR = timedelta(minutes=1)
 """After its last refusal a lane may still be full, or nobody asks any more."""
 _FINE = (None, "succeeded")
@@ -69,9 +72,11 @@ def status_view(bus: Bus) -> StatusView:
     ahead = bus.database.read(clock_ahead, fresh=True)
     now = datetime.now(UTC) - ahead
     lanes, workers = lane_views(bus), worker_views(bus)
+    alive = bus.database.read(known_workers.alive, fresh=True)
     warnings = [  # causes before what they cause
         *_of_migrations(about_view(bus)),
         *_of_workers(workers, now),
+        *_of_stuck(alive),
         *_of_clock("", "The clock of this API process", ahead.total_seconds()),
         *_of_refusals(bus.database.read(kept_lanes.rows, fresh=True).values(), now),
         *_of_lanes(lanes),
@@ -121,6 +126,16 @@ def _of_workers(workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned
         if now - worker.seen_at > _MISSING_AFTER:
             yield Warned("worker_missing", worker.name, f"Silent for {(now - worker.seen_at).total_seconds():.0f} s.")
         yield from _of_clock(worker.name, "Its clock", worker.clock_ahead_seconds or 0)
+
+
+def _of_stuck(alive: Sequence[WorkerRow]) -> Iterator[Warned]:
+    for worker in alive:
+        if (worker.stuck_seconds or 0) >= _STUCK_SECONDS:
+            detail = (
+                f"Holds messages ({sum(worker.held.values())}), and none of its processes has worked on one for"
+                f" {worker.stuck_seconds:.0f} s: they are stopped, or hang."
+            )
+            yield Warned("worker_stuck", worker.name, detail)
 
 
 def _of_clock(about: str, whose: str, ahead: float) -> Iterator[Warned]:
