@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from backend.kernel.http.caller import Authenticate, Caller
+from backend.kernel.http.problems import http_problem
 from tests.client import Client, believing
 from tests.document import codes, operations, undescribed
 
@@ -41,6 +42,18 @@ def test_every_operation_has_a_name_of_its_own_that_a_client_can_bear(document: 
         *("auth.login", "auth.refresh", "auth.verifyCode", "auth.sessions.list", "auth.sessions.delete"),
         *("operations.list", "operations.get", "operations.cancel", "deadLetters.replay", "deadLetters.replayGroup"),
     } <= names.keys()
+
+
+def test_the_words_of_a_status_are_those_of_the_standard_on_every_python(document: dict[str, Any]) -> None:
+    """RFC 9110. Python's own changed with 3.13, and clients are generated from the document."""
+    described = {
+        (status, answer["description"])
+        for _, _, operation in operations(document)
+        for status, answer in operation["responses"].items()
+        if status in ("413", "422")
+    }
+    assert described == {("413", "Content Too Large"), ("422", "Unprocessable Content")}
+    assert http_problem(414, "")["code"] == "uri_too_long"
 
 
 def test_an_alias_is_deprecated(document: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from backend.kernel.http.bodies import Parser
 from backend.kernel.http.caller import WITHOUT_ROLE
 from backend.kernel.http.cookies import ACCESS, CrossSite
 from backend.kernel.http.document import complete, is_versioned
+from backend.kernel.http.pages import reason_of
 from backend.kernel.http.problems import CONTENT_TYPE, http_problem, problem, problem_of, status_of
 from backend.kernel.http.shortcuts import add_notes, notes_of
 from backend.kernel.messages.refusals import Cancelled, Forbidden, Refusal, StaleVersion
@@ -326,7 +327,7 @@ def _problems(status: int, examples: Mapping[str, dict[str, Any]]) -> dict[str, 
     one_of_these = {"type": "string", "enum": sorted(examples)}
     codes = {"type": "object", "required": ["code"], "properties": {"code": one_of_these}}
     return {
-        "description": http.HTTPStatus(status).phrase,
+        "description": reason_of(status),
         "content": {
             CONTENT_TYPE: {
                 "schema": {"allOf": [ProblemSchema, codes]},

@@ -25,6 +25,12 @@ _OUR_FILES = Path(__file__).parent / "templates" / "pages"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
 _FROM_SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _FROM_US = ("docs.css", "docs.js", "problems.css")
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 _ADVICE = {
     400: "Send a body of well-formed JSON. The same request will fail again.",
     401: "Get a valid access token (refresh, or sign in again) and repeat the request.",
@@ -65,6 +71,11 @@ _ADVICE_TO_CALLER_AT_FAULT = "Correct the request before sending it again."
 _ADVICE_AT_OUR_FAULT = "Retry later. If it persists, report the request_id to whoever runs this service."
 
 
+def reason_of(status: int) -> str:
+    """The phrase of an HTTP status, in the words of RFC 9110 on every Python: its own had them from 3.13 on."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 @dataclass(frozen=True)
 class ProblemType:
     """A kind of problem that the API answers with.
@@ -92,7 +103,7 @@ class ProblemType:
     @property
     def reason(self) -> str:
         """The standard phrase of its status."""
-        return HTTPStatus(self.status).phrase
+        return reason_of(self.status)
 
 
 def pages_blueprint(catalogue: Mapping[str, ProblemType]) -> Blueprint:

@@ -6,10 +6,9 @@ Only this module maps kinds of refusals to HTTP statuses.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from http import HTTPStatus
 from typing import Any
 
-from backend.kernel.http.pages import ProblemType
+from backend.kernel.http.pages import ProblemType, reason_of
 from backend.kernel.messages.refusals import FieldError, InternalError, Refusal, RefusalKind
 
 Problem = dict[str, Any]
@@ -110,7 +109,7 @@ def headers_of(refusal: Refusal) -> dict[str, str]:
 
 def http_problem(status: int, request_id: str, detail: str = "") -> Problem:
     """A plain HTTP error as problem details."""
-    code, text = _HTTP_TYPES.get(status) or (HTTPStatus(status).phrase.lower().replace(" ", "_"), "")
+    code, text = _HTTP_TYPES.get(status) or (reason_of(status).lower().replace(" ", "_"), "")
     return problem(code, status, request_id, detail or text)
 
 

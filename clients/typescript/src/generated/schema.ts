@@ -2651,7 +2651,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -2769,7 +2769,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -2879,7 +2879,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -2906,7 +2906,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3039,7 +3039,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3066,7 +3066,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3250,7 +3250,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -3279,7 +3279,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -3389,7 +3389,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3416,7 +3416,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3526,7 +3526,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3553,7 +3553,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3668,7 +3668,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -3783,7 +3783,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4059,7 +4059,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -4088,7 +4088,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -4211,7 +4211,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4238,7 +4238,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4373,7 +4373,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4400,7 +4400,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4529,7 +4529,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -4558,7 +4558,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -4682,7 +4682,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4709,7 +4709,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4815,7 +4815,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4842,7 +4842,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4945,7 +4945,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -4972,7 +4972,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5150,7 +5150,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5281,7 +5281,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5308,7 +5308,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5414,7 +5414,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5441,7 +5441,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5627,7 +5627,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5654,7 +5654,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5784,7 +5784,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5811,7 +5811,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5944,7 +5944,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -5971,7 +5971,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6073,7 +6073,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6202,7 +6202,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6427,7 +6427,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6454,7 +6454,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6571,7 +6571,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6704,7 +6704,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6731,7 +6731,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6839,7 +6839,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6958,7 +6958,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -6985,7 +6985,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7195,7 +7195,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7222,7 +7222,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7326,7 +7326,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7552,7 +7552,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7752,7 +7752,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7871,7 +7871,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -7975,7 +7975,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -8133,7 +8133,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8162,7 +8162,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8431,7 +8431,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8460,7 +8460,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8638,7 +8638,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8667,7 +8667,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8827,7 +8827,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -8856,7 +8856,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9016,7 +9016,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9045,7 +9045,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9223,7 +9223,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9252,7 +9252,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9365,7 +9365,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -9540,7 +9540,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9569,7 +9569,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9808,7 +9808,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -9837,7 +9837,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -10137,7 +10137,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -10164,7 +10164,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -10370,7 +10370,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["RequestId"];
@@ -10499,7 +10499,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -10528,7 +10528,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -10791,7 +10791,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -10820,7 +10820,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -10980,7 +10980,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11009,7 +11009,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11169,7 +11169,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11198,7 +11198,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11376,7 +11376,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11405,7 +11405,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11653,7 +11653,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11682,7 +11682,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11947,7 +11947,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -11976,7 +11976,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -12131,7 +12131,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -12160,7 +12160,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -12336,7 +12336,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
@@ -12365,7 +12365,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     "Preference-Applied": components["headers"]["Preference-Applied"];
