@@ -222,6 +222,18 @@ def no_replica(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
+def waiting_commits(stack: Stack) -> Iterator[None]:
+    """Every commit waits for a standby that is away."""
+    stack.postgres.keep_in_step()
+    stack.postgres.standby.stop()
+    try:
+        yield
+    finally:
+        stack.postgres.let_it_lag()
+        stack.postgres.standby.start()
+
+
+@contextmanager
 def neither(stack: Stack) -> Iterator[None]:
     """RabbitMQ and PostgreSQL are away, and clients go on."""
     with stack.rabbitmq.stopped(), no_database(stack), _repeated(lambda: stack.register(1)):
@@ -268,6 +280,7 @@ FAULTS: dict[str, Callable[[Stack], AbstractContextManager[None]]] = {
     "CommandsRefused": neither,
     "ApiAway": frozen_api,
     "DatabaseAway": no_database,
+    "CommitsWait": waiting_commits,
     "ReplicaAway": no_replica,
     "BrokerAway": no_broker,
     "MailServerAway": no_mail_server,

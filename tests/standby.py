@@ -55,6 +55,10 @@ class Pair:
         """No commit waits for the standby, as from the start."""
         self._tell_primary("alter system reset synchronous_standby_names", "select pg_reload_conf()")
 
+    def write(self) -> None:
+        """Commit something on the primary."""
+        self._tell_primary("create table if not exists written (at timestamptz)", "insert into written values (now())")
+
     def kill_primary(self) -> None:
         """SIGKILL to every process of the primary; the standby takes its place."""
         self.primary.kill()

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def _one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     yield
-    metrics.register_backlog(lambda: Backlog(0, 0, 0))
+    metrics.register_backlog(lambda: Backlog(0, 0, 0, 0))
 
 
 def figures(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -102,7 +102,7 @@ def test_the_state_of_the_process_is_shown() -> None:
 
 
 def test_the_backlog_is_read_at_each_scrape() -> None:
-    backlog = iter([Backlog(2, 7.5, 3), Backlog(0, 0, 4)])
+    backlog = iter([Backlog(2, 7.5, 3, 5), Backlog(0, 0, 4, 0)])
     metrics.register_backlog(lambda: next(backlog))
     body, _ = metrics.metrics_response()
     seen = figures(body.decode())
@@ -110,6 +110,7 @@ def test_the_backlog_is_read_at_each_scrape() -> None:
     assert seen["outbox_rows", ()] == 2
     assert seen["outbox_oldest_age_seconds", ()] == 7.5
     assert seen["dead_letters_open", ()] == 3
+    assert seen["commits_waiting", ()] == 5
     assert figure("dead_letters_open") == 4
 
 

@@ -28,7 +28,9 @@ from backend.kernel.postgres.tables import metadata
 
 _BACKLOG = """
 select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8,
-       (select count(*) from dead_letters where status = 'open')
+       (select count(*) from dead_letters where status = 'open'),
+       (select count(*) from pg_stat_activity
+        where wait_event = 'SyncRep' and query_start < clock_timestamp() - interval '5 seconds')
 from outbox
 """
 
@@ -165,7 +167,7 @@ def storable(value: Any) -> Any:
 
 
 def backlog(connection: ReadConnection) -> outbox.Backlog:
-    """The backlog of the outbox, and the number of open dead letters."""
+    """The backlog of the outbox, and the numbers of open dead letters and of commits that wait."""
     found = connection.cursor(row_factory=args_row(outbox.Backlog)).execute(_BACKLOG).fetchone()
     if found is None:
         raise AssertionError("an aggregate without GROUP BY has one row")

@@ -33,12 +33,13 @@ lanes = sa.Table(
     sa.Column("last_taken_at", sa.DateTime(timezone=True)),
     sa.Column("refused_at", sa.DateTime(timezone=True)),
 )
+# Neither has to survive a crash: they do not wait for the disk, nor for a standby.
 _TAKEN = """
+with quickly as materialized (select set_config('synchronous_commit', 'off', true))
 insert into lanes (name, last_taken_at)
-select name, clock_timestamp() - ago from unnest(%s::text[], %s::interval[]) as taken (name, ago)
+select name, clock_timestamp() - ago from quickly, unnest(%s::text[], %s::interval[]) as taken (name, ago)
 on conflict (name) do update set last_taken_at = greatest(lanes.last_taken_at, excluded.last_taken_at)
 """
-# Whoever was refused waits for it: not also for the disk, or for a standby.
 _REFUSED = """
 with quickly as materialized (select set_config('synchronous_commit', 'off', true))
 insert into lanes (name, refused_at) select %s, clock_timestamp() from quickly

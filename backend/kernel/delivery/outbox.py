@@ -87,11 +87,14 @@ class Backlog:
         rows: the number of messages.
         oldest_seconds: the age of the oldest one; 0 if there is none.
         dead_letters: the open ones.
+        commits_waiting: commits that have waited for a synchronous standby for over five seconds; those of other roles
+            are not seen.
     """
 
     rows: int
     oldest_seconds: float
     dead_letters: int
+    commits_waiting: int
 
 
 class OutboxFull(Exception):

@@ -313,6 +313,7 @@ def _families(backlog: Backlog) -> list[GaugeMetricFamily]:
         GaugeMetricFamily("outbox_rows", "Outbox rows not yet relayed to the broker.", backlog.rows),
         GaugeMetricFamily("outbox_oldest_age_seconds", "Age of the oldest outbox row.", backlog.oldest_seconds),
         GaugeMetricFamily("dead_letters_open", "Open dead letters.", backlog.dead_letters),
+        GaugeMetricFamily("commits_waiting", "Commits that wait for a standby for over 5 s.", backlog.commits_waiting),
     ]
 
 

@@ -32,10 +32,12 @@ workers = sa.Table(
     sa.Column("told_at", sa.DateTime(timezone=True)),
     sa.Column("stuck_seconds", sa.Float),
 )
+# Nothing of it has to survive a crash, and it must be seen while commits wait for a standby.
 _REPORT = """
+with quickly as materialized (select set_config('synchronous_commit', 'off', true))
 insert into workers (name, lanes, busy, held, processes, memory_bytes, started_at, told_at, stuck_seconds)
-values (%(name)s, %(lanes)s, %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s, %(started_at)s,
-    clock_timestamp() + %(ahead)s, %(stuck_seconds)s)
+select %(name)s, %(lanes)s::text[], %(busy)s, %(held)s, %(processes)s, %(memory_bytes)s::bigint, %(started_at)s,
+    clock_timestamp() + %(ahead)s, %(stuck_seconds)s::float from quickly
 on conflict (name) do update set
     lanes = excluded.lanes, busy = excluded.busy, held = excluded.held, processes = excluded.processes,
     memory_bytes = excluded.memory_bytes, started_at = excluded.started_at, seen_at = clock_timestamp(),

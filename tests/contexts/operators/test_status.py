@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 from flask import Flask
 
+from backend.kernel.delivery import lanes
 from backend.kernel.delivery.envelope import Depth, MessageRefused
 from backend.kernel.observe import workers
 from backend.kernel.observe.workers import Report
@@ -224,6 +227,33 @@ def test_a_replica_that_lags_is_named_and_is_not_taken_for_one_that_is_down(pair
         assert "replica_away  The replica is behind." in flask.invoke(args=["status"]).output
         pair.go_on()
         eventually(lambda: client.get("/health/ready").json["replica"] == "up")
+
+
+def test_commits_that_wait_for_a_standby_are_told_and_the_worker_is_not_blamed(pair: Pair) -> None:
+    settings = settings_with(database_url=pair.primary.url, database_read_url=pair.standby.url)
+
+    with another_process(settings) as app, ThreadPoolExecutor() as threads:
+        flask, client = app.test_cli_runner(), Client(app)
+        assert "commits_waiting 0.0" in client.get("/metrics").text
+        pair.keep_in_step()
+        pair.standby.stop()
+        try:
+            waits = threads.submit(pair.write)
+            told = eventually(lambda: (found := flask.invoke(args=["status"]).output).count("commits_wait ") and found)
+            assert "commits_wait  Commits wait for a standby for over 5 s: 1." in told
+            assert "replica_away  The replica does not answer. Commits wait, perhaps for it." in told
+            assert "commits_waiting 1.0" in client.get("/metrics").text
+            assert not waits.done()
+            with psycopg.connect(pair.primary.url, autocommit=True) as primary:
+                workers.report(primary, Report("all@here", ["maintenance"], [], {}, 1, None, datetime.now(UTC), 0))
+                lanes.note_taken(primary, {"maintenance": timedelta()})
+                lanes.note_refused(primary, "maintenance")
+            assert "all@here" in flask.invoke(args=["workers"]).output
+        finally:
+            pair.let_it_lag()
+            pair.standby.start()
+        waits.result()
+        eventually(lambda: "commits_waiting 0.0" in client.get("/metrics").text)
 
 
 def test_a_primary_that_is_away_is_told_to_prometheus_although_its_replica_answers(pair: Pair) -> None:

@@ -75,6 +75,7 @@ def status_view(bus: Bus) -> StatusView:
     alive = bus.database.read(known_workers.alive, fresh=True)
     warnings = [  # causes before what they cause
         *_of_migrations(about_view(bus)),
+        *_of_commits(backlog.commits_waiting),
         *_of_workers(workers, now),
         *_of_stuck(alive),
         *_of_clock("", "The clock of this API process", ahead.total_seconds()),
@@ -82,7 +83,7 @@ def status_view(bus: Bus) -> StatusView:
         *_of_lanes(lanes),
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_retries(bus.database.read(retries.stuck, fresh=True)),
-        *_of_replica(bus.database.replica_state),
+        *_of_replica(bus.database.replica_state, backlog.commits_waiting),
         *_of_schedule(schedule_views(bus), workers, now),
         *_of_backlog(backlog),
     ]
@@ -150,10 +151,20 @@ def _of_retries(stuck: Sequence[tuple[str, int, str]]) -> Iterator[Warned]:
         yield Warned("messages_delayed", lane, f"Tried in vain for over a minute: {number}. Most often: {reason}.")
 
 
-def _of_replica(state: ReplicaState | None) -> Iterator[Warned]:
+def _of_commits(waiting: int) -> Iterator[Warned]:
+    if waiting:
+        detail = (
+            f"Commits wait for a standby for over 5 s: {waiting}. Reading works, and no command ends. Nothing is wrong"
+            " with the workers."
+        )
+        yield Warned("commits_wait", "", detail)
+
+
+def _of_replica(state: ReplicaState | None, commits_waiting: int) -> Iterator[Warned]:
     if state not in (None, ReplicaState.UP):
         how = "is behind" if state is ReplicaState.LAGGING else "does not answer"
-        yield Warned("replica_away", "", f"The replica {how}. The primary answers its queries meanwhile.")
+        meanwhile = "Commits wait, perhaps for it" if commits_waiting else "The primary answers its queries meanwhile"
+        yield Warned("replica_away", "", f"The replica {how}. {meanwhile}.")
 
 
 def _of_schedule(scheduled: Sequence[ScheduledView], workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned]:

@@ -103,7 +103,7 @@ class Status(MethodView):
     def get(self) -> Response:
         """Show what needs attention
 
-        Lanes that are full, paused, late or without consumers, paused commands, missing workers, failed scheduled
-        runs, open dead letters, an outbox that is not published.
+        Commits that wait for a standby, missing and stuck workers, lanes that are full, paused, late or without
+        consumers, paused commands, failed scheduled runs, open dead letters, an outbox that is not published.
         """
         return json_response(status_view(bus()))

@@ -204,8 +204,8 @@ export interface Api {
   };
   /** Show what needs attention
    *
-   * Lanes that are full, paused, late or without consumers, paused commands, missing workers, failed scheduled
-   * runs, open dead letters, an outbox that is not published. */
+   * Commits that wait for a standby, missing and stuck workers, lanes that are full, paused, late or without
+   * consumers, paused commands, failed scheduled runs, open dead letters, an outbox that is not published. */
   status(options?: CallOptions): Promise<Answered<"status">>;
   /** Find requests by an e-mail address
    *

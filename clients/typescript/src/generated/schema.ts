@@ -1122,8 +1122,8 @@ export interface paths {
         };
         /**
          * Show what needs attention
-         * @description Lanes that are full, paused, late or without consumers, paused commands, missing workers, failed scheduled
-         *     runs, open dead letters, an outbox that is not published.
+         * @description Commits that wait for a standby, missing and stuck workers, lanes that are full, paused, late or without
+         *     consumers, paused commands, failed scheduled runs, open dead letters, an outbox that is not published.
          */
         get: operations["status"];
         put?: never;
