@@ -148,6 +148,40 @@ def test_housekeeping_that_nobody_ever_sent_is_a_warning_once_its_worker_has_run
     assert warnings(admin) == {"housekeeping_stopped": ""}
 
 
+def test_housekeeping_that_stopped_says_which_of_its_parts_it_is(
+    admin: Client, process: Process, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.note_run("maintenance.sweep_outbox", "every 2 s", datetime.now(UTC) - timedelta(seconds=70), "succeeded")
+
+    def why() -> str:
+        (detail,) = [
+            one["detail"] for one in admin.get("/status").json["warnings"] if one["code"] == "housekeeping_stopped"
+        ]
+        begin, _, reason = detail.partition(" s. ")
+        assert begin.startswith("Nothing has run for 7")
+        return str(reason)
+
+    def has(ready: int, consumers: int) -> None:
+        monkeypatch.setattr(queue, "depths", lambda names, _deadline: dict.fromkeys(names, Depth(ready, consumers)))
+
+    assert why() == "Nothing waits in its lane: beat does not run, or does not reach RabbitMQ."
+    has(5, 0)
+    assert why() == "No worker for maintenance runs."
+    has(5, 1)
+    assert why() == "Messages wait in its lane, so beat runs; the worker for maintenance begins none."
+    busy = [{"task": "maintenance.purge", "since": "2026-01-02T03:04:05Z"}]
+    told = Report("maintenance@here", ["maintenance"], busy, {"maintenance": 1}, 1, None, datetime.now(UTC), 0)
+    process.resources.database.read(lambda primary: workers.report(primary, told), fresh=True)
+    has(0, 1)
+    assert why() == "Messages wait in its lane, so beat runs; the worker for maintenance is busy: maintenance.purge."
+    admin.post("/lanes/maintenance/pause", {"reason": "a test"})
+    assert why() == "Its lane is paused."
+    admin.post("/lanes/maintenance/resume")
+    monkeypatch.undo()
+    queue.down = True
+    assert why() == "RabbitMQ does not answer."
+
+
 def test_a_worker_whose_clock_is_wrong_is_a_warning(
     admin: Client, process: Process, flask: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

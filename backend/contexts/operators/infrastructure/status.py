@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,7 @@ from backend.kernel.delivery.dispatch import Bus
 from backend.kernel.delivery.lanes import LaneRow
 from backend.kernel.delivery.outbox import Backlog
 from backend.kernel.delivery.pauses import PausedTask, paused_tasks
+from backend.kernel.messages.registry import Kind
 from backend.kernel.observe import workers as known_workers
 from backend.kernel.observe.workers import WorkerRow
 from backend.kernel.postgres.database import clock_ahead
@@ -84,7 +85,7 @@ def status_view(bus: Bus) -> StatusView:
         *_of_commands(bus.database.read(paused_tasks, fresh=True)),
         *_of_retries(bus.database.read(retries.stuck, fresh=True)),
         *_of_replica(bus.database.replica_state, backlog.commits_waiting),
-        *_of_schedule(schedule_views(bus), workers, now),
+        *_of_schedule(schedule_views(bus), workers, now, lambda: _why_stopped(lanes, workers, backlog.commits_waiting)),
         *_of_backlog(backlog),
     ]
     return StatusView(OutboxView(backlog.rows, backlog.oldest_seconds), backlog.dead_letters, warnings)
@@ -167,18 +168,36 @@ def _of_replica(state: ReplicaState | None, commits_waiting: int) -> Iterator[Wa
         yield Warned("replica_away", "", f"The replica {how}. {meanwhile}.")
 
 
-def _of_schedule(scheduled: Sequence[ScheduledView], workers: Sequence[WorkerView], now: datetime) -> Iterator[Warned]:
+def _of_schedule(
+    scheduled: Sequence[ScheduledView], workers: Sequence[WorkerView], now: datetime, why: Callable[[], str]
+) -> Iterator[Warned]:
     # A deployment in which nothing ever ran counts from the start of the worker that would have done it.
     began = [one.last_run.started_at for one in scheduled if one.next_run_at is None and one.last_run] or [
         worker.started_at for worker in workers if "maintenance" in worker.kinds
     ]
     if began and now - max(began) > _STOPPED_AFTER:
         seconds = (now - max(began)).total_seconds()
-        detail = f"Nothing has run for {seconds:.0f} s. Do beat and a worker for maintenance run?"
-        yield Warned("housekeeping_stopped", "", detail)
+        yield Warned("housekeeping_stopped", "", f"Nothing has run for {seconds:.0f} s. {why()}")
     for one in scheduled:
         if one.last_run and one.last_run.result not in _FINE:
             yield Warned("scheduled_run_failed", one.name, str(one.last_run.result))
+
+
+def _why_stopped(lanes: Sequence[LaneView], workers: Sequence[WorkerView], commits_waiting: int) -> str:
+    lane = next(lane for lane in lanes if lane.name == Kind.MAINTENANCE)
+    if commits_waiting:
+        return "No run ends while commits wait."
+    if lane.paused:
+        return "Its lane is paused."
+    if lane.ready is None:
+        return "RabbitMQ does not answer."
+    if not lane.consumers:
+        return "No worker for maintenance runs."
+    if lane.ready or lane.unacked:
+        busy = [one["task"] for worker in workers if Kind.MAINTENANCE in worker.kinds for one in worker.busy]
+        doing = f"is busy: {', '.join(busy)}" if busy else "begins none"
+        return f"Messages wait in its lane, so beat runs; the worker for maintenance {doing}."
+    return "Nothing waits in its lane: beat does not run, or does not reach RabbitMQ."
 
 
 def _of_migrations(about: AboutView) -> Iterator[Warned]:
