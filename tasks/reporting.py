@@ -124,11 +124,16 @@ class Standstill:
 
     def __init__(self, is_still: Callable[[], bool]) -> None:
         self.is_still = is_still
-        self.seconds = 0.0
+        self._looks = 0
+
+    @property
+    def seconds(self) -> float:
+        """As of the last look."""
+        return max(self._looks - 1, 0) * _EVERY
 
     def look(self) -> float:
-        """Look once, `_EVERY` seconds after the last time; the seconds until now."""
-        self.seconds = self.seconds + _EVERY if self.is_still() else 0.0
+        """Look once, `_EVERY` seconds after the last time."""
+        self._looks = self._looks + 1 if self.is_still() else 0
         return self.seconds
 
 
