@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -122,9 +123,24 @@ def test_a_worker_starts_while_the_broker_still_keeps_the_connection_of_the_one_
 def test_over_tls_the_broker_is_asked_for_by_name_and_proves_it(broker: Broker, tmp_path: Path) -> None:
     certificate = certificates.self_signed(tmp_path, "localhost")
     asked: list[str | None] = []
-    with _tls(broker.url, certificate, asked) as url, _queue(url, certificate) as queue:
+    with _tls(broker.url, certificate, asked) as (url, _), _queue(url, certificate) as queue:
         queue.send(envelope(), 10)
     assert set(asked) == {"localhost"}
+
+
+def test_over_tls_long_messages_arrive_and_a_stall_holds_the_caller_until_the_deadline(
+    broker: Broker, tmp_path: Path
+) -> None:
+    certificate = certificates.self_signed(tmp_path, "localhost")
+    sent = [envelope(text=text) for text in ("", "long" * 50_000, "", "long" * 50_000)]
+    with _tls(broker.url, certificate, []) as (url, proxy), _queue(url, certificate) as queue:
+        for one in sent:
+            queue.send(one, 10)
+        proxy.stall()
+        with pytest.raises(QueueUnavailable):
+            queue.send(envelope(), 0.2)
+    found = [json.loads(broker.next_in("users.hashing").body)[1]["text"] for _ in sent]
+    assert found == [one.body["text"] for one in sent]
 
 
 @pytest.mark.parametrize(("name", "expired"), [("localhost", True), ("other.example", False)], ids=["old", "another's"])
@@ -134,7 +150,7 @@ def test_nothing_is_sent_to_a_broker_whose_certificate_is_not_accepted(
     bad = certificates.self_signed(tmp_path, name, expired=expired)
     authority = tmp_path / "trusted.pem"
     authority.write_bytes(bad.read_bytes())
-    with _tls(broker.url, bad, []) as url, _queue(url, authority) as queue:
+    with _tls(broker.url, bad, []) as (url, _), _queue(url, authority) as queue:
         with pytest.raises(QueueUnavailable, match="certificate is not accepted"):
             queue.check(10)
         with pytest.raises(QueueUnavailable):
@@ -144,7 +160,7 @@ def test_nothing_is_sent_to_a_broker_whose_certificate_is_not_accepted(
 def test_each_node_of_a_list_proves_its_own_name(broker: Broker, tmp_path: Path) -> None:
     """Even after another one was asked first: kombu's option keeps the first name for all of them."""
     certificate = certificates.self_signed(tmp_path, "localhost")
-    with _tls(broker.url, certificate, []) as url:
+    with _tls(broker.url, certificate, []) as (url, _):
         first = urlsplit(_dead(url))
         dead = urlunsplit(first._replace(netloc=first.netloc.replace("localhost", "127.0.0.1")))
         with _queue(f"{dead};{url}", certificate) as queue:
@@ -175,7 +191,7 @@ def _patient_app(urls: str) -> ProgramApp:
 
 
 @contextmanager
-def _tls(url: str, certificate: Path, asked: list[str | None]) -> Iterator[str]:
+def _tls(url: str, certificate: Path, asked: list[str | None]) -> Iterator[tuple[str, Proxy]]:
     """The broker behind TLS, which notes by which name it was asked for."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
@@ -183,7 +199,7 @@ def _tls(url: str, certificate: Path, asked: list[str | None]) -> Iterator[str]:
     server = urlsplit(url)
     with Proxy(server.hostname or "127.0.0.1", server.port or 5672, tls=context) as proxy:
         netloc = f"{server.username}:{server.password}@localhost:{proxy.port}"
-        yield urlunsplit(server._replace(scheme="amqps", netloc=netloc))
+        yield urlunsplit(server._replace(scheme="amqps", netloc=netloc)), proxy
 
 
 @contextmanager
