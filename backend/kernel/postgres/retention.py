@@ -78,9 +78,8 @@ def _purge(database: Database, retention: Retention, table: sa.Table, batch: int
 
 
 def _delete(connection: sa.Connection, retention: Retention, table: sa.Table, batch: int) -> int:
-    place: sa.ColumnElement[object] = sa.literal_column(
-        "ctid"
-    )  # found without an index: those of a large table lie anywhere, and on disk
+    # By their place: each primary key would be looked up in an index that is too large to be in memory.
+    place: sa.ColumnElement[object] = sa.literal_column("ctid")
     conditions = [table.c[retention.since.name] < sa.func.now() - retention.age]
     if retention.only is not None:
         conditions.append(retention.only)
