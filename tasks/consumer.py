@@ -13,11 +13,11 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import structlog
-from amqp.exceptions import AccessRefused, ConnectionForced
+from amqp.exceptions import AccessRefused, ConnectionForced, NotFound
 from celery.signals import worker_shutdown
 from celery.utils.time import maybe_iso8601
 from celery.worker import state
@@ -61,6 +61,8 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, on_task_request: Callable[[Any], None], *args: Any, **kwargs: Any) -> None:
         # Workers need nothing of each other, and their account may not declare the queues for it.
         super().__init__(self._start_in_turn, *args, without_mingle=True, without_gossip=True, **kwargs)
+        # A permission that was taken away, an exchange that was deleted: Celery would end the worker.
+        self.connection_errors: tuple[Any, ...] = (*self.connection_errors, AccessRefused, NotFound)
         self._start_at_once = on_task_request
         self.lanes: tuple[str, ...] = ()
         self.reporter = Reporter(self.app, self.hostname, self._report, self._ask_for_a_look)
@@ -70,6 +72,7 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         self._asked_for_a_look = False
         self._held_back: list[Any] = []
         self._refusals = 0
+        self._refused_at = 0.0
         self._wide: set[str] = set()
         worker_shutdown.connect(self._take_leave)
 
@@ -83,7 +86,6 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         declare_topology(connection, self.app.conf.task_queues)
         with self.app.connection_for_write() as passing:  # kombu leaves a channel open for each queue
             (ensure_delays if self.lanes else declare_delays)(passing, self.app.conf.task_queues)
-        self._refusals = 0
         self.lanes = self.lanes or tuple(self.app.amqp.queues.consume_from)
         self._held_back.clear()  # they came by the connection before, and are delivered again
         self._wide.clear()
@@ -101,14 +103,24 @@ class SafeConsumer(Consumer):  # type: ignore[misc]
         super().on_connection_error_before_connected(exc)
         if isinstance(exc, TimeoutError):  # a node that is silent has cost its time already, and another one may answer
             return
-        self._refusals += 1
+        self._wait_longer()
+
+    def _wait_longer(self) -> None:
+        """Wait two seconds more than after the refusal before, unless that was long ago."""
+        since, self._refused_at = monotonic() - self._refused_at, monotonic()
+        self._refusals = self._refusals + 1 if since < 2 * _LONGEST_WAIT else 1
         for _ in range(min(2 * self._refusals, _LONGEST_WAIT)):
             if _stops():
                 return
             sleep(1)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Drop the connection of the events as well: a silent node would not answer its closing either."""
+        """Drop the connection of the events as well: a silent node would not answer its closing either. What lets us in
+        and then refuses is tried again as above.
+        """
+        if isinstance(exc, AccessRefused | NotFound):
+            log.warning("RabbitMQ refused", reason=exc.reply_text)
+            self._wait_longer()
         if isinstance(exc, ConnectionForced | TimeoutError):  # no heartbeat came
             self.app.nodes.fell_silent(self.connection)
         super().on_connection_error_after_connected(exc)

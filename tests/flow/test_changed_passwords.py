@@ -1,4 +1,4 @@
-"""The password of the database role, or of the broker's account, changes while the program runs: nothing is lost."""
+"""A password or a permission changes while the program runs: nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from kombu import Connection
 from psycopg.conninfo import make_conninfo
 
 from tests.broker import RabbitMQ
@@ -92,6 +93,41 @@ def test_a_changed_password_of_the_broker_is_named_and_loses_nothing(
             private_rabbitmq.control("change_password", "app", "old")
             worker.await_log("Connected to", mark)  # it has not ended
         private_rabbitmq.control("delete_user", "app")
+
+
+@pytest.mark.parametrize("left", [("^$", "^$", "^$"), (".*", ".*", "^$")], ids=["none", "no reading"])
+def test_permissions_that_a_worker_gets_back_lose_nothing(
+    private_rabbitmq: RabbitMQ, clean_database: str, left: tuple[str, ...]
+) -> None:
+    with private_rabbitmq.vhost() as url:
+        permit = ("set_permissions", "-p", urlsplit(url).path[1:], "worker")
+        private_rabbitmq.control("add_user", "worker", "pw")
+        private_rabbitmq.control(*permit, ".*", ".*", ".*")
+        of_all = environment(BROKER_URL=url, DATABASE_URL=clean_database)
+        worker = WorkerProcess({**of_all, "BROKER_URL": url.replace("guest:guest", "worker:pw")}, *POOL)
+        with ApiProcess(of_all) as api, worker:
+            assert api.client.outcome(_register(api.client))["status"] == "succeeded"
+            mark = worker.mark()
+            private_rabbitmq.control(*permit, *left)
+            private_rabbitmq.control("close_all_user_connections", "worker", "its permissions changed")
+            accepted = _register(api.client)
+            worker.await_log("ACCESS_REFUSED", mark)
+            private_rabbitmq.control(*permit, ".*", ".*", ".*")
+            assert api.client.outcome(accepted)["status"] == "succeeded"
+        private_rabbitmq.control("delete_user", "worker")
+
+
+def test_a_worker_outlives_an_exchange_that_is_deleted(private_rabbitmq: RabbitMQ, clean_database: str) -> None:
+    """The one of the events for Flower: an operator tidies up."""
+    with private_rabbitmq.vhost() as url:
+        settings = environment(BROKER_URL=url, DATABASE_URL=clean_database)
+        with ApiProcess(settings) as api, WorkerProcess(settings, *POOL) as worker:
+            assert api.client.outcome(_register(api.client))["status"] == "succeeded"
+            mark = worker.mark()
+            with Connection(url) as connection:
+                connection.default_channel.exchange_delete("celeryev")
+            worker.await_log("NOT_FOUND", mark)
+            assert api.client.outcome(_register(api.client))["status"] == "succeeded"
 
 
 def _register(api: Client) -> Answer:
