@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -31,9 +33,12 @@ from bench.measuring import (
     REPEATS,
     SECONDS,
     Figure,
+    await_http,
+    granian,
     hash_times,
     hashes_per_second,
     in_turn,
+    process,
     rabbitmqctl,
     servers,
     surroundings,
@@ -62,7 +67,7 @@ def main() -> int:
         "storm": signing_in.reads_in_a_storm,
         **_of_contexts("FIGURES"),
     }
-    on_request = _of_contexts("ON_REQUEST")
+    on_request = {"interpreter": another_interpreter, **_of_contexts("ON_REQUEST")}
     with ExitStack() as stack:
         environment = stack.enter_context(surroundings())
         print(f"{REPEATS} repeats, wrk -t1 -c{CONNECTIONS} -d{SECONDS}s, {os.cpu_count()} cores; median (range)")
@@ -107,21 +112,40 @@ def post_user(environment: dict[str, str]) -> str:
     """POST a user, accepted, against bare Flask handlers: one that sends the same Celery task, confirmed, and one
     that publishes the smallest possible message.
     """
-
-    def sent(url: str) -> float:
-        rate = wrk(url, new_users=True)
-        _purge(environment)  # the lane is bounded, and nobody consumes it
-        return rate
-
-    ours = partial(sent, f"http://127.0.0.1:{OURS}/api/v1/users")
+    ours = partial(_sent, environment, f"http://127.0.0.1:{OURS}/api/v1/users")
     figures = []
     for path, bare, target in (
         ("tasks", "the same task sent with Celery", ">= 0.75"),
         ("users", "two headers, kombu", "-"),
     ):
         with servers(environment):
-            pairs = in_turn(ours, partial(sent, f"http://127.0.0.1:{BARE}/{path}"))
+            pairs = in_turn(ours, partial(_sent, environment, f"http://127.0.0.1:{BARE}/{path}"))
         figures.append(Figure(f"POST user, accepted (bare: {bare})", target, "requests/s", pairs))
+    return "\n".join(map(str, figures))
+
+
+def another_interpreter(environment: dict[str, str]) -> str:
+    """The API on another Python against the API on this one: `interpreter=<its python, in an environment with the same
+    requirements>`.
+    """
+    other = environment["BENCH_INTERPRETER"]
+    version = subprocess.check_output([other, "-c", "import platform; print(platform.python_version())"], text=True)
+    both = f"on Python {version.strip()} (bare: on {platform.python_version()})"
+    there, here = (f"http://127.0.0.1:{port}" for port in (OURS, BARE))
+    with (
+        process(environment, *granian("wsgi:app", OURS, other)),
+        process(environment, *granian("wsgi:app", BARE)),
+    ):
+        await_http(f"{there}/health/ready")
+        await_http(f"{here}/health/ready")
+        somebody = signing_in.somebody(environment)
+        path = f"/api/v1/users/{somebody.user_id}"
+        read = in_turn(*(partial(wrk, base + path, token=somebody.token) for base in (there, here)))
+        sent = in_turn(*(partial(_sent, environment, f"{base}/api/v1/users") for base in (there, here)))
+    figures = (
+        Figure(f"GET user {both}", "-", "requests/s", read),
+        Figure(f"POST user, accepted {both}", "-", "requests/s", sent),
+    )
     return "\n".join(map(str, figures))
 
 
@@ -194,6 +218,12 @@ def _post_and_wait() -> float:
     started = time.perf_counter()
     _post({"Prefer": "wait=10"})
     return time.perf_counter() - started
+
+
+def _sent(environment: dict[str, str], url: str) -> float:
+    rate = wrk(url, new_users=True)
+    _purge(environment)  # the lane is bounded, and nobody consumes it
+    return rate
 
 
 def _purge(environment: dict[str, str]) -> None:

@@ -166,8 +166,8 @@ def process(environment: dict[str, str], *command: str) -> Iterator[None]:
         process.wait(60)
 
 
-def granian(application: str, port: int) -> list[str]:
-    server = [program("granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+def granian(application: str, port: int, python: str = sys.executable) -> list[str]:
+    server = [str(Path(python).with_name("granian")), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
     return [*server, "--workers", "2", "--blocking-threads", "16", "--workers-kill-timeout", "30", application]
 
 
