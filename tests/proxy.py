@@ -38,12 +38,16 @@ class Proxy:
 
     def refuse(self) -> None:
         """Cut every connection and let no new one in, as if the server's process were gone."""
+        self.turn_away()
+        self.cut()
+
+    def turn_away(self) -> None:
+        """Let no new connection in; those that are open stay."""
         if self._listener is not None:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
             self._listener.close()
             self._listener = None
-        self.cut()
 
     def stall(self) -> None:
         """Forward nothing more, in either direction; connections stay and new ones are let in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import warnings
@@ -282,6 +283,20 @@ def test_parent_and_child_of_a_fork_publish_each_message_once(queue_to: MakeQueu
     found = sorted(broker.next_in(_LANE).properties["correlation_id"] for _ in range(3))
     assert found == sorted(str(one.id) for one in sent)
     assert broker.waiting_in(_LANE) == 0
+
+
+def test_a_fork_leaves_the_connections_of_the_parent_open(queue_to: MakeQueue, broker: Broker, stalling: Proxy) -> None:
+    queue = queue_to(through(stalling, broker.url), threads=1)
+    queue.send(envelope(), 10)
+    stalling.turn_away()
+    with warnings.catch_warnings(action="ignore"):
+        child = os.fork()
+    if child == 0:
+        gc.collect()  # py-amqp shuts the socket of a connection that nobody has any longer
+        os._exit(0)
+    os.waitpid(child, 0)
+    queue.send(envelope(), 10)
+    broker.channel.queue_purge(_LANE)
 
 
 def test_a_thread_that_holds_our_locks_during_a_fork_does_not_hang_the_child(
