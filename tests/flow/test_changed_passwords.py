@@ -100,7 +100,8 @@ def test_permissions_that_a_worker_gets_back_lose_nothing(
     private_rabbitmq: RabbitMQ, clean_database: str, left: tuple[str, ...]
 ) -> None:
     with private_rabbitmq.vhost() as url:
-        permit = ("set_permissions", "-p", urlsplit(url).path[1:], "worker")
+        vhost = urlsplit(url).path[1:]
+        permit = ("set_permissions", "-p", vhost, "worker")
         private_rabbitmq.control("add_user", "worker", "pw")
         private_rabbitmq.control(*permit, ".*", ".*", ".*")
         of_all = environment(BROKER_URL=url, DATABASE_URL=clean_database)
@@ -109,7 +110,7 @@ def test_permissions_that_a_worker_gets_back_lose_nothing(
             assert api.client.outcome(_register(api.client))["status"] == "succeeded"
             mark = worker.mark()
             private_rabbitmq.control(*permit, *left)
-            private_rabbitmq.control("close_all_user_connections", "worker", "its permissions changed")
+            private_rabbitmq.control("close_all_connections", "-p", vhost, "its permissions changed")
             accepted = _register(api.client)
             worker.await_log("ACCESS_REFUSED", mark)
             private_rabbitmq.control(*permit, ".*", ".*", ".*")
