@@ -125,7 +125,7 @@ class QueueUnavailable(Exception):
 
 
 class MessageRefused(QueueUnavailable):
-    """The broker answered, and took the message not: mostly because its lane takes no more. It does not arrive."""
+    """The broker answered, and did not take the message: mostly because its lane takes no more. It does not arrive."""
 
 
 class LaneFull(MessageRefused):
